@@ -1,0 +1,40 @@
+"""Small decoder-only transformers, trained from scratch, that finish pixel art.
+
+Every verb of the command line is a Python call of the same name:
+
+    from pokemon_gen import load_settings, run
+    run(load_settings("quick", ["training.learning_rate=1e-3"]))
+
+Names are loaded when they are first used, so that `pokemon-gen check` need not wait for torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "PokemonGenError": "errors",
+    "Palette": "palette",
+    "Settings": "settings",
+    "load_settings": "settings",
+    "load_sprites": "sprites",
+    "build_model": "models",
+    "load_checkpoint": "models",
+    "train": "training",
+    "complete_prompts": "completion",
+    "check": "submission",
+    "choose_checkpoint": "selection",
+    "draw_sprites": "report",
+    "draw_completions": "report",
+    "complete": "pipeline",
+    "submit": "pipeline",
+    "run": "pipeline",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,156 @@
+"""The command line: one verb a stage; reads, calls, prints.
+
+Each verb loads what it needs when it is called: `check` answers without torch.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pokemon_gen.errors import PokemonGenError
+
+INTERRUPTED = 130
+"""The shell's exit status for a program stopped by Ctrl-C (128 + SIGINT)."""
+
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+_overrides = click.argument("overrides", nargs=-1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pokemon-gen")
+def cli() -> None:
+    """Train a small transformer on 20x20 sprites and let it finish 80 of them.
+
+    Every setting of a config can be overridden by its dotted name: training.learning_rate=3e-4
+    """
+
+
+@cli.command(epilog="Example: pokemon-gen run quick training.max_steps=100 name=short")
+@click.argument("arguments", nargs=-1, metavar="[CONFIG] [OVERRIDES]...")
+@_overwrite
+def run(arguments: tuple[str, ...], overwrite: bool) -> None:
+    """Do everything: train, complete, write a checked submission and a picture.
+
+    CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
+    """
+    from pokemon_gen.pipeline import run as run_all
+    from pokemon_gen.settings import load_settings
+
+    has_config = bool(arguments) and "=" not in arguments[0]
+    config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
+    result = run_all(load_settings(config, overrides), overwrite)
+    _print_training(result.training)
+    if result.submission is None:
+        sys.exit(INTERRUPTED)
+    click.echo(f"chose {result.submission.checkpoint}: {result.submission.reason}")
+    click.echo(f"{result.submission.file}: {result.submission.report}")
+    click.echo("made " + ", ".join(map(str, result.files)))
+
+
+@cli.command(epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:FOLDER name=mine")
+@click.argument("config")
+@_overrides
+@_overwrite
+def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
+    """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/."""
+    from pokemon_gen.settings import load_settings
+    from pokemon_gen.training import train as train_run
+
+    result = train_run(load_settings(config, overrides), overwrite=overwrite)
+    _print_training(result)
+    if result.status == "interrupted":
+        sys.exit(INTERRUPTED)
+
+
+@cli.command(
+    epilog="Example: pokemon-gen complete checkpoints/quick --prompts cat.png completion.temperature=0.8"
+)
+@click.argument("checkpoint")
+@_overrides
+@click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True)
+@click.option("--prompts", help="A .txt of prompts, a picture or a folder of pictures, instead of a split.")
+@click.option("--output", help="The PNG; the rows go beside it as .txt.")
+@_overwrite
+def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> None:
+    """Complete prompts with a CHECKPOINT (or a run's best): a picture, and rows of tokens.
+
+    In the picture the prompt stands above a red line, the completion below it.
+    """
+    from pokemon_gen.pipeline import complete as complete_with
+
+    made = complete_with(checkpoint, overrides=overrides, **options)
+    click.echo(f"completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
+
+
+@cli.command(epilog="Example: pokemon-gen submit checkpoints/quick completion.do_sample=false")
+@click.argument("checkpoint")
+@_overrides
+@_overwrite
+def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
+    """Complete the test prompts with a CHECKPOINT (or a run's best) and write the submission."""
+    from pokemon_gen.pipeline import submit as submit_with
+
+    made = submit_with(checkpoint, overrides=overrides, overwrite=overwrite)
+    click.echo(f"chose {made.checkpoint}: {made.reason}")
+    click.echo(f"{made.file}: {made.report}")
+    click.echo(f"made {made.file}, {made.sidecar}, {made.picture}")
+
+
+@cli.command(epilog="Example: pokemon-gen check submissions/quick.txt --prompts test.txt")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--prompts", type=click.Path(path_type=Path), help="A text file of the prompts, one a line.")
+def check(file: Path, prompts: Path | None) -> None:
+    """Check a submission: its form, and that every prompt was kept.
+
+    Prompts come from --prompts, else from the hashes in the sidecar beside FILE.
+    """
+    from pokemon_gen.submission import check as check_file
+
+    report = check_file(file, prompts)
+    click.echo(str(report))
+    if report.faults:
+        sys.exit(1)
+
+
+@cli.command(epilog="Example: pokemon-gen sprites images:FOLDER sprites.colours=64 --output sheet.png")
+@click.argument("source")
+@_overrides
+@click.option("--output", type=click.Path(path_type=Path), help="The contact sheet's PNG.")
+@_overwrite
+def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
+    """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER."""
+    from pokemon_gen.pipeline import look_at
+
+    seen = look_at(source, overrides, output, overwrite)
+    for split, count in seen.counts.items():
+        click.echo(f"{split:<5} {count:>6} sprites")
+    click.echo(f"palette    {len(seen.sprites.palette)} colours")
+    click.echo(f"background {seen.sprites.background_share():.3f} of all pixels")
+    click.echo(f"contact sheet {seen.picture}")
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one message, never a traceback."""
+    try:
+        cli()
+    except PokemonGenError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        if not error.filename:
+            raise
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _print_training(result: Any) -> None:
+    dev = ""
+    if result.dev_nll is not None:
+        dev = (
+            f"; dev NLL {result.dev_nll:.4f} nats/token, {result.dev_completion_nll:.4f} over the completion"
+        )
+    click.echo(f"{result.folder}: {result.status}, step {result.step} of {result.max_steps}{dev}")
+    if result.status == "interrupted":
+        click.echo("a checkpoint was left; the same command goes on from it")

@@ -1,0 +1,152 @@
+"""Prompt → completion: the stock model's `generate` with its KV cache, exactly 400 tokens back.
+
+Sampling is the Gumbel-max trick: adding Gumbel noise to the logits and taking the largest is drawing
+from the softmax (Gumbel 1954; Maddison et al. 2014, "A* Sampling"). The noise comes from a generator
+of each sprite's own, seeded by the run's seed and the prompt's tokens, so a sprite's completion does
+not depend on which others share its batch, or in which order.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import find_executable_batch_size
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.palette import LENGTH
+from pokemon_gen.settings import CompletionSettings
+
+
+def complete_prompts(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]] | NDArray[Any],
+    settings: CompletionSettings | None = None,
+    progress: bool = False,
+) -> NDArray[np.int64]:
+    """Complete prompts to whole sprites.
+
+    Prompts of one length go through the model as one batch, split only when memory runs out.
+
+    Args:
+        model: a causal language model over the palette's tokens.
+        prompts: N rows of 1 to 399 tokens.
+        settings: how tokens are chosen; none: greedy.
+        progress: show a bar, a step for each token of a batch.
+
+    Returns:
+        (N, 400) tokens; each row begins with its prompt, untouched.
+
+    Raises:
+        PokemonGenError: for a prompt of no or of 400 and more tokens, or tokens the model does not
+            have.
+    """
+    settings = settings or CompletionSettings()
+    rows_of_length: dict[int, list[int]] = defaultdict(list)
+    for row, prompt in enumerate(prompts):
+        _check_prompt(row, prompt, model.config.vocab_size)
+        rows_of_length[len(prompt)].append(row)
+    model.eval()
+    sprites = np.empty((len(prompts), LENGTH), dtype=np.int64)
+    total = sum(LENGTH - length for length in rows_of_length)
+    with tqdm(total=total, desc="complete", unit="token", disable=not progress) as bar:
+        for rows in rows_of_length.values():
+            batch = torch.tensor(np.stack([np.asarray(prompts[row]) for row in rows]))  # (B, length)
+            sprites[rows] = _complete_in_memory(model, batch, settings, bar)
+    return sprites
+
+
+def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: int) -> None:
+    if not 1 <= len(prompt) < LENGTH:
+        raise PokemonGenError(f"prompt {row + 1}: {len(prompt)} tokens; a prompt has 1 to {LENGTH - 1}")
+    if min(prompt) < 0 or max(prompt) >= palette_size:
+        raise PokemonGenError(f"prompt {row + 1}: its tokens are not all in 0..{palette_size - 1}")
+
+
+def _complete_in_memory(
+    model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any
+) -> NDArray[np.int64]:
+    """Complete prompts of one length, (B, length) → (B, 400), in batches as large as memory allows."""
+
+    def in_batches(batch_size: int) -> NDArray[np.int64]:
+        return np.concatenate([_generate(model, part, settings, bar) for part in prompts.split(batch_size)])
+
+    whole: NDArray[np.int64] = find_executable_batch_size(in_batches, starting_batch_size=len(prompts))()
+    return whole
+
+
+@torch.no_grad()
+def _generate(
+    model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any
+) -> NDArray[np.int64]:
+    new_tokens = LENGTH - prompts.shape[1]
+    processors: list[LogitsProcessor] = []
+    if settings.do_sample:
+        processors = _sampling(prompts, settings, (new_tokens, model.config.vocab_size), model.device)
+    # Greedy of `generate` is the largest score; the processors make that a draw where asked.
+    # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
+    config = GenerationConfig(max_new_tokens=new_tokens, do_sample=False, use_cache=True)
+    prompts = prompts.to(model.device)
+    generated: Any = model.generate(
+        prompts,
+        attention_mask=torch.ones_like(prompts),  # colours only: nothing is padding
+        generation_config=config,
+        logits_processor=LogitsProcessorList([*processors, _Tick(bar)]),
+    )
+    sprites: NDArray[np.int64] = generated.cpu().numpy()
+    return sprites
+
+
+def _sampling(
+    prompts: Tensor, settings: CompletionSettings, shape: tuple[int, int], device: torch.device
+) -> list[LogitsProcessor]:
+    processors: list[LogitsProcessor] = [TemperatureLogitsWarper(settings.temperature)]
+    if settings.top_k:
+        processors.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p < 1:
+        processors.append(TopPLogitsWarper(settings.top_p))
+    noise = np.stack([_noise(prompt, settings.seed, shape) for prompt in prompts.numpy()])
+    return [*processors, _AddNoise(torch.from_numpy(noise).to(device), prompts.shape[1])]
+
+
+def _noise(prompt: NDArray[Any], seed: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return one sprite's Gumbel noise, (new tokens, V), from the seed and its prompt alone."""
+    digest = hashlib.sha256(prompt.astype("<i8").tobytes()).digest()
+    generator = np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
+    return generator.gumbel(size=shape).astype(np.float32)
+
+
+class _AddNoise(LogitsProcessor):
+    """Adds each sprite's own noise of the step, so that the largest score is a draw."""
+
+    def __init__(self, noise: Tensor, prompt_length: int) -> None:
+        self.noise = noise  # (B, new tokens, V)
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return scores + self.noise[:, input_ids.shape[1] - self.prompt_length]  # (B, V)
+
+
+class _Tick(LogitsProcessor):
+    """Moves the bar one token on."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.bar.update()
+        return scores

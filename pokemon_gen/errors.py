@@ -1,0 +1,19 @@
+"""The one kind of error that is meant for people.
+
+A mistake somebody can mend (a misspelt setting, a line with 399 tokens, a missing network) is raised
+as `PokemonGenError` with a message that says what is wrong, where, and what to do. The command line
+prints that message and nothing else; any other exception is a bug of ours and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PokemonGenError(Exception):
+    """A mistake a person can mend. The message says what, where, and what to do."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the nearest of `known`, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,60 @@
+"""Writing files so that nothing half-written is ever left, and nothing is replaced unasked.
+
+Every output goes to a temporary file beside its place and is renamed into it, which the operating
+system does at once or not at all: a kill in the middle leaves the old file, or none.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pokemon_gen.errors import PokemonGenError
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise `PokemonGenError` if `path` exists and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise PokemonGenError(f"{path} exists and is kept; --overwrite replaces it")
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept, since Pillow chooses the format by it.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        aside.chmod(0o644)  # mkstemp gives 0600, which a shared folder's other readers cannot open
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) to `path`, whole or not at all."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises `PokemonGenError` naming the file, the line and the column of a fault."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise PokemonGenError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise PokemonGenError(f"{path}: not a UTF-8 text file") from error

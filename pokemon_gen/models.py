@@ -1,0 +1,187 @@
+"""A `model:` section → a decoder-only `AutoModelForCausalLM`; a checkpoint folder ↔ model + palette.
+
+Any decoder-only `model_type` of `transformers` works, with three things set by us: the vocabulary is
+the palette; there is no begin, end or pad token, since every token is a colour (Llama's default end
+token, 2, would stop a sprite in the middle); and there is a position for each of the 400 tokens.
+Configs of `transformers` swallow a misspelt field in silence, so the fields are checked here.
+"""
+
+import hashlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from pokemon_gen.errors import PokemonGenError, closest
+from pokemon_gen.palette import COMPLETION_LENGTH, LENGTH, PALETTE_NAME, Palette
+from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
+
+WEIGHTS_NAME = "model.safetensors"
+_OURS = {
+    "vocab_size": "comes from the palette",
+    "bos_token_id": "is none: every token is a colour",
+    "eos_token_id": "is none: every token is a colour",
+    "pad_token_id": "is none: every token is a colour",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model, ready to complete.
+
+    Attributes:
+        model: on the fastest device there is, in evaluation mode.
+        palette: the colours of its tokens.
+        settings: of the run that trained it.
+        folder: where it was loaded from.
+    """
+
+    model: PreTrainedModel
+    palette: Palette
+    settings: Settings
+    folder: Path
+
+
+def build_model(model: dict[str, Any], palette_size: int, seed: int) -> PreTrainedModel:
+    """Make a decoder-only model with fresh weights.
+
+    Args:
+        model: `model_type` and fields of that type's config, as in a config's `model:` section.
+        palette_size: the vocabulary's size, V.
+        seed: of the initial weights.
+
+    Returns:
+        A causal language model: `input_ids` (B, T) → `logits` (B, T, V).
+
+    Raises:
+        PokemonGenError: for an unknown type or field, a value that does not fit, too few positions,
+            or a model that sees later tokens.
+    """
+    model_type, fields = model["model_type"], {k: v for k, v in model.items() if k != "model_type"}
+    config_class = _config_class(model_type)
+    _check_fields(fields, config_class, model_type)
+    positions = _positions_field(config_class)
+    if positions:
+        fields.setdefault(positions, LENGTH)
+        if fields[positions] < LENGTH:
+            raise PokemonGenError(
+                f"model.{positions}: {fields[positions]} positions cannot hold {LENGTH} tokens"
+            )
+    no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    try:
+        config = config_class(vocab_size=palette_size, **no_tokens, **fields)
+        transformers.set_seed(seed)
+        built = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
+        raise PokemonGenError(f"model: {model_type} cannot be built from these fields: {error}") from error
+    # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens a
+    # sprite where only 399 are predicted.
+    built.loss_type = "ForCausalLM"
+    if not _is_causal(built):
+        raise PokemonGenError(
+            f"model: {model_type} with these fields sees later tokens; it is not decoder-only"
+        )
+    return built
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Load a checkpoint: model, palette and settings. Reads safetensors and JSON only.
+
+    Raises:
+        PokemonGenError: if something of it is missing or broken, or if model and palette differ.
+    """
+    folder = Path(folder)
+    for name in ("config.json", WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
+        if not (folder / name).is_file():
+            raise PokemonGenError(f"{folder}: no checkpoint: it has no {name}")
+    palette = Palette.load(folder)
+    settings = load_settings(folder / SETTINGS_NAME)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # safetensors, `transformers` and json each have their own
+        raise PokemonGenError(f"{folder}: the model cannot be loaded: {error}") from error
+    if model.config.vocab_size != len(palette):
+        raise PokemonGenError(
+            f"{folder}: the model has {model.config.vocab_size} tokens and the palette "
+            f"{len(palette)} colours; they do not belong together"
+        )
+    return Checkpoint(model.to(best_device()).eval(), palette, settings, folder)
+
+
+def fingerprint_checkpoint(folder: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, config and palette, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in (WEIGHTS_NAME, "config.json", PALETTE_NAME):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def best_device() -> torch.device:
+    """Return the accelerator if there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator or torch.device("cpu")
+
+
+def token_nll(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return the negative log-likelihood of every predicted token, in nats.
+
+    Args:
+        logits: (B, T, V); those at position t predict token t + 1.
+        tokens: (B, T).
+
+    Returns:
+        (B, T - 1), entry t of token t + 1: the first token is given, never predicted.
+    """
+    predicting = logits[:, :-1].float().transpose(1, 2)  # (B, V, T - 1)
+    return torch.nn.functional.cross_entropy(predicting, tokens[:, 1:], reduction="none")
+
+
+def completion_nll(nll: Any) -> Any:
+    """Return the completion's part of `token_nll`'s answer: (B, 399) → (B, 160)."""
+    return nll[:, -COMPLETION_LENGTH:]
+
+
+def _config_class(model_type: str) -> Any:
+    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        near = closest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+        raise PokemonGenError(
+            f"model.model_type: {model_type!r} is no causal language model of transformers{near}"
+        )
+    return CONFIG_MAPPING[model_type]
+
+
+def _check_fields(fields: dict[str, Any], config_class: Any, model_type: str) -> None:
+    known = set(inspect.signature(config_class.__init__).parameters) | set(config_class.attribute_map)
+    known -= {"self", "kwargs", *_OURS}
+    for field in fields:
+        if field in _OURS:
+            raise PokemonGenError(f"model.{field}: cannot be set: it {_OURS[field]}")
+        if field not in known:
+            raise PokemonGenError(f"unknown setting 'model.{field}' for {model_type}{closest(field, known)}")
+
+
+def _positions_field(config_class: Any) -> str | None:
+    """Return the config's own name for the number of positions; None if the type has no limit."""
+    name = config_class.attribute_map.get("max_position_embeddings", "max_position_embeddings")
+    return name if name in inspect.signature(config_class.__init__).parameters else None
+
+
+@torch.no_grad()
+def _is_causal(model: PreTrainedModel) -> bool:
+    """Tell whether changing the last token leaves all earlier predictions as they were."""
+    model.eval()
+    one = torch.zeros(1, 8, dtype=torch.long)
+    other = one.clone()
+    other[0, -1] = 1
+    same = torch.allclose(model(one).logits[:, :-1], model(other).logits[:, :-1], atol=1e-5)
+    model.train()
+    return same

@@ -1,0 +1,171 @@
+"""RGB ↔ token, 20x20 ↔ 400: the one place that knows what a token means.
+
+A palette is a list of distinct RGB colours; a token is an index into it. A sprite is 20x20 pixels,
+read row by row into 400 tokens. The homework's palette has 167 colours with white, the background,
+as token 0. The palette travels with every checkpoint (`palette.json`), because tokens without it
+are only numbers.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json, write_json
+
+SIDE = 20
+"""Pixels along each side of a sprite (homework)."""
+LENGTH = SIDE * SIDE
+"""Tokens in a sprite: 400, row by row."""
+PROMPT_LENGTH = 240
+"""Tokens given of a test sprite: the top 12 rows, 60 % (homework)."""
+COMPLETION_LENGTH = LENGTH - PROMPT_LENGTH
+"""Tokens to be completed: the bottom 8 rows, 160 tokens, 40 %."""
+BACKGROUND = 0
+"""The background's token (white in the homework's palette)."""
+PALETTE_NAME = "palette.json"
+"""The palette's file inside a checkpoint."""
+
+# Linear sRGB → LMS and LMS^(1/3) → OKLab: the matrices published by Björn Ottosson,
+# "A perceptual color space for image processing" (2020), https://bottosson.github.io/posts/oklab/
+_RGB_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_LMS_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def oklab(rgb: NDArray[Any]) -> NDArray[np.float64]:
+    """Return OKLab (lightness 0..1, green-red, blue-yellow) of sRGB bytes; (..., 3) → (..., 3).
+
+    Distances in OKLab follow what an eye sees much better than distances in RGB do.
+    """
+    encoded = np.asarray(rgb, dtype=np.float64) / 255.0
+    # The sRGB transfer function, IEC 61966-2-1.
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ _RGB_TO_LMS.T) @ _LMS_TO_LAB.T
+
+
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """Distinct RGB colours; a colour's row is its token.
+
+    Attributes:
+        rgb: (V, 3) uint8, one colour a row; row 0 is the background.
+
+    Raises:
+        PokemonGenError: if the colours are not (V, 3) bytes, or one of them comes twice.
+    """
+
+    rgb: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        colours = np.asarray(self.rgb)
+        if colours.ndim != 2 or colours.shape[1] != 3 or len(colours) < 2:
+            raise PokemonGenError(
+                f"a palette is two or more rows of 3 numbers (red green blue), not {colours.shape}"
+            )
+        if colours.min() < 0 or colours.max() > 255:
+            raise PokemonGenError("a palette's numbers lie between 0 and 255")
+        first: dict[tuple[int, ...], int] = {}
+        for token, colour in enumerate(map(tuple, colours.tolist())):
+            if colour in first:
+                raise PokemonGenError(
+                    f"the palette has colour {colour} twice, as tokens {first[colour]} and {token}"
+                )
+            first[colour] = token
+        object.__setattr__(self, "rgb", colours.astype(np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Palette) and np.array_equal(self.rgb, other.rgb)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the colours: equal palettes, equal fingerprints."""
+        return hashlib.sha256(self.rgb.tobytes()).hexdigest()[:16]
+
+    def to_rgb(self, tokens: NDArray[Any]) -> NDArray[np.uint8]:
+        """Turn tokens of any shape into colours; (...) → (..., 3).
+
+        Raises:
+            PokemonGenError: if a token has no colour.
+        """
+        tokens = np.asarray(tokens)
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= len(self)):
+            bad = int(tokens.min() if tokens.min() < 0 else tokens.max())
+            raise PokemonGenError(f"token {bad} has no colour: the palette's tokens are 0..{len(self) - 1}")
+        return self.rgb[tokens]
+
+    def to_tokens(self, rgb: NDArray[Any]) -> NDArray[np.int64]:
+        """Turn colours into the tokens of the nearest palette colours in OKLab; (..., 3) → (...).
+
+        A colour of the palette gives its own token, so `to_tokens(to_rgb(t))` is `t`.
+        """
+        rgb = np.asarray(rgb, dtype=np.uint8)
+        # Distinct colours only: a 20x20 picture has a few dozen, a photograph's folder some 10,000.
+        flat, back = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
+        nearest = np.empty(len(flat), dtype=np.int64)
+        for start in range(0, len(flat), 4096):  # bounds the (4096, V, 3) difference to a few MB
+            lab = oklab(flat[start : start + 4096])
+            distance = ((lab[:, None] - self._lab[None]) ** 2).sum(-1)  # (n, V)
+            nearest[start : start + 4096] = distance.argmin(1)
+        return nearest[back.reshape(-1)].reshape(rgb.shape[:-1])
+
+    @cached_property
+    def _lab(self) -> NDArray[np.float64]:
+        return oklab(self.rgb)  # (V, 3)
+
+    def save(self, folder: Path) -> None:
+        """Write `palette.json` into `folder`."""
+        write_json(folder / PALETTE_NAME, {"rgb": self.rgb.tolist()})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a palette from a checkpoint folder or a `palette.json`.
+
+        Raises:
+            PokemonGenError: if the file is missing or holds no palette.
+        """
+        path = path / PALETTE_NAME if path.is_dir() else path
+        value = read_json(path)
+        try:
+            return cls(np.array(value["rgb"], dtype=np.int64))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PokemonGenError(
+                f'{path}: not a palette: it should be {{"rgb": [[r, g, b], ...]}}'
+            ) from error
+
+
+def to_picture(tokens: NDArray[Any], palette: Palette) -> NDArray[np.uint8]:
+    """Turn sprites into pixels; (..., 400) → (..., 20, 20, 3) RGB bytes."""
+    tokens = np.asarray(tokens)
+    return palette.to_rgb(tokens.reshape(*tokens.shape[:-1], SIDE, SIDE))
+
+
+def from_picture(rgb: NDArray[Any], palette: Palette) -> NDArray[np.int64]:
+    """Turn pixels into sprites; (..., 20, 20, 3) RGB bytes → (..., 400) tokens, row by row.
+
+    Raises:
+        PokemonGenError: if the picture is not 20x20.
+    """
+    rgb = np.asarray(rgb)
+    if rgb.shape[-3:] != (SIDE, SIDE, 3):
+        raise PokemonGenError(f"a sprite is {SIDE}x{SIDE} RGB pixels, not {rgb.shape}")
+    return palette.to_tokens(rgb).reshape(*rgb.shape[:-3], LENGTH)

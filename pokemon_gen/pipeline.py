@@ -1,0 +1,270 @@
+"""The stages in order: sprites → train → choose a checkpoint → complete → submission, picture.
+
+`run` does all of them and goes on where it stopped; `complete` and `submit` are single stages for a
+checkpoint that is there already. What a stage does lives in the room of its name; here they only meet.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen import submission
+from pokemon_gen.completion import complete_prompts
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json, refuse_existing, write_text
+from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
+from pokemon_gen.palette import LENGTH, PROMPT_LENGTH, from_picture
+from pokemon_gen.report import draw_completions, draw_sprites, save_picture
+from pokemon_gen.rows import read_rows, row_text
+from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings, sprite_settings
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.images import find_images, read_images
+from pokemon_gen.training import TrainingResult, train
+
+RESULTS = Path("eval/results")
+"""The folder of everything that is looked at, in the working directory."""
+SHEET_SPRITES = 128
+"""Sprites on a contact sheet: eight rows."""
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Completed sprites, and the files they were written to."""
+
+    sprites: NDArray[np.int64]
+    """(N, 400) tokens."""
+    picture: Path
+    rows: Path
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A checked submission's files, and the checkpoint it comes from with the reason why."""
+
+    file: Path
+    sidecar: Path
+    picture: Path
+    checkpoint: Path
+    reason: str
+    report: submission.Report
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Sprites, how many each split has, and a contact sheet of the first of `train`."""
+
+    sprites: Sprites
+    counts: dict[str, int]
+    picture: Path
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What `run` did; without a submission if the training was interrupted."""
+
+    training: TrainingResult
+    submission: Submission | None
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything the run made, in the order of making."""
+        if self.submission is None:
+            return [self.training.folder]
+        made = self.submission
+        return [made.checkpoint, made.file, made.sidecar, made.picture]
+
+
+def run(settings: Settings, overwrite: bool = False) -> RunResult:
+    """Do every stage of a run, or what is left of it.
+
+    Args:
+        settings: the run.
+        overwrite: begin anew and replace what is there.
+
+    Raises:
+        PokemonGenError: for bad settings or sprites, and, before any training, if a submission of
+            another run stands where this one's would go.
+    """
+    kept = None if overwrite else _kept_submission(settings)
+    sprites = load_sprites(**settings.sprites.model_dump())
+    training = train(settings, sprites, overwrite=overwrite)
+    if training.status == "interrupted":
+        return RunResult(training, None)
+    if kept and training.status == "nothing left to do":
+        return RunResult(training, kept)
+    return RunResult(training, submit(training.folder, sprites=sprites, overwrite=overwrite))
+
+
+def complete(
+    checkpoint: str | Path,
+    prompts: str | Path | NDArray[Any] | None = None,
+    *,
+    split: str = "test",
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Completions:
+    """Complete prompts with a checkpoint, and draw them.
+
+    Args:
+        checkpoint: its folder, or a run's, whose best checkpoint is taken.
+        prompts: a text file of prompts (1 to 399 tokens a line; of a whole sprite, the first 240), a
+            picture or a folder of pictures (their top 12 rows), or an array (N, L); none: those of
+            `split` of the run's own sprites.
+        split: `dev` or `test`.
+        overrides: `completion.temperature=0.9` and the like.
+        output: the PNG; the rows go beside it as `.txt`. None: in `eval/results/<name>/`.
+        overwrite: replace files that are there.
+
+    Raises:
+        PokemonGenError: for a checkpoint or prompts at fault, or of different palettes.
+    """
+    loaded = load_checkpoint(choose_checkpoint(checkpoint).checkpoint)
+    settings = load_settings(loaded.folder / SETTINGS_NAME, overrides)
+    source = "prompts" if prompts is not None else split
+    picture = Path(output or RESULTS / settings.name / f"completions-{source}.png")
+    rows = picture.with_suffix(".txt")
+    for file in (picture, rows):
+        refuse_existing(file, overwrite)
+    if prompts is None:
+        given: Any = _own_sprites(loaded, settings, None).prompts(split)
+    else:
+        given = _read_prompts(prompts, loaded)
+    sprites = complete_prompts(loaded.model, given, settings.completion, progress=True)
+    save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
+    write_text(rows, "".join(f"{row_text(sprite)}\n" for sprite in sprites))
+    return Completions(sprites, picture, rows)
+
+
+def submit(
+    checkpoint: str | Path,
+    *,
+    sprites: Sprites | None = None,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Submission:
+    """Complete the test prompts with a checkpoint and write the submission, its sidecar and a picture.
+
+    Args:
+        checkpoint: its folder, or a run's, whose best checkpoint is taken.
+        sprites: those of the run, if they are loaded already.
+        overrides: `completion.temperature=0.9` and the like.
+        overwrite: replace files that are there.
+
+    Raises:
+        PokemonGenError: as `complete`, and if a file of the submission exists.
+    """
+    choice = choose_checkpoint(checkpoint)
+    loaded = load_checkpoint(choice.checkpoint)
+    settings = load_settings(loaded.folder / SETTINGS_NAME, overrides)
+    file, sidecar, picture = _submission_files(settings.name)
+    for path in (file, sidecar, picture):
+        refuse_existing(path, overwrite)
+    sprites = _own_sprites(loaded, settings, sprites)
+    prompts = sprites.prompts("test")
+    completed = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
+    made_by = {
+        "settings": settings.model_dump(),
+        "seed": settings.seed,
+        "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
+        "palette": loaded.palette.fingerprint,
+        "checkpoint": {
+            "folder": str(loaded.folder),
+            "sha256": fingerprint_checkpoint(loaded.folder),
+            "chosen_for": choice.reason,
+        },
+    }
+    submission.write(file, completed, prompts, len(loaded.palette), made_by, overwrite)
+    save_picture(draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed)), picture)
+    report = submission.check(file)
+    return Submission(file, sidecar, picture, choice.checkpoint, choice.reason, report)
+
+
+def look_at(
+    source: str,
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Sight:
+    """Load a source of sprites, count them, and draw a contact sheet.
+
+    Args:
+        source: as `load_sprites` takes it.
+        overrides: `sprites.colours=64` and the like.
+        output: the contact sheet's PNG; none: in `eval/results/sprites/`.
+        overwrite: replace a contact sheet that is there.
+
+    Raises:
+        PokemonGenError: for a source at fault, or a contact sheet that exists.
+    """
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
+    picture = Path(output or RESULTS / "sprites" / f"{slug}.png")
+    refuse_existing(picture, overwrite)
+    sprites = load_sprites(**sprite_settings(source, overrides).model_dump())
+    save_picture(draw_sprites(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
+    return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
+
+
+def _submission_files(name: str) -> tuple[Path, Path, Path]:
+    base = submission.SUBMISSIONS / name
+    return (
+        base.with_name(f"{name}.txt"),
+        base.with_name(f"{name}.json"),
+        base.with_name(f"{name}.png"),
+    )
+
+
+def _kept_submission(settings: Settings) -> Submission | None:
+    """Return this run's finished submission, if there is one."""
+    file, sidecar, picture = _submission_files(settings.name)
+    if not file.exists():
+        return None
+    facts = read_json(sidecar) if sidecar.is_file() else {}
+    if not _same_run(settings, facts.get("settings", {})) or not picture.is_file():
+        raise PokemonGenError(
+            f"{file} exists, of other settings, and is kept; --overwrite replaces it and its checkpoints, "
+            "name=... chooses another name"
+        )
+    made = facts["checkpoint"]
+    return Submission(
+        file, sidecar, picture, Path(made["folder"]), made["chosen_for"], submission.check(file)
+    )
+
+
+def _same_run(settings: Settings, before: dict[str, Any]) -> bool:
+    """Tell whether settings are those of a finished run, which also names the precision it chose."""
+    now = settings.model_dump()
+    chosen = {k: v for k, v in before.get("training", {}).items() if k in ("bf16", "fp16")}
+    return {**now, "training": {**chosen, **now["training"]}} == before
+
+
+def _own_sprites(checkpoint: Checkpoint, settings: Settings, sprites: Sprites | None) -> Sprites:
+    """Load the run's sprites and make sure that the checkpoint speaks of the same colours."""
+    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    if sprites.palette != checkpoint.palette:
+        raise PokemonGenError(
+            f"{checkpoint.folder} was trained with another palette ({checkpoint.palette.fingerprint}, "
+            f"{len(checkpoint.palette)} colours) than {sprites.source} has "
+            f"({sprites.palette.fingerprint}, {len(sprites.palette)} colours)"
+        )
+    return sprites
+
+
+def _read_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint) -> Any:
+    """Return prompts as rows of tokens of the checkpoint's palette."""
+    if isinstance(prompts, np.ndarray):
+        return prompts
+    path = Path(prompts)
+    if path.suffix == ".txt":
+        rows = read_rows(path, len(checkpoint.palette), range(1, LENGTH + 1))
+        return [row[:PROMPT_LENGTH] if len(row) == LENGTH else row for row in rows]
+    if not path.exists():
+        raise PokemonGenError(f"{path}: no such file or folder of prompts")
+    pictures = read_images(find_images(path), checkpoint.settings.sprites.skip_bad_images)
+    return from_picture(pictures, checkpoint.palette)[:, :PROMPT_LENGTH]

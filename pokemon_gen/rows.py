@@ -1,0 +1,125 @@
+"""The classic text form: one sprite a line, its tokens as integers between spaces.
+
+The homework's files, its submissions and our own are all of this form, so it is read in one place,
+and every fault is found at once, with its line and column, instead of the first alone.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen.errors import PokemonGenError
+
+FAULTS_SHOWN = 20
+"""How many faults an error lists before it only counts the rest."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a text file; line and column (in characters) count from 1."""
+
+    line: int
+    column: int
+    message: str
+
+
+def show_faults(path: Path, faults: Sequence[Fault], shown: int | None = None) -> str:
+    """Return the faults as lines of `file:line:column: message`, at most `shown` of them."""
+    listed = faults if shown is None else faults[:shown]
+    lines = [f"{path}:{fault.line}:{fault.column}: {fault.message}" for fault in listed]
+    if len(faults) > len(listed):
+        lines.append(f"... and {len(faults) - len(listed)} more faults")
+    return "\n".join(lines)
+
+
+def parse_rows(
+    path: Path, palette_size: int, lengths: Collection[int]
+) -> tuple[list[list[int]], list[Fault]]:
+    """Read every line of `path`: the rows, and all their faults.
+
+    Args:
+        path: a UTF-8 text file, with or without a newline at its end.
+        palette_size: tokens must lie in 0..palette_size-1.
+        lengths: how many tokens a line may have.
+
+    Returns:
+        The rows as they stand (a word or a token outside the palette as -1, so that positions
+        keep), one for each line, and the faults in reading order.
+
+    Raises:
+        PokemonGenError: if the file cannot be read as text.
+    """
+    rows: list[list[int]] = []
+    faults: list[Fault] = []
+    for number, line in enumerate(_lines(path), start=1):
+        row: list[int] = []
+        for match in re.finditer(r"\S+", line):
+            token, problem = _parse_token(match.group(), palette_size)
+            if problem:
+                faults.append(Fault(number, match.start() + 1, problem))
+            row.append(token)
+        if not row:
+            faults.append(Fault(number, 1, "blank line"))
+        elif len(row) not in lengths:
+            expected = (
+                " or ".join(map(str, sorted(lengths)))
+                if len(lengths) < 5
+                else (f"{min(lengths)} to {max(lengths)}")
+            )
+            faults.append(Fault(number, len(line.rstrip()) + 1, f"{len(row)} tokens, not {expected}"))
+        rows.append(row)
+    return rows, faults
+
+
+def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[list[int]]:
+    """Read a file without faults; see `parse_rows`.
+
+    Raises:
+        PokemonGenError: listing the faults with file, line and column.
+    """
+    rows, faults = parse_rows(path, palette_size, lengths)
+    if faults:
+        raise PokemonGenError(show_faults(path, faults, FAULTS_SHOWN))
+    return rows
+
+
+def read_colormap(path: Path) -> NDArray[np.int64]:
+    """Read a `colormap.txt`: one `red green blue` a line, 0..255; returns (V, 3).
+
+    Raises:
+        PokemonGenError: listing the faults with file, line and column.
+    """
+    return np.array(read_rows(path, 256, (3,)), dtype=np.int64).reshape(-1, 3)
+
+
+def row_text(tokens: Iterable[int]) -> str:
+    """Return one sprite's line, without the newline."""
+    return " ".join(str(int(token)) for token in tokens)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PokemonGenError(
+            f"{path}: not a UTF-8 text file (byte {error.start + 1} cannot be read)"
+        ) from error
+    except OSError as error:
+        raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
+    # Only "\n" ends a line (universal newlines have made it so of "\r\n"): str.splitlines would
+    # also split at form feeds and such. The classic files have no newline at the very end.
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _parse_token(word: str, palette_size: int) -> tuple[int, str | None]:
+    """Return the token (-1 if it is none) and what is wrong with it."""
+    if not re.fullmatch(r"-?[0-9]{1,9}", word):  # int() would also take "1_0", "+1" and "٣"
+        return -1, f"{word[:20]!r} is not an integer"
+    token = int(word)
+    if not 0 <= token < palette_size:
+        return -1, f"{token} is not in 0..{palette_size - 1}"
+    return token, None

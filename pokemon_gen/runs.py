@@ -1,0 +1,54 @@
+"""A run's folder, `checkpoints/<name>/`: which checkpoints are whole, and what was measured at each.
+
+A machine may be taken away in the middle of a write, so a checkpoint counts only when its last file is
+there and can be read.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pokemon_gen.models import WEIGHTS_NAME
+from pokemon_gen.palette import PALETTE_NAME
+from pokemon_gen.settings import SETTINGS_NAME
+
+CHECKPOINTS = Path("checkpoints")
+"""The folder of all runs, in the working directory."""
+STATE_NAME = "trainer_state.json"
+"""The `Trainer`'s own record, the last file of a checkpoint to be written."""
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """Return the run's checkpoints that were written to the end, in the order of their steps."""
+    return sorted((c for c in folder.glob("checkpoint-*") if _is_whole(c)), key=step_of)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the run's latest whole checkpoint; one cut off by a kill is passed over."""
+    return next(reversed(whole_checkpoints(folder)), None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the optimizer steps a checkpoint was saved after."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def log_history(checkpoint: Path) -> list[dict[str, Any]]:
+    """Return all that was logged up to a checkpoint, oldest first; each entry has its `step`."""
+    history: list[dict[str, Any]] = _state(checkpoint)["log_history"]
+    return history
+
+
+def _state(checkpoint: Path) -> Any:
+    return json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    needed = (WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME, STATE_NAME)
+    if not all((checkpoint / name).is_file() for name in needed):
+        return False
+    try:
+        _state(checkpoint)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,257 @@
+"""One YAML = one run: what may be set, what it means, and where a mistake stands.
+
+A setting that is not known is an error that names the nearest known one, with its file, line and
+column: a misspelt `weight_deacy` must never train for an hour without it. Two sections are only
+carried here, because checking them needs torch: `model` (the fields of a `transformers` config,
+checked in `models.py`) and `training` (`TrainingArguments`, checked in `training.py`).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pokemon_gen.errors import PokemonGenError, closest
+from pokemon_gen.files import write_json
+
+SETTINGS_NAME = "settings.json"
+"""The resolved settings' file, inside a run and inside each of its checkpoints."""
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class SpriteSettings(_Section):
+    """Where the sprites come from."""
+
+    source: str = "generated"
+    """`generated`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`."""
+    palette: str | None = None
+    """A `colormap.txt`, a `palette.json`, a checkpoint or (for `hub:`) a data set's id or folder;
+    none: the source's own, or one learned from its images."""
+    seed: int = Field(0, ge=0)
+    """Draws the generated sprites; splits a source that comes in one piece."""
+    colours: int = Field(167, ge=2, le=4096)
+    """The size of a palette learned from images."""
+    skip_bad_images: bool = False
+    """Leave out files that are no images instead of stopping at them."""
+
+
+class CompletionSettings(_Section):
+    """How the next token is chosen from the model's distribution (names as in `transformers`)."""
+
+    do_sample: bool = False
+    """False: always the likeliest token (greedy); true: draw one."""
+    temperature: float = Field(1.0, gt=0)
+    """Divides the logits before drawing: below 1 is bolder, above 1 wilder."""
+    top_k: int = Field(0, ge=0)
+    """Draw among the k likeliest tokens only; 0: all."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw among the likeliest tokens that share this much probability; 1: all."""
+    seed: int = Field(0, ge=0)
+    """With a prompt's own tokens, the seed of that sprite's drawing."""
+
+
+class Settings(_Section):
+    """Everything a run depends on."""
+
+    name: str
+    """Names the run's outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""
+    seed: int = Field(0, ge=0)
+    """Initial weights, order of the sprites, dropout."""
+    sprites: SpriteSettings = SpriteSettings()
+    model: dict[str, Any]
+    """`model_type` and the fields of that type's config in `transformers`."""
+    training: dict[str, Any] = {}
+    """Any field of `transformers.TrainingArguments`, and `decay_every_parameter`."""
+    completion: CompletionSettings = CompletionSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("use letters, digits, '.', '_' and '-': it names files")
+        return name
+
+    @field_validator("model")
+    @classmethod
+    def _model_has_a_type(cls, model: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(model.get("model_type"), str):
+            raise ValueError("needs model_type, such as gpt2, llama, mistral or qwen3")
+        return model
+
+    def save(self, folder: Path) -> None:
+        """Write `settings.json` into `folder`: JSON is YAML too, so it is a config as it stands."""
+        write_json(folder / SETTINGS_NAME, self.model_dump())
+
+
+class _SpritesAlone(_Section):
+    sprites: SpriteSettings
+
+
+def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read one run's settings from a YAML (or JSON) file.
+
+    Args:
+        path: the file, or the bare name of a shipped config (`quick`).
+        overrides: `dotted.name=value` each, the value in YAML: `training.learning_rate=3e-4`.
+
+    Raises:
+        PokemonGenError: for a file that is no YAML, and for every unknown or mistyped setting.
+    """
+    file = find_config(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+        root = yaml.compose(text, _Loader)
+        values = yaml.load(text, _Loader)  # a SafeLoader: plain values only
+    except OSError as error:
+        raise PokemonGenError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PokemonGenError(f"{file}: not a UTF-8 text file") from error
+    except yaml.YAMLError as error:
+        raise PokemonGenError(f"not a YAML file: {_yaml_fault(file, error)}") from error
+    if not isinstance(values, dict):
+        raise PokemonGenError(f"{file}:1:1: a config is a list of `key: value` lines")
+    overridden = [_override(values, override) for override in overrides]
+    return _validate(Settings, values, lambda location: _position(file, root, location), overridden)
+
+
+def sprite_settings(source: str, overrides: Sequence[str] = ()) -> SpriteSettings:
+    """Return the settings of a source alone, with `sprites.name=value` overrides.
+
+    Raises:
+        PokemonGenError: for every unknown or mistyped setting.
+    """
+    values: dict[str, Any] = {"sprites": {"source": source}}
+    overridden = [_override(values, override) for override in overrides]
+    return _validate(_SpritesAlone, values, lambda location: "command line", overridden).sprites
+
+
+def find_config(path: str | Path) -> Path:
+    """Return the config's file: the path itself, or the shipped config of that name.
+
+    Raises:
+        PokemonGenError: if there is neither, naming the shipped configs.
+    """
+    file = Path(path)
+    if file.is_file():
+        return file
+    folders = [
+        Path("configs"),
+        Path(__file__).parent.parent / "configs",
+        Path(__file__).parent / "configs",
+    ]
+    for folder in folders:
+        shipped = folder / file.with_suffix(".yaml").name
+        if shipped.is_file() and str(file.parent) in (".", "configs"):
+            return shipped
+    names = sorted({config.stem for folder in folders for config in folder.glob("*.yaml")})
+    raise PokemonGenError(f"{path}: no such config{closest(file.stem, names)} (shipped: {', '.join(names)})")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's floats (`3e-4`, a string to YAML 1.1), and a key that comes twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands here a second time", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _yaml_fault(file: Path, error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{file}:{mark.line + 1}:{mark.column + 1}: {error.problem}"
+    return f"{file}: {error}"
+
+
+def _override(values: dict[str, Any], override: str) -> str:
+    """Put one `dotted.name=value` into `values`; return the dotted name."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise PokemonGenError(
+            f"{override!r} is no override: write dotted.name=value, such as training.learning_rate=3e-4"
+        )
+    *sections, key = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise PokemonGenError(f"command line: {dotted}: {section} is no section")
+    try:
+        values[key] = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise PokemonGenError(f"command line: {dotted}: {text!r} is not a YAML value") from error
+    return dotted
+
+
+def _validate(
+    kind: type[Section],
+    values: dict[str, Any],
+    position: Callable[[Sequence[str | int]], str],
+    overridden: Sequence[str],
+) -> Section:
+    """Make settings of plain values; a fault is placed by `position`, or at the override it came by."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            dotted = ".".join(map(str, fault["loc"]))
+            by_override = any(f"{name}.".startswith(f"{dotted}.") for name in overridden)
+            where = "command line" if by_override else position(fault["loc"])
+            faults.append(f"{where}: {_explain(fault, dotted)}")
+        raise PokemonGenError("\n".join(faults)) from None
+
+
+def _position(file: Path, node: yaml.Node | None, location: Sequence[str | int]) -> str:
+    """Return `file:line:column` of the key at `location`, or of the nearest section around it."""
+    mark = node.start_mark if node else None
+    for key in location:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = next((pair for pair in node.value if pair[0].value == key), None)
+        if found is None:
+            break
+        mark, node = found[0].start_mark, found[1]
+    return f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+
+
+def _explain(fault: Any, dotted: str) -> str:
+    """Turn one of pydantic's faults into a sentence with the setting's dotted name."""
+    if fault["type"] == "extra_forbidden":
+        return f"unknown setting {dotted!r}{closest(dotted, _dotted_names())}"
+    if fault["type"] == "missing":
+        return f"{dotted!r} is missing"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    value = "" if isinstance(fault["input"], dict) else f", not {fault['input']!r}"
+    return f"{dotted}: {message}{value}"
+
+
+def _dotted_names() -> list[str]:
+    sections: dict[str, type[BaseModel]] = {
+        "sprites": SpriteSettings,
+        "completion": CompletionSettings,
+    }
+    return [
+        *Settings.model_fields,
+        *(f"{name}.{field}" for name, section in sections.items() for field in section.model_fields),
+    ]

@@ -1,0 +1,75 @@
+"""Where sprites come from: `generated`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pokemon_gen.errors import PokemonGenError, closest
+from pokemon_gen.palette import Palette
+from pokemon_gen.rows import read_colormap
+from pokemon_gen.sprites.collection import SPLIT_SIZES, SPLITS, Sprites, collect
+from pokemon_gen.sprites.generated import PALETTE, draw_sprites
+from pokemon_gen.sprites.hub import load_hub, load_hub_palette
+from pokemon_gen.sprites.images import load_images
+from pokemon_gen.sprites.text import load_text
+
+__all__ = ["Sprites", "load_palette", "load_sprites"]
+
+KINDS = ("generated", "hub", "text", "images")
+
+
+def load_sprites(
+    source: str = "generated",
+    *,
+    palette: str | None = None,
+    seed: int = 0,
+    colours: int = 167,
+    skip_bad_images: bool = False,
+) -> Sprites:
+    """Load the sprites of a source.
+
+    Args:
+        source: `generated`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`.
+        palette: see `load_palette`; none: the source's own, or one learned from its images.
+        seed: draws the generated sprites; splits a source that comes in one piece.
+        colours: size of a palette learned from images.
+        skip_bad_images: leave out files that are no images instead of stopping at them.
+
+    Raises:
+        PokemonGenError: for a source that is not known, not there, empty, or at fault.
+    """
+    kind, _, place = source.partition(":")
+    if kind not in KINDS or bool(place) == (kind == "generated"):
+        raise PokemonGenError(
+            f"{source!r} is no source of sprites{closest(kind, KINDS)}: use generated, "
+            "hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER"
+        )
+    given = load_palette(palette) if palette else None
+    if kind == "hub":
+        return load_hub(place, given)
+    if kind == "text":
+        return load_text(Path(place), given, seed)
+    if kind == "images":
+        return load_images(Path(place), given, seed=seed, colours=colours, skip_bad_images=skip_bad_images)
+    return _load_generated(given, seed)
+
+
+def load_palette(place: str) -> Palette:
+    """Load a palette from a `colormap.txt`, a `palette.json`, a checkpoint, or a colormap data set.
+
+    Raises:
+        PokemonGenError: if there is none, or it is at fault.
+    """
+    path = Path(place)
+    if path.suffix == ".txt":
+        return Palette(read_colormap(path))
+    if path.suffix == ".json" or (path / "palette.json").is_file():
+        return Palette.load(path)
+    return load_hub_palette(place)
+
+
+def _load_generated(palette: Palette | None, seed: int) -> Sprites:
+    if palette is not None:
+        raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
+    parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
+    return collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), "generated")

@@ -1,0 +1,114 @@
+"""What every source gives: three splits of sprites, and the palette their tokens point into.
+
+The splits are a `datasets.DatasetDict` with one column, `pixel_color`, as in the homework's data set
+on the hub, so that whatever reads one source reads them all.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.palette import BACKGROUND, LENGTH, PROMPT_LENGTH, Palette
+
+COLUMN = "pixel_color"
+"""The column of tokens, named as in `lca0503/ml2025-hw4-pokemon`."""
+SPLITS = ("train", "dev", "test")
+SPLIT_SIZES = (632, 80, 80)
+"""Sprites in train, dev and test (homework); other counts are split in this proportion."""
+
+
+@dataclass(frozen=True)
+class Sprites:
+    """Sprites of one source.
+
+    Attributes:
+        dataset: `train`, `dev` and `test`, each with a `pixel_color` column; a row has 400 tokens,
+            but the rows of a blind test have 240.
+        palette: the colours of the tokens.
+        source: where they come from, as it was asked for.
+    """
+
+    dataset: datasets.DatasetDict
+    palette: Palette
+    source: str
+
+    def tokens(self, split: str) -> NDArray[np.int64]:
+        """Return one split's sprites: (N, 400), or (N, 240) for a blind test."""
+        return np.array(self.dataset[split][COLUMN], dtype=np.int64)
+
+    def prompts(self, split: str) -> NDArray[np.int64]:
+        """Return the first 12 rows of one split's sprites: (N, 240)."""
+        return self.tokens(split)[:, :PROMPT_LENGTH]
+
+    def background_share(self) -> float:
+        """Return the share (0..1) of the train and dev sprites' pixels that are background."""
+        whole = np.concatenate([self.tokens("train"), self.tokens("dev")])
+        return float((whole == BACKGROUND).mean())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the palette and every split's tokens."""
+        digest = hashlib.sha256(self.palette.rgb.tobytes())
+        for split in SPLITS:
+            tokens = self.tokens(split)
+            digest.update(f"{split} {tokens.shape} ".encode())
+            digest.update(tokens.astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+def collect(rows: Mapping[str, Sequence[Any] | NDArray[Any]], palette: Palette, source: str) -> Sprites:
+    """Check the splits' rows and make `Sprites` of them.
+
+    Args:
+        rows: for each of `train`, `dev` and `test`, rows of tokens.
+        palette: what the tokens point into.
+        source: named in errors.
+
+    Raises:
+        PokemonGenError: for an empty or missing split, a row of another length, or a token that
+            the palette does not have.
+    """
+    for split in SPLITS:
+        if len(rows.get(split, ())) == 0:
+            raise PokemonGenError(f"{source}: the {split} split is empty")
+        allowed = (PROMPT_LENGTH, LENGTH) if split == "test" else (LENGTH,)
+        _check_rows(rows[split], palette, allowed, f"{source}: {split}")
+    columns = {split: datasets.Dataset.from_dict({COLUMN: list(rows[split])}) for split in SPLITS}
+    return Sprites(datasets.DatasetDict(columns), palette, source)
+
+
+def _check_rows(
+    rows: Sequence[Any] | NDArray[Any], palette: Palette, lengths: tuple[int, ...], where: str
+) -> None:
+    expected = " or ".join(map(str, lengths))
+    for number, row in enumerate(rows, start=1):
+        if len(row) not in lengths or len(row) != len(rows[0]):
+            raise PokemonGenError(f"{where}, row {number}: {len(row)} tokens, not {expected} (as in row 1)")
+        lowest, highest = min(row), max(row)
+        if lowest < 0 or highest >= len(palette):
+            bad = lowest if lowest < 0 else highest
+            raise PokemonGenError(
+                f"{where}, row {number}: token {bad} has no colour: the palette has {len(palette)} "
+                f"(0..{len(palette) - 1}). Is it the palette of these sprites?"
+            )
+
+
+def split_rows(rows: NDArray[Any], seed: int, source: str) -> dict[str, NDArray[Any]]:
+    """Shuffle rows by a seed and split them 632/80/80, or in that proportion.
+
+    Raises:
+        PokemonGenError: for fewer than three rows, which leave a split empty.
+    """
+    if len(rows) < len(SPLITS):
+        raise PokemonGenError(f"{source}: {len(rows)} sprites cannot fill train, dev and test")
+    held_out = max(1, round(len(rows) * SPLIT_SIZES[1] / sum(SPLIT_SIZES)))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    train, dev, test = np.split(order, [len(rows) - 2 * held_out, len(rows) - held_out])
+    return {"train": rows[train], "dev": rows[dev], "test": rows[test]}

@@ -1,0 +1,73 @@
+"""Sprites from the Hugging Face hub, or from a local folder laid out as the hub answers.
+
+The homework keeps sprites and palette in two data sets: `lca0503/ml2025-hw4-pokemon` (splits train,
+dev, test; column `pixel_color`; test rows have 240 tokens) and `lca0503/ml2025-hw4-colormap` (column
+`color`). No code of a data set is ever run: only its data files are read.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from datasets.exceptions import DatasetNotFoundError
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.palette import Palette
+from pokemon_gen.sprites.collection import COLUMN, SPLITS, Sprites, collect
+
+HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
+COLOUR_COLUMN = "color"
+
+
+def load_hub(dataset: str, palette: Palette | None) -> Sprites:
+    """Load the sprites of a hub data set's id, or of a local folder.
+
+    Args:
+        dataset: an id such as `lca0503/ml2025-hw4-pokemon`, or a folder.
+        palette: none: the folder `colormap` beside a local folder, else the homework's.
+
+    Raises:
+        PokemonGenError: without a network, for a data set that is not there, or one of another form.
+    """
+    if palette is None:
+        beside = Path(dataset).resolve().parent / "colormap"
+        palette = load_hub_palette(
+            str(beside) if Path(dataset).is_dir() and beside.is_dir() else HOMEWORK_COLORMAP
+        )
+    splits = _load(dataset)
+    for split in SPLITS:
+        if split not in splits or COLUMN not in splits[split].column_names:
+            raise PokemonGenError(f"hub:{dataset}: has no {COLUMN!r} column in a {split!r} split")
+    return collect({split: splits[split][COLUMN][:] for split in SPLITS}, palette, f"hub:{dataset}")
+
+
+def load_hub_palette(dataset: str) -> Palette:
+    """Load the palette from a colormap data set's id, or a local folder (split `train`, column `color`).
+
+    Raises:
+        PokemonGenError: as `load_hub`.
+    """
+    splits = _load(dataset)
+    if "train" not in splits or COLOUR_COLUMN not in splits["train"].column_names:
+        raise PokemonGenError(f"hub:{dataset}: has no {COLOUR_COLUMN!r} column in a 'train' split")
+    return Palette(np.array(splits["train"][COLOUR_COLUMN][:], dtype=np.int64))
+
+
+def _load(dataset: str) -> Any:
+    local = Path(dataset).is_dir()
+    if not local and (Path(dataset).is_absolute() or dataset.startswith(".") or dataset.count("/") > 1):
+        raise PokemonGenError(f"hub:{dataset}: no such folder")
+    try:
+        return datasets.load_dataset(dataset)
+    except (OSError, DatasetNotFoundError, ValueError) as error:  # ConnectionError is an OSError
+        if local:
+            raise PokemonGenError(
+                f"hub:{dataset}: not laid out as a data set of the hub is: {error}"
+            ) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PokemonGenError(
+            f"hub:{dataset}: cannot be had from the hub: {reason}\n"
+            "Without a network use sprites.source=generated (embedded), text:FOLDER or "
+            "hub:FOLDER with a copy of the data set."
+        ) from error

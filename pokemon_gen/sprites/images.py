@@ -1,0 +1,163 @@
+"""Sprites from a folder of pictures: any size → 20x20 → the palette's nearest colours.
+
+Pixel art dies of ordinary resampling: averaging turns a one-pixel outline into a grey haze. So a
+cell of the 20x20 grid takes one of the colours that lie in it: the commonest, or a dark line
+where one runs through. Pillow reads, unpacks and quantises; only the choice per cell is ours.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.palette import SIDE, Palette, from_picture, oklab
+from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, split_rows
+
+SUFFIXES = (".png", ".gif", ".jpg", ".jpeg")
+WHITE = (255, 255, 255)
+SAMPLES = 8
+"""Samples along each side of a cell: 8x8 votes tell a line an eighth of a cell wide from none."""
+LOCAL_COLOURS = 48
+"""Colours a picture is reduced to before the vote, so that JPEG's near-equal colours vote as one."""
+LINE_SHARE = 0.2
+"""A dark line takes a cell from this share of its area on: a line through it of a fifth its width."""
+LINE_CONTRAST = 0.18
+"""How much darker (OKLab lightness, 0..1) than the cell's commonest colour a line must be."""
+
+
+def load_images(
+    folder: Path, palette: Palette | None, *, seed: int, colours: int, skip_bad_images: bool
+) -> Sprites:
+    """Load PNG, GIF and JPEG files as sprites.
+
+    Args:
+        folder: is searched with its subfolders; if it has the subfolders `train`, `dev` and `test`
+            these are the splits, else the seed splits its files.
+        palette: none: learned from the train pictures' pixels, white as token 0.
+        seed: splits the pictures.
+        colours: size of a learned palette.
+        skip_bad_images: leave out files that are no pictures instead of stopping at them.
+
+    Raises:
+        PokemonGenError: for a folder without pictures, and naming the files that are none.
+    """
+    source = f"images:{folder}"
+    if not folder.is_dir():
+        raise PokemonGenError(f"{source}: no such folder")
+    if all((folder / split).is_dir() for split in SPLITS):
+        pictures = {split: _read_folder(folder / split, skip_bad_images) for split in SPLITS}
+    else:
+        pictures = split_rows(_read_folder(folder, skip_bad_images), seed, source)
+    if palette is None:
+        palette = learn_palette(pictures["train"], colours)
+    return collect({split: from_picture(pictures[split], palette) for split in SPLITS}, palette, source)
+
+
+def find_images(path: Path) -> list[Path]:
+    """Return the picture itself, or all pictures in a folder and below it, in order of their names.
+
+    Raises:
+        PokemonGenError: if there is none.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    if not files:
+        raise PokemonGenError(f"{path}: no pictures ({', '.join(SUFFIXES)}) in it")
+    return files
+
+
+def read_images(files: list[Path], skip_bad_images: bool = False) -> NDArray[np.uint8]:
+    """Read picture files as 20x20 RGB: (N, 20, 20, 3).
+
+    Raises:
+        PokemonGenError: naming and counting the files that are no pictures, unless they may be
+            skipped; always if none is left.
+    """
+    pictures, bad = [], []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                pictures.append(shrink(_on_white(image)))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            # Pillow raises any of these for a file that is broken or no picture.
+            bad.append(f"{file}: {error}")
+    if bad and not (skip_bad_images and pictures):
+        raise PokemonGenError(
+            "\n".join(bad[:20]) + f"\n{len(bad)} of {len(files)} files are no pictures; mend or remove them, "
+            "or set sprites.skip_bad_images=true"
+        )
+    return np.stack(pictures)
+
+
+def shrink(rgb: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring a picture of any size to 20x20, sharp and with its outlines; (H, W, 3) → (20, 20, 3).
+
+    A smaller picture is set on white in the middle, and so is what another shape than square
+    leaves empty; enlarged pixel art comes back exactly as it was before.
+    """
+    square = _pad_to_square(np.asarray(rgb, dtype=np.uint8))
+    size = len(square)
+    if size == SIDE:
+        return square
+    if size % SIDE == 0:
+        step = size // SIDE
+        blocks = square[::step, ::step]
+        if np.array_equal(blocks.repeat(step, 0).repeat(step, 1), square):
+            return blocks
+    return _vote(square)
+
+
+def learn_palette(pictures: NDArray[np.uint8], colours: int) -> Palette:
+    """Choose a palette for 20x20 pictures (N, 20, 20, 3); token 0 is white.
+
+    All their colours if they have no more than `colours`; else Pillow's median cut refined by
+    k-means, as many as asked for or, where some fall together, a few less.
+    """
+    pixels = pictures.reshape(-1, 3)
+    distinct = np.unique(pixels, axis=0)
+    if len(distinct) > colours:
+        strip = Image.fromarray(pixels.reshape(-1, SIDE, 3))
+        quantised = strip.quantize(colours - 1, Image.Quantize.MEDIANCUT, kmeans=10)
+        distinct = np.unique(np.array(quantised.getpalette()).reshape(-1, 3)[: colours - 1], axis=0)
+    others = distinct[(distinct != WHITE).any(1)]
+    return Palette(np.concatenate([[WHITE], others[: colours - 1]]))
+
+
+def _read_folder(folder: Path, skip_bad_images: bool) -> NDArray[np.uint8]:
+    return read_images(find_images(folder), skip_bad_images)
+
+
+def _on_white(image: Image.Image) -> NDArray[np.uint8]:
+    """Return a picture's first frame, upright, transparency on white: (H, W, 3)."""
+    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    white = Image.new("RGBA", upright.size, (*WHITE, 255))
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def _pad_to_square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    size = max(height, width, SIDE)
+    top, left = (size - height) // 2, (size - width) // 2
+    square = np.full((size, size, 3), WHITE, dtype=np.uint8)
+    square[top : top + height, left : left + width] = rgb
+    return square
+
+
+def _vote(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Let the samples in each of the 20x20 cells choose its colour; (S, S, 3) → (20, 20, 3)."""
+    image = Image.fromarray(square).resize((SIDE * SAMPLES,) * 2, Image.Resampling.NEAREST)
+    reduced = image.quantize(LOCAL_COLOURS, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)
+    colours = np.array(reduced.getpalette(), dtype=np.uint8).reshape(-1, 3)  # (K, 3)
+    lightness = oklab(colours)[:, 0]  # (K,)
+    cells = np.asarray(reduced).reshape(SIDE, SAMPLES, SIDE, SAMPLES).swapaxes(1, 2)
+    votes = cells.reshape(SIDE, SIDE, SAMPLES**2)  # (20, 20, 64)
+    counts = (votes[..., None] == np.arange(len(colours))).sum(2)  # (20, 20, K)
+    commonest = counts.argmax(-1)  # (20, 20)
+    darker = lightness < lightness[commonest][..., None] - LINE_CONTRAST  # (20, 20, K)
+    line = counts * darker
+    is_line = line.sum(-1) >= LINE_SHARE * SAMPLES**2
+    return colours[np.where(is_line, line.argmax(-1), commonest)]

@@ -1,0 +1,317 @@
+"""Training with the Hugging Face `Trainer`: what is ours is the data, two numbers, and care at the edges.
+
+`labels` are `input_ids` and nothing is shifted by hand: the model shifts inside its loss, and doing it
+twice trains token t + 2. The two numbers are the dev NLL over all predicted tokens and over the
+completion's 160 alone, in nats per token; the second is what we steer by. Care at the edges: every
+checkpoint carries its palette and settings, Ctrl-C leaves a checkpoint, and training again goes on
+from the last whole one.
+"""
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+)
+
+from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, training_arguments
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models import build_model, completion_nll, token_nll
+from pokemon_gen.palette import Palette
+from pokemon_gen.precision import choose_precision
+from pokemon_gen.runs import CHECKPOINTS, last_checkpoint, log_history, step_of
+from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
+from pokemon_gen.sprites import Sprites, load_sprites
+
+Status = Literal["finished", "interrupted", "nothing left to do"]
+
+# What may differ when a run is continued: how long it is, and what is only watched.
+_MAY_CHANGE = {
+    "num_train_epochs",
+    "max_steps",
+    "logging_strategy",
+    "logging_steps",
+    "eval_strategy",
+    "eval_steps",
+    "save_strategy",
+    "save_steps",
+    "save_total_limit",
+    "per_device_eval_batch_size",
+    "report_to",
+    "disable_tqdm",
+}
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a call of `train` did.
+
+    Attributes:
+        folder: the run's folder.
+        status: `finished`, `interrupted` (a checkpoint was left) or `nothing left to do`.
+        step: optimizer steps taken since the run began.
+        max_steps: optimizer steps of the whole run.
+        dev_nll: nats per token over the 399 predicted tokens, at the last evaluation.
+        dev_completion_nll: the same over the completion's 160 tokens.
+    """
+
+    folder: Path
+    status: Status
+    step: int
+    max_steps: int
+    dev_nll: float | None
+    dev_completion_nll: float | None
+
+
+def train(
+    settings: Settings,
+    sprites: Sprites | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    overwrite: bool = False,
+) -> TrainingResult:
+    """Train a run, or go on with it from its last whole checkpoint.
+
+    Args:
+        settings: the run.
+        sprites: those of `settings.sprites`, if they are loaded already.
+        callbacks: watch the training.
+        overwrite: begin anew, throwing away what the run's folder holds.
+
+    Returns:
+        What was done; checkpoints are in `checkpoints/<name>/checkpoint-<step>/`.
+
+    Raises:
+        PokemonGenError: for settings that do not fit, or a run of other settings under this name.
+    """
+    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    folder = CHECKPOINTS / settings.name
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    checkpoint = last_checkpoint(folder)
+    if checkpoint:
+        settings = _continued_settings(settings, checkpoint, sprites)
+    elif folder.exists():
+        shutil.rmtree(folder)  # a run that was killed before its first checkpoint
+    model = build_model(settings.model, len(sprites.palette), settings.seed)
+    settings = _with_precision(settings, model)
+    arguments = training_arguments(settings, folder)
+    max_steps = count_steps(arguments, len(sprites.dataset["train"]))
+    if checkpoint and step_of(checkpoint) >= max_steps:
+        return _result(folder, "nothing left to do", checkpoint, max_steps)
+    trainer = make_trainer(model, arguments, sprites, settings, callbacks)
+    settings.save(folder)
+    with _stop_on_signal(trainer):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    reached = last_checkpoint(folder)
+    if reached is None:
+        raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_strategy keeps none")
+    finished = trainer.state.global_step >= max_steps
+    return _result(folder, "finished" if finished else "interrupted", reached, max_steps)
+
+
+def make_trainer(
+    model: PreTrainedModel,
+    arguments: SpriteTrainingArguments,
+    sprites: Sprites,
+    settings: Settings,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> "SpriteTrainer":
+    """Put model, data and arguments together into a `Trainer`."""
+    trainer = SpriteTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=SpriteDataset(sprites.tokens("train")),
+        eval_dataset=SpriteDataset(sprites.tokens("dev")),
+        data_collator=batch_of,
+        preprocess_logits_for_metrics=_nll_of_batch,
+        compute_metrics=_mean_nll,
+        callbacks=list(callbacks),
+    )
+    trainer.palette, trainer.settings = sprites.palette, settings
+    if not arguments.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(TrainingBar())
+    return trainer
+
+
+class SpriteDataset(torch.utils.data.Dataset[Tensor]):
+    """Sprites as one tensor, (N, 400): the data is small, so a batch is a single indexing."""
+
+    def __init__(self, tokens: NDArray[np.int64]) -> None:
+        """Hold `tokens`, (N, 400)."""
+        self.tokens = torch.from_numpy(tokens)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.tokens[index]
+
+    def __getitems__(self, indices: list[int]) -> Tensor:
+        """Return (B, 400) at once; `DataLoader` asks for this where it is there."""
+        return self.tokens[indices]
+
+
+def batch_of(tokens: Tensor) -> dict[str, Tensor]:
+    """Make a batch of (B, 400) tokens. The labels are the tokens: the model shifts them itself."""
+    return {"input_ids": tokens, "labels": tokens}
+
+
+class SpriteTrainer(Trainer):
+    """`Trainer` whose checkpoints carry their palette and settings, and hold no pickle."""
+
+    palette: Palette
+    settings: Settings
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """Return which parameters decay: all, or `Trainer`'s choice (no biases, no norms)."""
+        if self.args.decay_every_parameter:
+            return [name for name, _ in model.named_parameters()]
+        return super().get_decay_parameter_names(model)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save weights and config, and beside them the palette and the settings."""
+        super().save_model(output_dir, _internal_call)
+        folder = Path(output_dir or self.args.output_dir)
+        self.palette.save(folder)
+        self.settings.save(folder)
+        # A pickle, which nothing loads: a checkpoint to be shared is better without it.
+        (folder / "training_args.bin").unlink(missing_ok=True)
+
+
+class TrainingBar(ProgressCallback):
+    """One bar for the whole training, with the last figures behind it."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar where the training stands."""
+        self.current_step = state.global_step
+        self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
+        self.figures: dict[str, str] = {}
+
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
+        """Show no second bar: dev is a single batch."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Show the last figures; TensorBoard and `trainer_state.json` keep all of them."""
+        names = {"loss": "train", "eval_nll": "dev", "eval_completion_nll": "dev completion"}
+        self.figures |= {names[key]: f"{value:.3f}" for key, value in logs.items() if key in names}
+        if self.training_bar is not None:
+            self.training_bar.set_postfix(self.figures)
+
+
+class StopOnSignal(TrainerCallback):
+    """Ends the training after the running step, with a checkpoint, once `asked` is set."""
+
+    def __init__(self) -> None:
+        """Wait for `asked`."""
+        self.asked = threading.Event()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask the `Trainer` to save and stop."""
+        if self.asked.is_set():
+            control.should_save = True
+            control.should_training_stop = True
+
+
+def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
+    """Return the settings to go on with: the same run, perhaps longer, in the precision it began in."""
+    before = load_settings(checkpoint / SETTINGS_NAME)
+    precision = {k: before.training[k] for k in ("bf16", "fp16") if k not in settings.training}
+    settings = settings.model_copy(update={"training": {**settings.training, **precision}})
+    old, new = _what_must_stay(before), _what_must_stay(settings)
+    different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if Palette.load(checkpoint) != sprites.palette:
+        different.append("the sprites' palette")
+    if different:
+        changes = ", ".join(f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different)
+        raise PokemonGenError(
+            f"{checkpoint.parent} holds a run of other settings: {changes}. "
+            "Choose another name (name=...), or --overwrite to begin anew"
+        )
+    return settings
+
+
+def _what_must_stay(settings: Settings) -> dict[str, Any]:
+    sections = {
+        "sprites": settings.sprites.model_dump(),
+        "model": settings.model,
+        "training": settings.training,
+    }
+    flat = {
+        f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()
+    }
+    stays = {key: value for key, value in flat.items() if key.removeprefix("training.") not in _MAY_CHANGE}
+    return {"seed": settings.seed, **stays}
+
+
+def _with_precision(settings: Settings, model: PreTrainedModel) -> Settings:
+    """Write the precision into the settings, so that the run is the same wherever it goes on."""
+    given = settings.training
+    if "bf16" in given or "fp16" in given:
+        chosen = {"bf16": given.get("bf16", False), "fp16": given.get("fp16", False)}
+    else:
+        chosen = choose_precision(model, given.get("per_device_train_batch_size", 16))
+    return settings.model_copy(update={"training": {**given, **chosen}})
+
+
+def _nll_of_batch(logits: Any, labels: Tensor) -> Tensor:
+    """Reduce (B, T, V) logits to (B, T - 1) nats, so that an evaluation keeps 167 times less."""
+    return token_nll(logits[0] if isinstance(logits, tuple) else logits, labels)
+
+
+def _mean_nll(prediction: EvalPrediction) -> dict[str, float]:
+    """Return the dev figures, nats per token; `Trainer` logs them as `eval_...`."""
+    nll: Any = prediction.predictions  # (N, 399)
+    return {"nll": float(nll.mean()), "completion_nll": float(completion_nll(nll).mean())}
+
+
+def _result(folder: Path, status: Status, checkpoint: Path, max_steps: int) -> TrainingResult:
+    dev: dict[str, float] = {}
+    for entry in log_history(checkpoint):
+        dev.update({key: value for key, value in entry.items() if key.startswith("eval_")})
+    return TrainingResult(
+        folder,
+        status,
+        step_of(checkpoint),
+        max_steps,
+        dev.get("eval_nll"),
+        dev.get("eval_completion_nll"),
+    )
+
+
+@contextmanager
+def _stop_on_signal(trainer: Trainer) -> Iterator[None]:
+    """Let Ctrl-C (and a polite kill) end the training with a checkpoint; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals can only be watched from the main thread
+        return
+    stop = StopOnSignal()
+    trainer.add_callback(stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        stop.asked.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    try:
+        for number in before:
+            signal.signal(number, ask)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
