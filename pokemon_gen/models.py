@@ -8,6 +8,8 @@ Configs of `transformers` swallow a misspelt field in silence, so the fields are
 
 import hashlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging
 
 from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.palette import COMPLETION_LENGTH, LENGTH, PALETTE_NAME, Palette
@@ -104,9 +107,10 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     palette = Palette.load(folder)
     settings = load_settings(folder / SETTINGS_NAME)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            )
     except Exception as error:  # safetensors, `transformers` and json each have their own
         raise PokemonGenError(f"{folder}: the model cannot be loaded: {error}") from error
     if model.config.vocab_size != len(palette):
@@ -115,6 +119,20 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             f"{len(palette)} colours; they do not belong together"
         )
     return Checkpoint(model.to(best_device()).eval(), palette, settings, folder)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep `transformers` from drawing bars of its own, and from warning of tied weights not saved twice."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def fingerprint_checkpoint(folder: Path) -> str:

@@ -13,8 +13,11 @@ from pokemon_gen.palette import LENGTH
 
 FASTER_BY = 1.1
 """bf16 must win by this factor on a CPU, so that noise does not decide between equals."""
-ROUNDS = 3
+ROUNDS = 2
 """Measured steps of each format, alternating; the fastest counts."""
+
+SPRITES = 2
+"""Sprites in a measured step: enough to tell, and about a second in all."""
 
 
 def choose_precision(model: PreTrainedModel, batch_size: int) -> dict[str, bool]:
@@ -29,7 +32,7 @@ def choose_precision(model: PreTrainedModel, batch_size: int) -> dict[str, bool]
         return {"bf16": bf16, "fp16": not bf16}
     if torch.accelerator.is_available():
         return {"bf16": False, "fp16": False}  # Apple's and others: fp32 is always right
-    return {"bf16": bf16_speedup(model, min(batch_size, 4)) >= FASTER_BY, "fp16": False}
+    return {"bf16": bf16_speedup(model, min(batch_size, SPRITES)) >= FASTER_BY, "fp16": False}
 
 
 def bf16_speedup(model: PreTrainedModel, batch_size: int) -> float:

@@ -31,7 +31,7 @@ from transformers import (
 
 from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, training_arguments
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models import build_model, completion_nll, token_nll
+from pokemon_gen.models import build_model, completion_nll, quiet, token_nll
 from pokemon_gen.palette import Palette
 from pokemon_gen.precision import choose_precision
 from pokemon_gen.runs import CHECKPOINTS, last_checkpoint, log_history, step_of
@@ -115,7 +115,7 @@ def train(
         return _result(folder, "nothing left to do", checkpoint, max_steps)
     trainer = make_trainer(model, arguments, sprites, settings, callbacks)
     settings.save(folder)
-    with _stop_on_signal(trainer):
+    with quiet(), _stop_on_signal(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     reached = last_checkpoint(folder)
     if reached is None:

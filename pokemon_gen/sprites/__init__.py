@@ -44,6 +44,8 @@ def load_sprites(
             f"{source!r} is no source of sprites{closest(kind, KINDS)}: use generated, "
             "hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER"
         )
+    if kind == "generated" and palette is not None:
+        raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
     given = load_palette(palette) if palette else None
     if kind == "hub":
         return load_hub(place, given)
@@ -51,7 +53,8 @@ def load_sprites(
         return load_text(Path(place), given, seed)
     if kind == "images":
         return load_images(Path(place), given, seed=seed, colours=colours, skip_bad_images=skip_bad_images)
-    return _load_generated(given, seed)
+    parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
+    return collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
 
 
 def load_palette(place: str) -> Palette:
@@ -66,10 +69,3 @@ def load_palette(place: str) -> Palette:
     if path.suffix == ".json" or (path / "palette.json").is_file():
         return Palette.load(path)
     return load_hub_palette(place)
-
-
-def _load_generated(palette: Palette | None, seed: int) -> Sprites:
-    if palette is not None:
-        raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
-    parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
-    return collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), "generated")

@@ -18,12 +18,13 @@ from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, split_rows
 
 SUFFIXES = (".png", ".gif", ".jpg", ".jpeg")
 WHITE = (255, 255, 255)
-SAMPLES = 8
-"""Samples along each side of a cell: 8x8 votes tell a line an eighth of a cell wide from none."""
+SAMPLES = 10
+"""Samples along each side of a cell: 10x10 votes tell a line a tenth of a cell wide from none."""
 LOCAL_COLOURS = 48
 """Colours a picture is reduced to before the vote, so that JPEG's near-equal colours vote as one."""
-LINE_SHARE = 0.2
-"""A dark line takes a cell from this share of its area on: a line through it of a fifth its width."""
+LINE_SHARE = 0.14
+"""A dark line takes a cell from this share of its area on. Lines of a third of a cell stay closed even
+where the grid splits them; much lower, and lines come out two pixels thick."""
 LINE_CONTRAST = 0.18
 """How much darker (OKLab lightness, 0..1) than the cell's commonest colour a line must be."""
 

@@ -1,0 +1,55 @@
+"""What a person waits for many times a day: checking a submission, drawing the embedded sprites.
+
+    uv run python eval/benchmarks/small_times.py
+
+Bars: `pokemon-gen check` under 0.5 s of CPU; 792 sprites in under 3 s.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import describe_machine
+
+from pokemon_gen.sprites.generated import draw_sprites
+from pokemon_gen.submission import write
+
+ROUNDS = 9
+
+
+def check_cpu_seconds(file: Path) -> float:
+    """Return the CPU seconds, user and system, of one `pokemon-gen check`."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "pokemon_gen", "check", str(file)], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def main() -> None:
+    """Measure, print, and compare with the bars."""
+    print(describe_machine())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "good.txt"
+        sprites = np.random.default_rng(0).integers(0, 167, (80, 400))
+        write(file, sprites, sprites[:, :240], 167, {})
+        check = [check_cpu_seconds(file) for _ in range(ROUNDS)]
+    drawing = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        draw_sprites()
+        drawing.append(time.perf_counter() - start)
+    for name, times, bar in (("check, CPU", check, 0.5), ("792 sprites", drawing, 3.0)):
+        median = statistics.median(times)
+        print(
+            f"{name}: median {median:.2f} s (min {min(times):.2f}, max {max(times):.2f}, {ROUNDS} rounds); "
+            f"bar {bar} s: {'passed' if median < bar else 'NOT passed'}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What the tests share: a working directory of their own, embedded sprites, and very small models.
+
+No test needs a network; the few that need the real sprites skip, saying so, where they are missing.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face's is loaded
+
+import pytest
+
+from pokemon_gen.palette import Palette
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.collection import collect
+
+ROOT = Path(__file__).parent.parent
+REAL_SPRITES = ROOT.parent / "shared" / "sprites"
+
+needs_real_sprites = pytest.mark.skipif(
+    not REAL_SPRITES.is_dir(), reason=f"the real sprites are not here ({REAL_SPRITES.name}/ is missing)"
+)
+
+TINY_MODEL = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run every test in an empty working directory, so that outputs never meet."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def generated() -> Sprites:
+    return load_sprites("generated")
+
+
+@pytest.fixture(scope="session")
+def few_sprites(generated: Sprites) -> Sprites:
+    """24 sprites to train on, 8 of dev, 6 blind test prompts."""
+    rows = {
+        "train": generated.tokens("train")[:24],
+        "dev": generated.tokens("dev")[:8],
+        "test": generated.prompts("test")[:6],
+    }
+    return collect(rows, generated.palette, "few")
+
+
+@pytest.fixture
+def few_folder(few_sprites: Sprites, tmp_path: Path) -> Path:
+    """Return the same few sprites as a folder of the classic text files."""
+    return write_text_folder(few_sprites, tmp_path / "few")
+
+
+@pytest.fixture
+def tiny(few_folder: Path) -> Callable[..., Settings]:
+    """Make settings of a run that trains in a second; keywords replace whole sections."""
+
+    def make(**sections: Any) -> Settings:
+        training = {
+            "max_steps": 4,
+            "per_device_train_batch_size": 8,
+            "learning_rate": 1e-2,
+            "eval_strategy": "steps",
+            "eval_steps": 2,
+            "save_strategy": "steps",
+            "save_steps": 2,
+            "logging_strategy": "steps",
+            "logging_steps": 1,
+            "report_to": "none",
+            "bf16": False,
+        }
+        values = {
+            "name": "tiny",
+            "sprites": {"source": f"text:{few_folder}"},
+            "model": dict(TINY_MODEL),
+            **sections,
+            "training": {**training, **sections.get("training", {})},
+        }
+        return Settings.model_validate(values)
+
+    return make
+
+
+def write_text_folder(sprites: Sprites, folder: Path) -> Path:
+    """Write sprites in the classic form: no newline at the end of the last line."""
+    folder.mkdir()
+    for split in ("train", "dev", "test"):
+        write_rows(folder / f"{split}.txt", sprites.tokens(split))
+    write_palette(folder / "colormap.txt", sprites.palette)
+    return folder
+
+
+def write_rows(path: Path, rows: Any) -> Path:
+    path.write_text("\n".join(" ".join(map(str, row)) for row in rows))
+    return path
+
+
+def write_palette(path: Path, palette: Palette) -> Path:
+    return write_rows(path, palette.rgb.tolist())

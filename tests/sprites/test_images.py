@@ -1,0 +1,123 @@
+"""`sprites/images.py`: pictures of any size → 20x20 → tokens, sharp and with their outlines."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.palette import to_picture
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.images import learn_palette, read_images, shrink
+from tests.conftest import write_palette
+
+
+@pytest.fixture
+def pictures(few_sprites: Sprites) -> np.ndarray:
+    return to_picture(few_sprites.tokens("train"), few_sprites.palette)  # (24, 20, 20, 3)
+
+
+@pytest.fixture
+def folder(pictures: np.ndarray, tmp_path: Path) -> Path:
+    """Write the sprites as files of several kinds: plain, enlarged, GIF."""
+    (tmp_path / "art").mkdir()
+    for number, picture in enumerate(pictures):
+        image = Image.fromarray(picture)
+        if number % 3 == 1:
+            image = image.resize((140, 140), Image.Resampling.NEAREST)
+        image.save(tmp_path / "art" / f"{number:02d}.{'gif' if number % 3 == 2 else 'png'}")
+    return tmp_path / "art"
+
+
+def test_pictures_in_the_palettes_colours_become_exactly_their_tokens(
+    folder: Path, few_sprites: Sprites, tmp_path: Path
+) -> None:
+    palette = write_palette(tmp_path / "colours.txt", few_sprites.palette)
+    sprites = load_sprites(f"images:{folder}", palette=str(palette))
+    rows = np.concatenate([sprites.tokens(split) for split in sprites.dataset])
+    expected = few_sprites.tokens("train")
+    np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(expected, axis=0))
+
+
+def test_a_palette_is_learned_with_white_first(folder: Path) -> None:
+    sprites = load_sprites(f"images:{folder}", colours=32)
+    assert 24 <= len(sprites.palette) <= 32
+    assert sprites.palette.rgb[0].tolist() == [255, 255, 255]
+
+
+def test_a_learned_palette_of_few_colours_is_exact() -> None:
+    pictures = np.random.default_rng(0).integers(0, 2, (3, 20, 20, 1)).repeat(3, -1).astype(np.uint8) * 90
+    palette = learn_palette(pictures, 16)
+    assert palette.rgb.tolist() == [[255, 255, 255], [0, 0, 0], [90, 90, 90]]
+
+
+def test_folders_named_as_splits_are_the_splits(folder: Path) -> None:
+    for number, file in enumerate(sorted(folder.iterdir())):
+        split = ("train", "dev", "test")[number % 3]
+        (folder / split).mkdir(exist_ok=True)
+        file.rename(folder / split / file.name)
+    sprites = load_sprites(f"images:{folder}")
+    assert [len(sprites.dataset[split]) for split in sprites.dataset] == [8, 8, 8]
+
+
+def test_transparency_lies_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (20, 20), (200, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_images([tmp_path / "clear.png"]) == 255).all()
+
+
+def test_a_small_picture_is_set_on_white_in_the_middle() -> None:
+    small = shrink(np.zeros((10, 16, 3)))
+    assert (small[5:15, 2:18] == 0).all()
+    assert (small == 0).sum() == 10 * 16 * 3
+
+
+def test_a_wide_picture_keeps_its_shape() -> None:
+    wide = shrink(np.zeros((100, 200, 3)))
+    dark = (wide == 0).all(-1)
+    assert dark[5:15].all()
+    assert not dark[:5].any()
+    assert not dark[15:].any()
+
+
+@pytest.mark.parametrize("size", [96, 128, 250])
+def test_a_thin_outline_survives_shrinking(size: int) -> None:
+    image = Image.new("RGB", (size, size), "white")
+    edge = size // 10
+    width = max(2, size // 48)  # about 0.4 cells
+    draw = ImageDraw.Draw(image)
+    draw.ellipse(
+        (edge, edge, size - edge, size - edge), fill=(240, 190, 60), outline=(20, 20, 20), width=width
+    )
+    small = shrink(np.asarray(image))
+    dark = small.sum(-1) < 100
+    inside = (small == (240, 190, 60)).all(-1)
+    white = (small == 255).all(-1)
+    assert (dark | inside | white).all()  # sharp: no colour in between
+    assert inside.sum() > 100
+    # closed: nowhere does the inside touch the white
+    for side_by_side in (inside[1:] & white[:-1], inside[:-1] & white[1:], inside[:, 1:] & white[:, :-1]):
+        assert not side_by_side.any()
+    assert not (inside[:, :-1] & white[:, 1:]).any()
+
+
+def test_what_is_no_picture_is_named_counted_and_skipped_only_if_told(folder: Path) -> None:
+    (folder / "broken.png").write_text("no picture")
+    whole = (folder / "00.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "notes.txt").write_text("is not looked at")
+    with pytest.raises(PokemonGenError) as error:
+        load_sprites(f"images:{folder}")
+    assert "broken.png" in str(error.value)
+    assert "cut.png" in str(error.value)
+    assert "2 of 26 files are no pictures" in str(error.value)
+    sprites = load_sprites(f"images:{folder}", skip_bad_images=True)
+    assert sum(map(len, sprites.dataset.values())) == 24
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PokemonGenError, match="empty: no pictures"):
+        load_sprites(f"images:{tmp_path / 'empty'}")
+    with pytest.raises(PokemonGenError, match="nowhere: no such folder"):
+        load_sprites("images:nowhere")

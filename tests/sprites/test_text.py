@@ -1,0 +1,55 @@
+"""`sprites/text.py`: the classic files, whole or in three, and their faults."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.sprites import Sprites, load_sprites
+from tests.conftest import write_palette, write_rows
+
+
+def test_three_files_are_three_splits(few_folder: Path, few_sprites: Sprites) -> None:
+    assert load_sprites(f"text:{few_folder}").fingerprint == few_sprites.fingerprint
+
+
+def test_one_file_is_split_by_a_seed(generated: Sprites, tmp_path: Path) -> None:
+    whole = np.concatenate([generated.tokens(split) for split in generated.dataset])
+    write_rows(tmp_path / "pixel_color.txt", whole)
+    write_palette(tmp_path / "colormap.txt", generated.palette)
+    first, second = (load_sprites(f"text:{tmp_path}", seed=seed) for seed in (0, 1))
+    assert [len(first.dataset[split]) for split in first.dataset] == [632, 80, 80]
+    assert first.fingerprint != second.fingerprint
+    assert first.fingerprint == load_sprites(f"text:{tmp_path}", seed=0).fingerprint
+
+
+def test_a_fault_is_placed(few_folder: Path) -> None:
+    lines = (few_folder / "dev.txt").read_text().split("\n")
+    (few_folder / "dev.txt").write_text("\n".join([lines[0], "167 " + lines[1].split(" ", 1)[1]]))
+    with pytest.raises(PokemonGenError, match=r"dev\.txt:2:1: 167 is not in 0\.\.166"):
+        load_sprites(f"text:{few_folder}")
+
+
+def test_a_palette_too_small_for_the_tokens_is_a_fault(few_folder: Path) -> None:
+    lines = (few_folder / "colormap.txt").read_text().splitlines()
+    (few_folder / "colormap.txt").write_text("\n".join(lines[:5]))
+    with pytest.raises(PokemonGenError, match=r"train\.txt:1:\d+: \d+ is not in 0\.\.4"):
+        load_sprites(f"text:{few_folder}")
+
+
+def test_an_empty_split_is_named(few_folder: Path) -> None:
+    (few_folder / "dev.txt").write_text("")
+    with pytest.raises(PokemonGenError, match="the dev split is empty"):
+        load_sprites(f"text:{few_folder}")
+
+
+def test_what_is_missing_is_named(few_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PokemonGenError, match=r"nowhere: no such folder"):
+        load_sprites("text:nowhere")
+    (few_folder / "dev.txt").unlink()
+    with pytest.raises(PokemonGenError, match=r"has neither pixel_color\.txt nor dev\.txt"):
+        load_sprites(f"text:{few_folder}")
+    (few_folder / "colormap.txt").rename(tmp_path / "colours.txt")
+    with pytest.raises(PokemonGenError, match=r"has no colormap\.txt; name one with sprites\.palette"):
+        load_sprites(f"text:{few_folder}")

@@ -1,0 +1,141 @@
+"""`cli.py`: every verb does its stage; a mistake is one message, never a traceback."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import pokemon_gen
+from pokemon_gen import cli
+from pokemon_gen.settings import Settings
+from tests.conftest import ROOT
+
+Run = Callable[..., tuple[int, str, str]]
+VERBS = ("run", "train", "complete", "submit", "check", "sprites")
+
+
+@pytest.fixture
+def pg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `pokemon-gen WORDS...`; returns its exit status, output and errors."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pokemon-gen", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        return int(end.value.code or 0), output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def config(tiny: Callable[..., Settings]) -> str:
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny().model_dump()))
+    return "tiny.yaml"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_a_real_example(pg: Run, verb: str) -> None:
+    status, out, _ = pg(verb, "--help")
+    assert status == 0
+    assert f"Example: pokemon-gen {verb} " in out
+
+
+def test_every_verb_in_turn(pg: Run, config: str, few_folder: Path) -> None:
+    status, out, _ = pg("train", config)
+    assert status == 0
+    assert "checkpoints/tiny: finished, step 4 of 4; dev NLL" in out
+    assert "nothing left to do" in pg("train", config)[1]
+
+    status, out, _ = pg("complete", "checkpoints/tiny", "completion.do_sample=true", "--split", "dev")
+    assert (status, "completed 8 prompts: eval/results/tiny/completions-dev.png" in out) == (0, True)
+
+    status, out, _ = pg("submit", "checkpoints/tiny")
+    assert status == 0
+    assert "submissions/tiny.txt: ok: 6 sprites x 400 tokens, prompts kept" in out
+
+    prompts = str(few_folder / "test.txt")
+    assert pg("check", "submissions/tiny.txt")[:2] == (0, "ok: 6 sprites x 400 tokens, prompts kept\n")
+    assert pg("check", "submissions/tiny.txt", "--prompts", prompts)[0] == 0
+
+    status, out, _ = pg("run", config)  # all is there: nothing is done twice
+    assert status == 0
+    made = out.splitlines()[-1]
+    assert made.startswith("made checkpoints/tiny/checkpoint-")
+    assert made.endswith("submissions/tiny.txt, submissions/tiny.json, submissions/tiny.png")
+
+    status, out, _ = pg("sprites", f"text:{few_folder}", "--output", "sheet.png")
+    assert status == 0
+    assert "train     24 sprites" in out
+    assert "palette    167 colours" in out
+    assert "contact sheet sheet.png" in out
+
+
+def test_run_takes_overrides_without_a_config(pg: Run) -> None:
+    assert "unknown setting 'traning'; did you mean 'training'" in pg("run", "traning.x=1")[2]
+
+
+def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
+    Path("bad.txt").write_text("1 2 3\n")
+    status, out, _ = pg("check", "bad.txt")
+    assert status == 1
+    assert "bad.txt:1:6: 3 tokens, not 400" in out
+    assert "bad.txt:2:1: 1 lines, not 80" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "quck"], "quck: no such config; did you mean 'quick'?"),
+        (["train", "quick", "training.learnin_rate=1"], "did you mean 'learning_rate'"),
+        (["train", "quick", "model.hiden_size=8"], "did you mean 'hidden_size'"),
+        (["train", "quick", "sprites.source=text:nowhere"], "text:nowhere: no such folder"),
+        (["train", "quick", "sprites.source=hub:lca0503/ml2025-hw4-pokemon"], "generated (embedded)"),
+        (["complete", "nowhere"], "nowhere: no such checkpoint or run"),
+        (["submit", "nowhere"], "nowhere: no such checkpoint or run"),
+        (["check", "nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["sprites", "images:nowhere"], "images:nowhere: no such folder"),
+    ],
+)
+def test_a_mistake_is_one_message(pg: Run, words: list[str], message: str) -> None:
+    status, _, err = pg(*words)
+    assert status == 1
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written_is_one_message(pg: Run, config: str) -> None:
+    Path("checkpoints").write_text("a file where a folder should be")
+    status, _, err = pg("train", config)
+    assert status == 1
+    assert err.startswith("error: checkpoints")
+
+
+def test_the_module_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pokemon_gen", "check", "no.txt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: no.txt: cannot be read: No such file or directory\n"
+
+
+def test_every_verb_is_a_python_call() -> None:
+    for name in (*pokemon_gen.__all__, "load_sprites"):
+        assert getattr(pokemon_gen, name) is not None
+    assert set(VERBS) - {"sprites"} <= set(pokemon_gen.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = pokemon_gen.nonsense
+
+
+def test_the_readme_shows_every_verb_and_config() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for verb in VERBS:
+        assert f"pokemon-gen {verb}" in readme
+    for config in (ROOT / "configs").glob("*.yaml"):
+        assert f"`{config.stem}`" in readme

@@ -1,0 +1,27 @@
+"""Every shipped config trains: two steps of it, with its own model, batch and optimizer."""
+
+from pathlib import Path
+
+import pytest
+
+from pokemon_gen.settings import load_settings
+from pokemon_gen.sprites import Sprites
+from pokemon_gen.training import train
+from tests.conftest import ROOT
+
+TWO_STEPS = [
+    "training.max_steps=2",
+    "training.eval_strategy=no",
+    "training.save_strategy=steps",
+    "training.save_steps=2",
+]
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda c: c.stem)
+def test_two_steps(config: Path, few_sprites: Sprites) -> None:
+    settings = load_settings(config, TWO_STEPS)
+    if "lr_scheduler_kwargs" in settings.training:  # its hold and fall must fit into the two steps
+        settings.training["lr_scheduler_kwargs"]["num_decay_steps"] = 1
+        settings.training["warmup_steps"] = 0
+    result = train(settings, few_sprites)
+    assert (result.status, result.step) == ("finished", 2)

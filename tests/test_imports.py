@@ -1,0 +1,67 @@
+"""The house plan's import table, and what must not wait for torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "pokemon_gen"
+# Rooms from the ground up. A room may import those on lower floors, and its own parts.
+FLOORS = [
+    {"errors"},
+    {"files"},
+    {"palette", "settings"},
+    {"rows"},
+    {"sprites", "submission", "models", "precision", "report"},
+    {"arguments", "runs", "completion"},
+    {"training", "selection"},
+    {"pipeline"},
+    {"cli"},
+]
+# What the plan forbids although the floors would allow it.
+FORBIDDEN = {
+    "settings": {"palette"},
+    "sprites": {"settings"},
+    "submission": {"settings"},
+    "completion": {"training", "arguments"},
+    "selection": {"training"},
+}
+FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+def imported_rooms(file: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pokemon_gen"):
+            assert node.level == 0
+            parts = (node.module or "").split(".")
+            rooms |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return rooms
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__", "__main__"} == set(FLOOR)
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_go_one_way(file: Path) -> None:
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room in ("__init__", "__main__"):
+        return
+    for other in imported_rooms(file) - {room}:
+        assert FLOOR[other] < FLOOR[room], f"{room} imports {other}"
+        assert other not in FORBIDDEN.get(room, set()), f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("module", ["palette", "rows", "settings", "submission", "cli"])
+def test_light_rooms_load_nothing_heavy(module: str) -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'PIL'}"
+    code = f"import sys, pokemon_gen.{module}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,161 @@
+"""`models.py`: any decoder-only type, checked fields, no special tokens; checkpoints whole or refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models import (
+    build_model,
+    completion_nll,
+    fingerprint_checkpoint,
+    load_checkpoint,
+    token_nll,
+)
+from pokemon_gen.palette import Palette
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites import Sprites
+from tests.conftest import TINY_MODEL
+
+LLAMA_LIKE = {
+    "num_hidden_layers": 1,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": TINY_MODEL,
+    "llama": {"model_type": "llama", **LLAMA_LIKE},
+    "mistral": {"model_type": "mistral", **LLAMA_LIKE, "sliding_window": 40},
+    "qwen3": {"model_type": "qwen3", **LLAMA_LIKE, "head_dim": 8},
+    "gpt_neox": {
+        "model_type": "gpt_neox",
+        "num_hidden_layers": 1,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_fits_the_palette_and_the_sprite(family: str) -> None:
+    model = build_model(FAMILIES[family], 7, seed=0)
+    logits = model(torch.zeros(1, 400, dtype=torch.long)).logits
+    assert logits.shape == (1, 400, 7)
+    assert model.config.max_position_embeddings == 400
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_token_is_special(family: str) -> None:
+    model = build_model(FAMILIES[family], 7, seed=0)
+    for holder in (model.config, model.generation_config):
+        assert (holder.bos_token_id, holder.eos_token_id, holder.pad_token_id) == (None, None, None)
+
+
+def test_a_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    first, same, other = (build_model(TINY_MODEL, 7, seed).lm_head.weight for seed in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_layers": 2}, r"unknown setting 'model\.n_layers' for gpt2; did you mean 'n_layer'"),
+        ({"vocab_size": 9}, r"model\.vocab_size: cannot be set: it comes from the palette"),
+        ({"eos_token_id": 2}, r"model\.eos_token_id: cannot be set: it is none"),
+        ({"n_positions": 399}, r"model\.n_positions: 399 positions cannot hold 400 tokens"),
+        ({"n_head": 3}, r"model: gpt2 cannot be built from these fields"),
+        ({"n_embd": "wide"}, r"model: gpt2 cannot be built from these fields: .*"),
+        ({"model_type": "gtp2"}, r"'gtp2' is no causal language model of transformers; did you mean 'gpt2'"),
+    ],
+)
+def test_a_mistaken_field_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(PokemonGenError, match=message):
+        build_model({**TINY_MODEL, **change}, 7, seed=0)
+
+
+def test_a_model_that_sees_later_tokens_is_refused() -> None:
+    bert = {
+        "model_type": "bert",
+        "num_hidden_layers": 1,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    with pytest.raises(PokemonGenError, match="sees later tokens; it is not decoder-only"):
+        build_model(bert, 7, seed=0)
+
+
+def test_nll_is_of_the_next_token_in_nats() -> None:
+    tokens = torch.tensor([[3, 1, 2]])
+    logits = torch.zeros(1, 3, 4)
+    logits[0, 0, 1] = 100  # sure of token 1 after the first, undecided after the second
+    nll = token_nll(logits, tokens)
+    torch.testing.assert_close(nll, torch.tensor([[0.0, 4.0]]).clamp(max=torch.tensor(4.0).log()))
+
+
+def test_the_completions_part_is_the_last_160_tokens() -> None:
+    nll = torch.arange(399)[None]  # entry t is of token t + 1
+    assert completion_nll(nll)[0, 0] + 1 == 240
+    assert completion_nll(nll).shape == (1, 160)
+
+
+@pytest.fixture
+def checkpoint(few_sprites: Sprites, tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    build_model(TINY_MODEL, len(few_sprites.palette), seed=0).save_pretrained(folder)
+    few_sprites.palette.save(folder)
+    Settings(name="tiny", model=TINY_MODEL).save(folder)
+    return folder
+
+
+def test_a_checkpoint_alone_has_all_that_is_needed(
+    checkpoint: Path, few_sprites: Sprites, tmp_path: Path
+) -> None:
+    moved = shutil.move(checkpoint, tmp_path / "elsewhere")
+    loaded = load_checkpoint(moved)
+    assert loaded.palette == few_sprites.palette
+    assert loaded.settings.model == TINY_MODEL
+    assert not loaded.model.training
+
+
+def test_a_fingerprint_is_of_weights_and_palette(checkpoint: Path) -> None:
+    before = fingerprint_checkpoint(checkpoint)
+    assert fingerprint_checkpoint(checkpoint) == before
+    (checkpoint / "palette.json").write_text('{"rgb": [[255, 255, 255], [0, 0, 0]]}')
+    assert fingerprint_checkpoint(checkpoint) != before
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "palette.json", "settings.json"])
+def test_what_a_checkpoint_lacks_is_named(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).unlink()
+    with pytest.raises(PokemonGenError, match=f"no checkpoint: it has no {name}"):
+        load_checkpoint(checkpoint)
+
+
+def test_broken_weights_are_an_error_that_names_the_folder(checkpoint: Path) -> None:
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    (checkpoint / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(PokemonGenError, match="checkpoint: the model cannot be loaded"):
+        load_checkpoint(checkpoint)
+
+
+def test_a_model_of_another_palette_is_refused(checkpoint: Path) -> None:
+    Palette(torch.eye(3).int().numpy()).save(checkpoint)
+    with pytest.raises(PokemonGenError, match="167 tokens and the palette 3 colours"):
+        load_checkpoint(checkpoint)
+
+
+def test_no_code_of_a_checkpoint_is_run(checkpoint: Path) -> None:
+    (checkpoint / "evil.py").write_text("raise SystemExit('the code was run')")
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    assert load_checkpoint(checkpoint).model.config.model_type == "gpt2"

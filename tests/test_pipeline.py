@@ -1,0 +1,156 @@
+"""`pipeline.py`: the stages together, going on where they stopped, replacing nothing unasked."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pokemon_gen import pipeline
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.palette import Palette, to_picture
+from pokemon_gen.pipeline import complete, look_at, run, submit
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites import Sprites
+from tests.conftest import write_palette, write_rows
+
+Make = Callable[..., Settings]
+SUBMISSION = Path("submissions/tiny.txt")
+
+
+@pytest.fixture
+def done(tiny: Make) -> Settings:
+    """A run that has been done."""
+    settings = tiny(completion={"do_sample": True, "temperature": 0.8})
+    run(settings)
+    return settings
+
+
+def test_a_run_makes_a_checked_submission_and_a_picture(tiny: Make, few_sprites: Sprites) -> None:
+    result = run(tiny())
+    assert result.submission is not None
+    assert str(result.submission.report) == "ok: 6 sprites x 400 tokens, prompts kept"
+    assert all(file.exists() for file in result.files)
+    rows = np.loadtxt(SUBMISSION, dtype=int)
+    np.testing.assert_array_equal(rows[:, :240], few_sprites.prompts("test"))
+    with Image.open("submissions/tiny.png") as picture:
+        assert picture.width > 600
+
+
+def test_the_sidecar_is_enough_to_make_the_same_submission_again(done: Settings) -> None:
+    first = SUBMISSION.read_bytes()
+    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    shutil.rmtree("checkpoints")
+    shutil.rmtree("submissions")
+    run(Settings.model_validate(facts["settings"]))
+    again = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    assert SUBMISSION.read_bytes() == first
+    for key in ("sha256", "checkpoint", "sprites", "palette", "prompt_hashes"):
+        assert again[key] == facts[key]
+
+
+def test_a_finished_run_is_left_as_it_is(done: Settings) -> None:
+    before = SUBMISSION.stat().st_mtime_ns
+    result = run(done)
+    assert result.training.status == "nothing left to do"
+    assert result.submission is not None
+    assert not result.submission.report.faults
+    assert SUBMISSION.stat().st_mtime_ns == before
+
+
+def test_a_run_goes_on_after_its_training(done: Settings) -> None:
+    for file in Path("submissions").iterdir():
+        file.unlink()
+    assert run(done).training.status == "nothing left to do"
+    assert SUBMISSION.is_file()
+
+
+def test_another_runs_submission_is_kept_and_said_so_before_training(
+    done: Settings, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_training(*_: object, **__: object) -> None:
+        raise AssertionError("trained before looking")
+
+    monkeypatch.setattr(pipeline, "train", no_training)
+    with pytest.raises(
+        PokemonGenError, match=r"tiny\.txt exists, of other settings, and is kept; --overwrite"
+    ):
+        run(tiny(seed=9))
+
+
+def test_overwrite_replaces_a_run(done: Settings, tiny: Make) -> None:
+    before = SUBMISSION.read_bytes()
+    result = run(tiny(seed=9), overwrite=True)
+    assert result.training.status == "finished"
+    assert SUBMISSION.read_bytes() != before
+
+
+def test_submit_keeps_what_is_there_and_takes_overrides(done: Settings) -> None:
+    with pytest.raises(PokemonGenError, match=r"tiny\.txt exists and is kept"):
+        submit("checkpoints/tiny")
+    made = submit("checkpoints/tiny/checkpoint-2", overrides=["name=second", "completion.temperature=2.0"])
+    assert made.file == Path("submissions/second.txt")
+    assert json.loads(made.sidecar.read_text())["settings"]["completion"]["temperature"] == 2.0
+    assert made.reason == "as asked for"
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_completing_a_split_draws_it_and_writes_its_rows(
+    done: Settings, few_sprites: Sprites, split: str
+) -> None:
+    made = complete("checkpoints/tiny", split=split)
+    assert made.picture == Path(f"eval/results/tiny/completions-{split}.png")
+    np.testing.assert_array_equal(np.loadtxt(made.rows, dtype=int), made.sprites)
+    np.testing.assert_array_equal(made.sprites[:, :240], few_sprites.prompts(split))
+    with pytest.raises(PokemonGenError, match="exists and is kept"):
+        complete("checkpoints/tiny", split=split)
+
+
+def test_a_checkpoint_alone_completes_a_picture(
+    done: Settings, few_sprites: Sprites, few_folder: Path, tmp_path: Path
+) -> None:
+    """Neither the run's folder nor its sprites are needed any more."""
+    shutil.move("checkpoints/tiny/checkpoint-4", "alone")
+    shutil.rmtree("checkpoints")
+    shutil.rmtree(few_folder)
+    sprite = few_sprites.tokens("dev")[0]
+    Image.fromarray(to_picture(sprite, few_sprites.palette)).resize((60, 60), 0).save("creature.png")
+    made = complete("alone", "creature.png", output="whole.png")
+    np.testing.assert_array_equal(made.sprites[0, :240], sprite[:240])
+    assert Path("whole.png").is_file()
+
+
+def test_prompts_of_any_length_are_completed(done: Settings) -> None:
+    prompts = write_rows(Path("prompts.txt"), [[5], [1, 2, 3], [7] * 399, [0] * 400])
+    made = complete("checkpoints/tiny", prompts)
+    assert made.sprites.shape == (4, 400)
+    assert made.sprites[1, :3].tolist() == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_palette_is_refused(done: Settings, few_sprites: Sprites) -> None:
+    write_palette(Path("other.txt"), Palette(few_sprites.palette.rgb[::-1]))
+    with pytest.raises(
+        PokemonGenError, match=r"was trained with another palette \([0-9a-f]{16}, 167 colours\)"
+    ):
+        submit("checkpoints/tiny", overrides=["sprites.palette=other.txt", "name=second"])
+    assert not Path("submissions/second.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("1 2 x", r"prompts\.txt:1:5: 'x'"), ("167", r"prompts\.txt:1:1: 167 is not in")]
+)
+def test_prompts_at_fault_are_named(done: Settings, text: str, message: str) -> None:
+    Path("prompts.txt").write_text(text)
+    with pytest.raises(PokemonGenError, match=message):
+        complete("checkpoints/tiny", "prompts.txt")
+
+
+def test_looking_at_a_source_counts_and_draws(few_folder: Path) -> None:
+    seen = look_at(f"text:{few_folder}", output="sheet.png")
+    assert seen.counts == {"train": 24, "dev": 8, "test": 6}
+    assert Path("sheet.png").is_file()
+    with pytest.raises(PokemonGenError, match=r"sheet\.png exists and is kept"):
+        look_at(f"text:{few_folder}", output="sheet.png")

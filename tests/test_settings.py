@@ -1,0 +1,120 @@
+"""`settings.py`: unknown keys are errors that name the nearest known one and where it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.settings import Settings, load_settings, sprite_settings
+from tests.conftest import ROOT
+
+GOOD = """\
+name: good
+model:
+  model_type: gpt2
+  n_layer: 1
+training:
+  learning_rate: 3e-4
+completion:
+  temperature: 1
+"""
+
+
+def load(folder: Path, text: str, *overrides: str) -> Settings:
+    (folder / "run.yaml").write_text(text)
+    return load_settings(folder / "run.yaml", overrides)
+
+
+def test_a_config_is_read(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD)
+    assert settings.training["learning_rate"] == 3e-4  # a string to YAML 1.1
+    assert settings.completion.temperature == 1.0
+    words = load(tmp_path, GOOD, "training.eval_strategy=no", "completion.do_sample=true")
+    assert words.training["eval_strategy"] == "no"  # false to YAML 1.1
+    assert words.completion.do_sample is True
+    assert settings.sprites.source == "generated"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "temperature",
+            "temprature",
+            r"run\.yaml:8:3: unknown setting 'completion.temprature'; did you mean "
+            r"'completion\.temperature'",
+        ),
+        ("name: good", "nmae: good", r"run\.yaml:1:1: unknown setting 'nmae'; did you mean 'name'"),
+        ("training:", "trainings:", r"run\.yaml:5:1: unknown setting 'trainings'; did you mean 'training'"),
+        ("temperature: 1", "temperature: hot", r"run\.yaml:8:3: completion\.temperature: .*not 'hot'"),
+        ("temperature: 1", "temperature: 0", r"run\.yaml:8:3: completion\.temperature: .*greater than 0"),
+        ("temperature: 1", "top_p: 1.5", r"completion\.top_p: .*less than or equal to 1"),
+        ("temperature: 1", "do_sample: 1", r"completion\.do_sample: .*boolean, not 1"),
+        ("name: good", "name: ../up", r"run\.yaml:1:1: name: use letters"),
+        ("model_type: gpt2", "n_head: 2", r"run\.yaml:2:1: model: needs model_type"),
+        ("name: good\n", "", r"'name' is missing"),
+        ("  n_layer: 1", "  n_layer: [1", r"run\.yaml:\d+:\d+: "),
+        ("  n_layer: 1", "  n_layer: 1\n  n_layer: 2", r"run\.yaml:5:3: 'n_layer' stands here a second time"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(PokemonGenError, match=message):
+        load(tmp_path, GOOD.replace(old, new))
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PokemonGenError) as error:
+        load(
+            tmp_path, GOOD.replace("temperature: 1", "tempo: 1").replace("name: good", "name: good\nsede: 1")
+        )
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_overrides_win(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD, "training.learning_rate=2e-3", "name=other", "sprites.seed=7")
+    assert settings.training["learning_rate"] == 2e-3
+    assert (settings.name, settings.sprites.seed) == ("other", 7)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("completion.topk=3", r"command line: unknown setting 'completion\.topk'.*'completion\.top_k'"),
+        ("completion.top_k=many", r"command line: completion\.top_k: .*integer"),
+        ("learning_rate", r"'learning_rate' is no override"),
+        ("name.first=x", r"command line: name\.first: name is no section"),
+        ("seed=[", r"command line: seed: '\[' is not a YAML value"),
+    ],
+)
+def test_a_mistaken_override_is_named(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(PokemonGenError, match=message):
+        load(tmp_path, GOOD, override)
+
+
+def test_saved_settings_are_a_config(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD)
+    settings.save(tmp_path)
+    assert load_settings(tmp_path / "settings.json") == settings
+
+
+def test_a_shipped_config_is_found_by_its_name() -> None:
+    assert load_settings("quick").name == "quick"
+    assert load_settings("configs/quick.yaml").name == "quick"
+    with pytest.raises(
+        PokemonGenError, match=r"quack: no such config; did you mean 'quick'\? \(shipped: gpt2"
+    ):
+        load_settings("quack")
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda c: c.stem)
+def test_a_shipped_config_is_short_and_named_as_its_file(config: Path) -> None:
+    lines = [line for line in config.read_text().splitlines() if line.strip()]
+    assert 10 <= len(lines) <= 40
+    assert load_settings(config).name == config.stem
+
+
+def test_a_source_has_its_own_settings() -> None:
+    assert sprite_settings("images:x", ["sprites.colours=8"]).colours == 8
+    with pytest.raises(PokemonGenError, match=r"unknown setting 'sprites\.colors'.*'sprites\.colours'"):
+        sprite_settings("images:x", ["sprites.colors=8"])
