@@ -1,6 +1,7 @@
 """Small decoder-only transformers, trained from scratch, that finish pixel art.
 
-Every verb of the command line is a Python call of the same name:
+Every verb of the command line is a Python call of the same name (`sprites`, which is a room of this
+package, is `look_at`):
 
     from pokemon_gen import load_settings, run
     run(load_settings("quick", ["training.learning_rate=1e-3"]))
@@ -26,6 +27,7 @@ _HOMES = {
     "draw_sprites": "report",
     "draw_completions": "report",
     "complete": "pipeline",
+    "look_at": "pipeline",
     "submit": "pipeline",
     "run": "pipeline",
 }

@@ -47,9 +47,11 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     click.echo(f"chose {result.submission.checkpoint}: {result.submission.reason}")
     click.echo(f"{result.submission.file}: {result.submission.report}")
     click.echo("made " + ", ".join(map(str, result.files)))
+    if result.submission.report.faults:  # of a submission that was there already, and was changed since
+        sys.exit(1)
 
 
-@cli.command(epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:FOLDER name=mine")
+@cli.command(epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:my_sprites name=mine")
 @click.argument("config")
 @_overrides
 @_overwrite
@@ -114,7 +116,7 @@ def check(file: Path, prompts: Path | None) -> None:
         sys.exit(1)
 
 
-@cli.command(epilog="Example: pokemon-gen sprites images:FOLDER sprites.colours=64 --output sheet.png")
+@cli.command(epilog="Example: pokemon-gen sprites images:my_art sprites.colours=64 --output sheet.png")
 @click.argument("source")
 @_overrides
 @click.option("--output", type=click.Path(path_type=Path), help="The contact sheet's PNG.")

@@ -145,7 +145,7 @@ def fingerprint_checkpoint(folder: Path) -> str:
 
 def best_device() -> torch.device:
     """Return the accelerator if there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
 
 

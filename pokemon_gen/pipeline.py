@@ -21,7 +21,7 @@ from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoi
 from pokemon_gen.palette import LENGTH, PROMPT_LENGTH, from_picture
 from pokemon_gen.report import draw_completions, draw_sprites, save_picture
 from pokemon_gen.rows import read_rows, row_text
-from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.selection import Choice, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings, sprite_settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
@@ -96,9 +96,10 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     training = train(settings, sprites, overwrite=overwrite)
     if training.status == "interrupted":
         return RunResult(training, None)
-    if kept and training.status == "nothing left to do":
+    if kept:
         return RunResult(training, kept)
-    return RunResult(training, submit(training.folder, sprites=sprites, overwrite=overwrite))
+    choice = choose_checkpoint(training.folder)
+    return RunResult(training, _submit(choice, training.settings, sprites, overwrite))
 
 
 def complete(
@@ -133,7 +134,9 @@ def complete(
     for file in (picture, rows):
         refuse_existing(file, overwrite)
     if prompts is None:
-        given: Any = _own_sprites(loaded, settings, None).prompts(split)
+        own = load_sprites(**settings.sprites.model_dump())
+        _check_palettes(loaded, own)
+        given: Any = own.prompts(split)
     else:
         given = _read_prompts(prompts, loaded)
     sprites = complete_prompts(loaded.model, given, settings.completion, progress=True)
@@ -142,18 +145,11 @@ def complete(
     return Completions(sprites, picture, rows)
 
 
-def submit(
-    checkpoint: str | Path,
-    *,
-    sprites: Sprites | None = None,
-    overrides: Sequence[str] = (),
-    overwrite: bool = False,
-) -> Submission:
+def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: bool = False) -> Submission:
     """Complete the test prompts with a checkpoint and write the submission, its sidecar and a picture.
 
     Args:
         checkpoint: its folder, or a run's, whose best checkpoint is taken.
-        sprites: those of the run, if they are loaded already.
         overrides: `completion.temperature=0.9` and the like.
         overwrite: replace files that are there.
 
@@ -161,12 +157,16 @@ def submit(
         PokemonGenError: as `complete`, and if a file of the submission exists.
     """
     choice = choose_checkpoint(checkpoint)
-    loaded = load_checkpoint(choice.checkpoint)
-    settings = load_settings(loaded.folder / SETTINGS_NAME, overrides)
+    settings = load_settings(choice.checkpoint / SETTINGS_NAME, overrides)
+    return _submit(choice, settings, load_sprites(**settings.sprites.model_dump()), overwrite)
+
+
+def _submit(choice: Choice, settings: Settings, sprites: Sprites, overwrite: bool) -> Submission:
     file, sidecar, picture = _submission_files(settings.name)
     for path in (file, sidecar, picture):
         refuse_existing(path, overwrite)
-    sprites = _own_sprites(loaded, settings, sprites)
+    loaded = load_checkpoint(choice.checkpoint)
+    _check_palettes(loaded, sprites)
     prompts = sprites.prompts("test")
     completed = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
     made_by = {
@@ -228,8 +228,9 @@ def _kept_submission(settings: Settings) -> Submission | None:
     facts = read_json(sidecar) if sidecar.is_file() else {}
     if not _same_run(settings, facts.get("settings", {})) or not picture.is_file():
         raise PokemonGenError(
-            f"{file} exists, of other settings, and is kept; --overwrite replaces it and its checkpoints, "
-            "name=... chooses another name"
+            f"{file} exists, of other settings, and is kept. name=... chooses another name; --overwrite "
+            f"begins the run anew; `pokemon-gen submit checkpoints/{settings.name} --overwrite` replaces the "
+            "submission alone"
         )
     made = facts["checkpoint"]
     return Submission(
@@ -244,16 +245,14 @@ def _same_run(settings: Settings, before: dict[str, Any]) -> bool:
     return {**now, "training": {**chosen, **now["training"]}} == before
 
 
-def _own_sprites(checkpoint: Checkpoint, settings: Settings, sprites: Sprites | None) -> Sprites:
-    """Load the run's sprites and make sure that the checkpoint speaks of the same colours."""
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+def _check_palettes(checkpoint: Checkpoint, sprites: Sprites) -> None:
+    """Make sure that a checkpoint and sprites speak of the same colours."""
     if sprites.palette != checkpoint.palette:
         raise PokemonGenError(
             f"{checkpoint.folder} was trained with another palette ({checkpoint.palette.fingerprint}, "
             f"{len(checkpoint.palette)} colours) than {sprites.source} has "
             f"({sprites.palette.fingerprint}, {len(sprites.palette)} colours)"
         )
-    return sprites
 
 
 def _read_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint) -> Any:

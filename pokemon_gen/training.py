@@ -63,6 +63,7 @@ class TrainingResult:
 
     Attributes:
         folder: the run's folder.
+        settings: of the run, with the precision that was chosen.
         status: `finished`, `interrupted` (a checkpoint was left) or `nothing left to do`.
         step: optimizer steps taken since the run began.
         max_steps: optimizer steps of the whole run.
@@ -71,6 +72,7 @@ class TrainingResult:
     """
 
     folder: Path
+    settings: Settings
     status: Status
     step: int
     max_steps: int
@@ -112,7 +114,7 @@ def train(
     arguments = training_arguments(settings, folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
-        return _result(folder, "nothing left to do", checkpoint, max_steps)
+        return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
     trainer = make_trainer(model, arguments, sprites, settings, callbacks)
     settings.save(folder)
     with quiet(), _stop_on_signal(trainer):
@@ -121,7 +123,7 @@ def train(
     if reached is None:
         raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_strategy keeps none")
     finished = trainer.state.global_step >= max_steps
-    return _result(folder, "finished" if finished else "interrupted", reached, max_steps)
+    return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 
 
 def make_trainer(
@@ -280,12 +282,15 @@ def _mean_nll(prediction: EvalPrediction) -> dict[str, float]:
     return {"nll": float(nll.mean()), "completion_nll": float(completion_nll(nll).mean())}
 
 
-def _result(folder: Path, status: Status, checkpoint: Path, max_steps: int) -> TrainingResult:
+def _result(
+    folder: Path, settings: Settings, status: Status, checkpoint: Path, max_steps: int
+) -> TrainingResult:
     dev: dict[str, float] = {}
     for entry in log_history(checkpoint):
         dev.update({key: value for key, value in entry.items() if key.startswith("eval_")})
     return TrainingResult(
         folder,
+        settings,
         status,
         step_of(checkpoint),
         max_steps,

@@ -68,6 +68,15 @@ def test_a_run_goes_on_after_its_training(done: Settings) -> None:
     assert SUBMISSION.is_file()
 
 
+def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:
+    for file in Path("submissions").iterdir():
+        file.unlink()
+    run(tiny())  # greedy; the checkpoint remembers that it was to be sampled
+    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    assert facts["settings"]["completion"]["do_sample"] is False
+    assert run(tiny()).training.status == "nothing left to do"  # and this is the same run again
+
+
 def test_another_runs_submission_is_kept_and_said_so_before_training(
     done: Settings, tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

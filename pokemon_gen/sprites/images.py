@@ -25,6 +25,8 @@ LOCAL_COLOURS = 48
 LINE_SHARE = 0.14
 """A dark line takes a cell from this share of its area on. Lines of a third of a cell stay closed even
 where the grid splits them; much lower, and lines come out two pixels thick."""
+LINE_LIGHTNESS = 0.42
+"""What may be a line, in OKLab lightness: near black. The grey halo of a blurred outline is none."""
 LINE_CONTRAST = 0.18
 """How much darker (OKLab lightness, 0..1) than the cell's commonest colour a line must be."""
 
@@ -134,7 +136,10 @@ def _read_folder(folder: Path, skip_bad_images: bool) -> NDArray[np.uint8]:
 
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:
     """Return a picture's first frame, upright, transparency on white: (H, W, 3)."""
-    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
+        upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+    upright = upright.convert("RGBA")
     white = Image.new("RGBA", upright.size, (*WHITE, 255))
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
 
@@ -159,6 +164,6 @@ def _vote(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
     counts = (votes[..., None] == np.arange(len(colours))).sum(2)  # (20, 20, K)
     commonest = counts.argmax(-1)  # (20, 20)
     darker = lightness < lightness[commonest][..., None] - LINE_CONTRAST  # (20, 20, K)
-    line = counts * darker
+    line = counts * (darker & (lightness < LINE_LIGHTNESS))
     is_line = line.sum(-1) >= LINE_SHARE * SAMPLES**2
     return colours[np.where(is_line, line.argmax(-1), commonest)]

@@ -66,6 +66,21 @@ def test_transparency_lies_on_white(tmp_path: Path) -> None:
     assert (read_images([tmp_path / "clear.png"]) == 255).all()
 
 
+def test_every_kind_of_picture_keeps_its_colours(tmp_path: Path) -> None:
+    grey = np.full((20, 20), 130 * 257, dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "16-bit.png")
+    Image.new("CMYK", (20, 20), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=100)
+    indexed = Image.new("P", (20, 20), 1)
+    indexed.putpalette([10, 20, 30, 200, 100, 50])
+    indexed.save(tmp_path / "indexed.png")
+    frames = [indexed, Image.new("RGB", (20, 20), "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    names = ("16-bit.png", "cmyk.jpg", "indexed.png", "moving.gif")
+    pictures = read_images([tmp_path / name for name in names])
+    expected = [[130, 130, 130], [255, 0, 0], [200, 100, 50], [200, 100, 50]]
+    np.testing.assert_allclose(pictures[:, 10, 10], expected, atol=2)
+
+
 def test_a_small_picture_is_set_on_white_in_the_middle() -> None:
     small = shrink(np.zeros((10, 16, 3)))
     assert (small[5:15, 2:18] == 0).all()
