@@ -24,7 +24,7 @@ _HOMES = {
     "complete_prompts": "completion",
     "check": "submission",
     "choose_checkpoint": "selection",
-    "draw_sprites": "report",
+    "draw_contact_sheet": "report",
     "draw_completions": "report",
     "complete": "pipeline",
     "look_at": "pipeline",

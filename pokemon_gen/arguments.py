@@ -6,6 +6,7 @@ error that says so before anything is loaded.
 
 import dataclasses
 import math
+import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from transformers import TrainingArguments
+from transformers import IntervalStrategy, TrainingArguments, get_scheduler
 
-from pokemon_gen.errors import PokemonGenError, closest
+from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.settings import Settings
 
 _HOUSE_DEFAULTS: dict[str, Any] = {
@@ -56,11 +57,13 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     known = {f.name for f in dataclasses.fields(SpriteTrainingArguments) if f.init} - set(_OURS)
     given = {}
     for field, value in settings.training.items():
+        setting = f"training.{field}"
         if field in _OURS:
-            raise PokemonGenError(f"training.{field}: cannot be set: it {_OURS[field]}")
+            raise SettingError(setting, f"{setting} cannot be set: it {_OURS[field]}")
         if field not in known:
-            raise PokemonGenError(f"unknown setting 'training.{field}'{closest(field, known)}")
-        given[field] = _checked(field, value, types[field])
+            near = closest(setting, (f"training.{name}" for name in known))
+            raise SettingError(setting, f"unknown setting {setting!r}{near}")
+        given[field] = _checked(setting, value, types[field])
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "seed": settings.seed,
@@ -72,12 +75,40 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     try:
         arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
         devices = arguments.n_gpu
-    except (ValueError, ImportError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
+    _check_together(arguments)
     if devices > 1:
         # Kaggle lends two T4s. DataParallel would double the batch that the config states.
         arguments._n_gpu = 1
     return arguments
+
+
+def fit_schedule(arguments: SpriteTrainingArguments, max_steps: int) -> None:
+    """Turn shares of the run in `lr_scheduler_kwargs` into steps: `num_decay_steps: 0.5` is its second half.
+
+    So that a run made shorter or longer keeps the shape of its schedule; `Trainer` itself reads
+    `warmup_steps` below 1 as a share.
+
+    Raises:
+        PokemonGenError: for keys that the schedule does not have, or parts longer than the run.
+    """
+    parts: dict[str, Any] = dict(arguments.lr_scheduler_kwargs or {})
+    for key, value in parts.items():
+        if re.fullmatch(r"num_\w*steps", key) and isinstance(value, float) and 0 < value < 1:
+            parts[key] = round(value * max_steps)
+    arguments.lr_scheduler_kwargs = parts
+    warmup = arguments.get_warmup_steps(max_steps)
+    steps = warmup + sum(value for key, value in parts.items() if re.fullmatch(r"num_\w*steps", key))
+    if steps > max_steps:
+        raise PokemonGenError(
+            f"training.lr_scheduler_kwargs: warm-up and {parts} take {steps} steps; the run has {max_steps}"
+        )
+    try:
+        unused = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        get_scheduler(arguments.lr_scheduler_type, unused, warmup, max_steps, parts)
+    except (ValueError, TypeError) as error:
+        raise PokemonGenError(f"training.lr_scheduler_kwargs: {error}") from error
 
 
 def count_steps(arguments: TrainingArguments, sprites: int) -> int:
@@ -90,9 +121,20 @@ def count_steps(arguments: TrainingArguments, sprites: int) -> int:
     return math.ceil(arguments.num_train_epochs * steps_per_epoch)
 
 
-def _checked(field: str, value: Any, expected: Any) -> Any:
+def _check_together(arguments: SpriteTrainingArguments) -> None:
+    """Refuse what would only fail, or do nothing, once the training is done."""
+    if arguments.train_batch_size < 1 or arguments.eval_batch_size < 1:
+        raise PokemonGenError("training: a batch has at least one sprite")
+    if arguments.save_strategy == IntervalStrategy.NO:
+        raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
+    if arguments.fp16 and not torch.accelerator.is_available():
+        raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")
+
+
+def _checked(setting: str, value: Any, expected: Any) -> Any:
+    """Return a value of the field's own type; `true` is no number and `"yes"` no truth."""
     try:
-        return TypeAdapter(expected).validate_python(value)
+        return TypeAdapter(expected).validate_python(value, strict=True)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input ")
-        raise PokemonGenError(f"training.{field}: {reason}, not {value!r}") from None
+        raise SettingError(setting, f"{setting}: {reason}, not {value!r}") from None

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.palette import LENGTH
+from pokemon_gen.geometry import LENGTH
 from pokemon_gen.settings import CompletionSettings
 
 

@@ -13,6 +13,15 @@ class PokemonGenError(Exception):
     """A mistake a person can mend. The message says what, where, and what to do."""
 
 
+class SettingError(PokemonGenError):
+    """A mistaken setting, found where its file is no longer known; `setting` is its dotted name."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        """Name the setting and what is wrong with it."""
+        super().__init__(message)
+        self.setting = setting
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the nearest of `known`, or an empty string."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -22,10 +22,12 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
-from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.palette import COMPLETION_LENGTH, LENGTH, PALETTE_NAME, Palette
+from pokemon_gen.errors import PokemonGenError, SettingError, closest
+from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH
+from pokemon_gen.palette import PALETTE_NAME, Palette
 from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
 
+CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 _OURS = {
     "vocab_size": "comes from the palette",
@@ -73,13 +75,11 @@ def build_model(model: dict[str, Any], palette_size: int, seed: int) -> PreTrain
     positions = _positions_field(config_class)
     if positions:
         fields.setdefault(positions, LENGTH)
-        if fields[positions] < LENGTH:
-            raise PokemonGenError(
-                f"model.{positions}: {fields[positions]} positions cannot hold {LENGTH} tokens"
-            )
     no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     try:
         config = config_class(vocab_size=palette_size, **no_tokens, **fields)
+        if positions and getattr(config, positions) < LENGTH:
+            raise ValueError(f"{getattr(config, positions)} positions cannot hold {LENGTH} tokens")
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
@@ -101,7 +101,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         PokemonGenError: if something of it is missing or broken, or if model and palette differ.
     """
     folder = Path(folder)
-    for name in ("config.json", WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
+    for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
         if not (folder / name).is_file():
             raise PokemonGenError(f"{folder}: no checkpoint: it has no {name}")
     palette = Palette.load(folder)
@@ -138,7 +138,7 @@ def quiet() -> Iterator[None]:
 def fingerprint_checkpoint(folder: Path) -> str:
     """Return the SHA-256 of a checkpoint's weights, config and palette, 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name in (WEIGHTS_NAME, "config.json", PALETTE_NAME):
+    for name in (WEIGHTS_NAME, CONFIG_NAME, PALETTE_NAME):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 
@@ -171,8 +171,8 @@ def completion_nll(nll: Any) -> Any:
 def _config_class(model_type: str) -> Any:
     if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         near = closest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-        raise PokemonGenError(
-            f"model.model_type: {model_type!r} is no causal language model of transformers{near}"
+        raise SettingError(
+            "model.model_type", f"model_type {model_type!r} is no causal language model of transformers{near}"
         )
     return CONFIG_MAPPING[model_type]
 
@@ -182,9 +182,10 @@ def _check_fields(fields: dict[str, Any], config_class: Any, model_type: str) ->
     known -= {"self", "kwargs", *_OURS}
     for field in fields:
         if field in _OURS:
-            raise PokemonGenError(f"model.{field}: cannot be set: it {_OURS[field]}")
+            raise SettingError(f"model.{field}", f"model.{field} cannot be set: it {_OURS[field]}")
         if field not in known:
-            raise PokemonGenError(f"unknown setting 'model.{field}' for {model_type}{closest(field, known)}")
+            near = closest(f"model.{field}", (f"model.{name}" for name in known))
+            raise SettingError(f"model.{field}", f"unknown setting 'model.{field}' for {model_type}{near}")
 
 
 def _positions_field(config_class: Any) -> str | None:

@@ -17,10 +17,12 @@ from pokemon_gen import submission
 from pokemon_gen.completion import complete_prompts
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, refuse_existing, write_text
+from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
-from pokemon_gen.palette import LENGTH, PROMPT_LENGTH, from_picture
-from pokemon_gen.report import draw_completions, draw_sprites, save_picture
-from pokemon_gen.rows import read_rows, row_text
+from pokemon_gen.palette import from_picture
+from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
+from pokemon_gen.rows import read_prompts, row_text
+from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.selection import Choice, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings, sprite_settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -91,8 +93,8 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
         PokemonGenError: for bad settings or sprites, and, before any training, if a submission of
             another run stands where this one's would go.
     """
-    kept = None if overwrite else _kept_submission(settings)
     sprites = load_sprites(**settings.sprites.model_dump())
+    kept = None if overwrite else _kept_submission(settings, sprites)
     training = train(settings, sprites, overwrite=overwrite)
     if training.status == "interrupted":
         return RunResult(training, None)
@@ -127,10 +129,12 @@ def complete(
         PokemonGenError: for a checkpoint or prompts at fault, or of different palettes.
     """
     loaded = load_checkpoint(choose_checkpoint(checkpoint).checkpoint)
-    settings = load_settings(loaded.folder / SETTINGS_NAME, overrides)
+    settings = _settings_of(loaded.folder, overrides)
     source = "prompts" if prompts is not None else split
-    picture = Path(output or RESULTS / settings.name / f"completions-{source}.png")
+    picture = _png(output or RESULTS / settings.name / f"completions-{source}.png")
     rows = picture.with_suffix(".txt")
+    if isinstance(prompts, str | Path) and Path(prompts).resolve() in (picture.resolve(), rows.resolve()):
+        raise PokemonGenError(f"{prompts}: the prompts would be overwritten; choose another --output")
     for file in (picture, rows):
         refuse_existing(file, overwrite)
     if prompts is None:
@@ -138,7 +142,7 @@ def complete(
         _check_palettes(loaded, own)
         given: Any = own.prompts(split)
     else:
-        given = _read_prompts(prompts, loaded)
+        given = _given_prompts(prompts, loaded, settings.sprites.skip_bad_images)
     sprites = complete_prompts(loaded.model, given, settings.completion, progress=True)
     save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
     write_text(rows, "".join(f"{row_text(sprite)}\n" for sprite in sprites))
@@ -157,14 +161,13 @@ def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: 
         PokemonGenError: as `complete`, and if a file of the submission exists.
     """
     choice = choose_checkpoint(checkpoint)
-    settings = load_settings(choice.checkpoint / SETTINGS_NAME, overrides)
+    settings = _settings_of(choice.checkpoint, overrides)
     return _submit(choice, settings, load_sprites(**settings.sprites.model_dump()), overwrite)
 
 
 def _submit(choice: Choice, settings: Settings, sprites: Sprites, overwrite: bool) -> Submission:
     file, sidecar, picture = _submission_files(settings.name)
-    for path in (file, sidecar, picture):
-        refuse_existing(path, overwrite)
+    refuse_existing(file, overwrite)  # what else there is of it without the file was left by a kill
     loaded = load_checkpoint(choice.checkpoint)
     _check_palettes(loaded, sprites)
     prompts = sprites.prompts("test")
@@ -176,12 +179,14 @@ def _submit(choice: Choice, settings: Settings, sprites: Sprites, overwrite: boo
         "palette": loaded.palette.fingerprint,
         "checkpoint": {
             "folder": str(loaded.folder),
+            "trained_on": _trained_on(loaded.folder),
             "sha256": fingerprint_checkpoint(loaded.folder),
             "chosen_for": choice.reason,
         },
     }
+    drawn = draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed))
+    save_picture(drawn, picture)
     submission.write(file, completed, prompts, len(loaded.palette), made_by, overwrite)
-    save_picture(draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed)), picture)
     report = submission.check(file)
     return Submission(file, sidecar, picture, choice.checkpoint, choice.reason, report)
 
@@ -204,10 +209,10 @@ def look_at(
         PokemonGenError: for a source at fault, or a contact sheet that exists.
     """
     slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
-    picture = Path(output or RESULTS / "sprites" / f"{slug}.png")
+    picture = _png(output or RESULTS / "sprites" / f"{slug}.png")
     refuse_existing(picture, overwrite)
     sprites = load_sprites(**sprite_settings(source, overrides).model_dump())
-    save_picture(draw_sprites(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
+    save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
     return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
 
 
@@ -220,29 +225,60 @@ def _submission_files(name: str) -> tuple[Path, Path, Path]:
     )
 
 
-def _kept_submission(settings: Settings) -> Submission | None:
+def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:
     """Return this run's finished submission, if there is one."""
     file, sidecar, picture = _submission_files(settings.name)
     if not file.exists():
         return None
-    facts = read_json(sidecar) if sidecar.is_file() else {}
-    if not _same_run(settings, facts.get("settings", {})) or not picture.is_file():
-        raise PokemonGenError(
-            f"{file} exists, of other settings, and is kept. name=... chooses another name; --overwrite "
-            f"begins the run anew; `pokemon-gen submit checkpoints/{settings.name} --overwrite` replaces the "
-            "submission alone"
-        )
-    made = facts["checkpoint"]
-    return Submission(
-        file, sidecar, picture, Path(made["folder"]), made["chosen_for"], submission.check(file)
+    instead = (
+        f"name=... chooses another name; --overwrite begins the run anew; `pokemon-gen submit "
+        f"checkpoints/{settings.name} --overwrite` replaces the submission alone"
     )
+    for part in (sidecar, picture):
+        if not part.is_file():
+            raise PokemonGenError(f"{file} exists without its {part.name}, and is kept. {instead}")
+    facts = read_json(sidecar)
+    try:
+        same = _same_run(settings, facts["settings"])
+        same = same and facts["sprites"]["fingerprint"] == sprites.fingerprint
+        made = facts["checkpoint"]
+        chosen, reason = Path(made["folder"]), made["chosen_for"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PokemonGenError(f"{sidecar}: not a sidecar of a submission. {instead}") from error
+    if not same:
+        raise PokemonGenError(f"{file} exists, of other settings or sprites, and is kept. {instead}")
+    return Submission(file, sidecar, picture, chosen, reason, submission.check(file))
 
 
 def _same_run(settings: Settings, before: dict[str, Any]) -> bool:
     """Tell whether settings are those of a finished run, which also names the precision it chose."""
     now = settings.model_dump()
-    chosen = {k: v for k, v in before.get("training", {}).items() if k in ("bf16", "fp16")}
+    chosen = {k: v for k, v in before["training"].items() if k in ("bf16", "fp16")}
     return {**now, "training": {**chosen, **now["training"]}} == before
+
+
+def _settings_of(checkpoint: Path, overrides: Sequence[str]) -> Settings:
+    """Return a checkpoint's settings, overridden where a trained model leaves anything to choose."""
+    for override in overrides:
+        if not override.startswith(("name=", "completion.", "sprites.")):
+            raise PokemonGenError(
+                f"{override.split('=')[0]}: cannot be set: {checkpoint} is trained already; "
+                "completion.*, sprites.* and name can"
+            )
+    return load_settings(checkpoint / SETTINGS_NAME, overrides)
+
+
+def _trained_on(checkpoint: Path) -> Any:
+    """Return source and fingerprint of the sprites a checkpoint was trained on, if it says so."""
+    file = checkpoint / SPRITES_NAME
+    return read_json(file) if file.is_file() else None
+
+
+def _png(output: str | Path) -> Path:
+    path = Path(output)
+    if path.suffix.lower() != ".png":
+        raise PokemonGenError(f"{path}: the output is a picture; name it with .png at the end")
+    return path
 
 
 def _check_palettes(checkpoint: Checkpoint, sprites: Sprites) -> None:
@@ -255,15 +291,14 @@ def _check_palettes(checkpoint: Checkpoint, sprites: Sprites) -> None:
         )
 
 
-def _read_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint) -> Any:
+def _given_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint, skip_bad_images: bool) -> Any:
     """Return prompts as rows of tokens of the checkpoint's palette."""
     if isinstance(prompts, np.ndarray):
         return prompts
     path = Path(prompts)
     if path.suffix == ".txt":
-        rows = read_rows(path, len(checkpoint.palette), range(1, LENGTH + 1))
-        return [row[:PROMPT_LENGTH] if len(row) == LENGTH else row for row in rows]
+        return read_prompts(path, len(checkpoint.palette))
     if not path.exists():
         raise PokemonGenError(f"{path}: no such file or folder of prompts")
-    pictures = read_images(find_images(path), checkpoint.settings.sprites.skip_bad_images)
+    pictures = read_images(find_images(path), skip_bad_images)
     return from_picture(pictures, checkpoint.palette)[:, :PROMPT_LENGTH]

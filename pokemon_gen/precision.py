@@ -9,7 +9,7 @@ import time
 import torch
 from transformers import PreTrainedModel
 
-from pokemon_gen.palette import LENGTH
+from pokemon_gen.geometry import LENGTH
 
 FASTER_BY = 1.1
 """bf16 must win by this factor on a CPU, so that noise does not decide between equals."""
@@ -20,24 +20,23 @@ SPRITES = 2
 """Sprites in a measured step: enough to tell, and about a second in all."""
 
 
-def choose_precision(model: PreTrainedModel, batch_size: int) -> dict[str, bool]:
+def choose_precision(model: PreTrainedModel) -> dict[str, bool]:
     """Return `bf16` and `fp16` for `TrainingArguments`; both false is fp32.
 
     Args:
         model: the one to be trained; its weights, gradients and random state are left as they are.
-        batch_size: sprites in a training step.
     """
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return {"bf16": bf16, "fp16": not bf16}
     if torch.accelerator.is_available():
         return {"bf16": False, "fp16": False}  # Apple's and others: fp32 is always right
-    return {"bf16": bf16_speedup(model, min(batch_size, SPRITES)) >= FASTER_BY, "fp16": False}
+    return {"bf16": bf16_speedup(model) >= FASTER_BY, "fp16": False}
 
 
-def bf16_speedup(model: PreTrainedModel, batch_size: int) -> float:
+def bf16_speedup(model: PreTrainedModel) -> float:
     """Return how many times faster a bf16 forward and backward is on this CPU than one in fp32."""
-    tokens = torch.arange(batch_size * LENGTH).reshape(batch_size, LENGTH) % model.config.vocab_size
+    tokens = torch.arange(SPRITES * LENGTH).reshape(SPRITES, LENGTH) % model.config.vocab_size
     seconds: dict[bool, list[float]] = {False: [], True: []}
     with torch.random.fork_rng(devices=[]):
         for _ in range(ROUNDS + 1):

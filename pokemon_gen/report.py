@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pokemon_gen.files import write_aside
-from pokemon_gen.palette import BACKGROUND, LENGTH, SIDE, Palette, to_picture
+from pokemon_gen.geometry import BACKGROUND, LENGTH, SIDE
+from pokemon_gen.palette import Palette, to_picture
 
 SMALL, LARGE = 5, 16
 """Screen pixels a sprite's pixel takes along each side: 5 on a full sheet, up to 16 for a few."""
@@ -27,7 +28,7 @@ LINE = (228, 30, 72)
 """A red that stands out from sprites and paper alike."""
 
 
-def draw_sprites(sprites: Sequence[NDArray[Any]] | NDArray[Any], palette: Palette) -> Image.Image:
+def draw_contact_sheet(sprites: Sequence[NDArray[Any]] | NDArray[Any], palette: Palette) -> Image.Image:
     """Draw sprites side by side, 16 a row.
 
     Args:

@@ -9,10 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 
 FAULTS_SHOWN = 20
 """How many faults an error lists before it only counts the rest."""
@@ -87,13 +85,25 @@ def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[l
     return rows
 
 
-def read_colormap(path: Path) -> NDArray[np.int64]:
-    """Read a `colormap.txt`: one `red green blue` a line, 0..255; returns (V, 3).
+def read_prompts(path: Path, palette_size: int) -> list[list[int]]:
+    """Read prompts, 1 to 399 tokens a line; of a whole sprite the first 240 count.
+
+    Raises:
+        PokemonGenError: listing the faults with file, line and column, or if there is no prompt.
+    """
+    rows = read_rows(path, palette_size, range(1, LENGTH + 1))
+    if not rows:
+        raise PokemonGenError(f"{path}: no prompts in it")
+    return [row[:PROMPT_LENGTH] if len(row) == LENGTH else row for row in rows]
+
+
+def read_colormap(path: Path) -> list[list[int]]:
+    """Read a `colormap.txt`: one `red green blue` a line, 0..255; returns V rows of 3.
 
     Raises:
         PokemonGenError: listing the faults with file, line and column.
     """
-    return np.array(read_rows(path, 256, (3,)), dtype=np.int64).reshape(-1, 3)
+    return read_rows(path, 256, (3,))
 
 
 def row_text(tokens: Iterable[int]) -> str:

@@ -5,10 +5,11 @@ there and can be read.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from pokemon_gen.models import WEIGHTS_NAME
+from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
 from pokemon_gen.settings import SETTINGS_NAME
 
@@ -18,14 +19,23 @@ STATE_NAME = "trainer_state.json"
 """The `Trainer`'s own record, the last file of a checkpoint to be written."""
 
 
+SPRITES_NAME = "sprites.json"
+"""In a checkpoint: the source and the fingerprint of the sprites it was trained on."""
+
+
 def whole_checkpoints(folder: Path) -> list[Path]:
     """Return the run's checkpoints that were written to the end, in the order of their steps."""
-    return sorted((c for c in folder.glob("checkpoint-*") if _is_whole(c)), key=step_of)
+    return sorted((c for c in folder.glob("checkpoint-*") if is_checkpoint(c) and _is_whole(c)), key=step_of)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the run's latest whole checkpoint; one cut off by a kill is passed over."""
     return next(reversed(whole_checkpoints(folder)), None)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is named as the `Trainer` names a checkpoint."""
+    return re.fullmatch(r"checkpoint-[0-9]+", path.name) is not None
 
 
 def step_of(checkpoint: Path) -> int:
@@ -44,7 +54,7 @@ def _state(checkpoint: Path) -> Any:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    needed = (WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME, STATE_NAME)
+    needed = (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME)
     if not all((checkpoint / name).is_file() for name in needed):
         return False
     try:

@@ -3,7 +3,7 @@
 A setting that is not known is an error that names the nearest known one, with its file, line and
 column: a misspelt `weight_deacy` must never train for an hour without it. Two sections are only
 carried here, because checking them needs torch: `model` (the fields of a `transformers` config,
-checked in `models.py`) and `training` (`TrainingArguments`, checked in `training.py`).
+checked in `models.py`) and `training` (`TrainingArguments`, checked in `arguments.py`).
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.files import write_json
@@ -72,6 +72,11 @@ class Settings(_Section):
     training: dict[str, Any] = {}
     """Any field of `transformers.TrainingArguments`, and `decay_every_parameter`."""
     completion: CompletionSettings = CompletionSettings()
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def where(self, dotted: str) -> str:
+        """Return `file:line:column` of a setting, `command line`, or nothing for one set in Python."""
+        return self._places.get(dotted, "")
 
     @field_validator("name")
     @classmethod
@@ -120,7 +125,13 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     if not isinstance(values, dict):
         raise PokemonGenError(f"{file}:1:1: a config is a list of `key: value` lines")
     overridden = [_override(values, override) for override in overrides]
-    return _validate(Settings, values, lambda location: _position(file, root, location), overridden)
+    settings = _validate(Settings, values, lambda location: _position(file, root, location), overridden)
+    for section in ("model", "training"):
+        for key in values.get(section) or {}:
+            dotted = f"{section}.{key}"
+            place = "command line" if dotted in overridden else _position(file, root, (section, key))
+            settings._places[dotted] = place
+    return settings
 
 
 def sprite_settings(source: str, overrides: Sequence[str] = ()) -> SpriteSettings:
@@ -165,6 +176,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a plain word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value!r} stands here a second time", key.start_mark
@@ -225,7 +238,7 @@ def _validate(
             dotted = ".".join(map(str, fault["loc"]))
             by_override = any(f"{name}.".startswith(f"{dotted}.") for name in overridden)
             where = "command line" if by_override else position(fault["loc"])
-            faults.append(f"{where}: {_explain(fault, dotted)}")
+            faults.append(f"{where}: {_explain(fault, dotted, kind)}")
         raise PokemonGenError("\n".join(faults)) from None
 
 
@@ -242,10 +255,10 @@ def _position(file: Path, node: yaml.Node | None, location: Sequence[str | int])
     return f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
 
 
-def _explain(fault: Any, dotted: str) -> str:
+def _explain(fault: Any, dotted: str, kind: type[BaseModel]) -> str:
     """Turn one of pydantic's faults into a sentence with the setting's dotted name."""
     if fault["type"] == "extra_forbidden":
-        return f"unknown setting {dotted!r}{closest(dotted, _dotted_names())}"
+        return f"unknown setting {dotted!r}{closest(dotted, _dotted_names(kind))}"
     if fault["type"] == "missing":
         return f"{dotted!r} is missing"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -253,12 +266,12 @@ def _explain(fault: Any, dotted: str) -> str:
     return f"{dotted}: {message}{value}"
 
 
-def _dotted_names() -> list[str]:
-    sections: dict[str, type[BaseModel]] = {
-        "sprites": SpriteSettings,
-        "completion": CompletionSettings,
-    }
-    return [
-        *Settings.model_fields,
-        *(f"{name}.{field}" for name, section in sections.items() for field in section.model_fields),
+def _dotted_names(kind: type[BaseModel]) -> list[str]:
+    sections: dict[str, type[BaseModel]] = {"sprites": SpriteSettings, "completion": CompletionSettings}
+    inner = [
+        f"{name}.{field}"
+        for name, section in sections.items()
+        if name in kind.model_fields
+        for field in section.model_fields
     ]
+    return inner if kind is _SpritesAlone else [*kind.model_fields, *inner]

@@ -2,25 +2,27 @@
 
 One `.txt`, a sprite a line, 400 integers between single spaces (homework). Beside it a sidecar,
 `<name>.json`, holds what another person needs to make the same file again, and a hash of each prompt, so
-that a file can be checked without the prompts at hand. Loads no torch: a check answers at once.
+that a file can be checked without the prompts at hand. The `.txt` is written last: where it stands, all of
+it stands. Loads no torch and no NumPy: a check answers at once.
 """
 
+from __future__ import annotations
+
 import hashlib
+import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
-from packaging.requirements import Requirement
-from packaging.version import Version
+from typing import TYPE_CHECKING, Any
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
-from pokemon_gen.palette import LENGTH, PROMPT_LENGTH
-from pokemon_gen.rows import Fault, parse_rows, read_rows, row_text, show_faults
+from pokemon_gen.files import read_json, refuse_existing, write_aside, write_json
+from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
+from pokemon_gen.rows import Fault, parse_rows, read_prompts, row_text, show_faults
+
+if TYPE_CHECKING:  # a check needs neither, and must answer at once
+    from numpy.typing import NDArray
 
 SUBMISSIONS = Path("submissions")
 """The folder of all submissions, in the working directory."""
@@ -60,8 +62,8 @@ def write(
     palette_size: int,
     made_by: dict[str, Any],
     overwrite: bool = False,
-) -> Path:
-    """Write a submission and its sidecar, then read the file back and check it.
+) -> None:
+    """Write a submission and its sidecar, reading back and checking the file before it takes its place.
 
     Args:
         path: the `.txt`; the sidecar is beside it.
@@ -69,35 +71,31 @@ def write(
         prompts: (N, L) tokens the sprites were completed from.
         palette_size: tokens must be below this.
         made_by: goes into the sidecar: settings, fingerprints.
-        overwrite: replace files that are there.
-
-    Returns:
-        The sidecar's path.
+        overwrite: replace a submission that is there.
 
     Raises:
-        PokemonGenError: if a file exists, or what was written is no good submission.
+        PokemonGenError: if the file exists, or what would be written is no good submission.
     """
-    sidecar = path.with_suffix(".json")
-    for file in (path, sidecar):
-        refuse_existing(file, overwrite)
+    refuse_existing(path, overwrite)
     text = "".join(f"{row_text(sprite)}\n" for sprite in sprites)
-    write_text(path, text)
+    expected = _Expected(palette_size, [hash_prompt(prompt) for prompt in prompts], prompts.shape[1])
     facts = {
         "schema": SCHEMA,
-        "sprites": len(sprites),
-        "palette_size": palette_size,
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "prompt_length": prompts.shape[1],
-        "prompt_hashes": [hash_prompt(prompt) for prompt in prompts],
+        "palette_size": palette_size,
+        "prompt_length": expected.prompt_length,
+        "prompt_hashes": expected.prompt_hashes,
         **made_by,
         "git_commit": git_commit(),
+        "python": platform.python_version(),
         "requirements": exact_requirements(),
     }
-    write_json(sidecar, facts)
-    report = check(path)
-    if report.faults:
-        raise PokemonGenError(f"the submission has faults; this is a bug of ours:\n{report}")
-    return sidecar
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        report = _check(aside, expected, None)
+        if report.faults:
+            raise PokemonGenError(f"the submission has faults; this is a bug of ours:\n{report}")
+        write_json(path.with_suffix(".json"), facts)
 
 
 def check(path: Path, prompts: Path | None = None) -> Report:
@@ -109,28 +107,50 @@ def check(path: Path, prompts: Path | None = None) -> Report:
             count); none: the hashes in the sidecar, where there is one.
 
     Raises:
-        PokemonGenError: if a file cannot be read, or the prompts have faults of their own.
+        PokemonGenError: if a file cannot be read, or the prompts or the sidecar have faults of their own.
     """
-    sidecar = path.with_suffix(".json")
-    facts = read_json(sidecar) if sidecar.is_file() else {}
-    if not isinstance(facts, dict):
+    if not path.is_file():
+        raise PokemonGenError(f"{path}: cannot be read: no such file")
+    expected = _read_sidecar(path.with_suffix(".json"))
+    return _check(path, expected, read_prompts(prompts, expected.palette_size) if prompts else None)
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What a submission must agree with; without a sidecar, the homework's palette alone."""
+
+    palette_size: int = HOMEWORK_COLOURS
+    prompt_hashes: list[str] | None = None
+    prompt_length: int = PROMPT_LENGTH
+
+
+def _read_sidecar(sidecar: Path) -> _Expected:
+    if not sidecar.is_file():
+        return _Expected()
+    facts = read_json(sidecar)
+    try:
+        expected = _Expected(facts["palette_size"], facts["prompt_hashes"], facts["prompt_length"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise PokemonGenError(f"{sidecar}: not a sidecar of a submission") from error
+    numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
+    if not numbers or not isinstance(expected.prompt_hashes, list):
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission")
-    palette_size = facts.get("palette_size", HOMEWORK_COLOURS)
-    rows, faults = parse_rows(path, palette_size, (LENGTH,))
+    return expected
+
+
+def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> Report:
+    rows, faults = parse_rows(path, expected.palette_size, (LENGTH,))
+    count = HOMEWORK_SPRITES
     if prompts is not None:
-        given = read_rows(prompts, palette_size, range(1, LENGTH + 1))
-        given = [row[:PROMPT_LENGTH] for row in given]
-        expected = len(given)
-        faults += _compare_prompts(rows, given)
-    elif "prompt_hashes" in facts:
-        expected = len(facts["prompt_hashes"])
-        faults += _compare_hashes(rows, facts["prompt_hashes"], facts["prompt_length"])
-    else:
-        expected = HOMEWORK_SPRITES
-    if len(rows) != expected:
-        faults.append(Fault(len(rows) + (len(rows) < expected), 1, f"{len(rows)} lines, not {expected}"))
+        count = len(prompts)
+        faults += _compare_prompts(rows, prompts)
+    elif expected.prompt_hashes is not None:
+        count = len(expected.prompt_hashes)
+        faults += _compare_hashes(rows, expected.prompt_hashes, expected.prompt_length)
+    if len(rows) != count:
+        faults.append(Fault(len(rows) + (len(rows) < count), 1, f"{len(rows)} lines, not {count}"))
     faults.sort(key=lambda fault: (fault.line, fault.column))
-    return Report(path, len(rows), prompts is not None or "prompt_hashes" in facts, faults)
+    return Report(path, len(rows), prompts is not None or expected.prompt_hashes is not None, faults)
 
 
 def hash_prompt(prompt: Sequence[int] | NDArray[Any]) -> str:
@@ -139,12 +159,13 @@ def hash_prompt(prompt: Sequence[int] | NDArray[Any]) -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit of this code, with `+changes` if files differ from it; none outside git."""
+    """Return the commit of this code, with `+changes` if files differ from it; none outside its git."""
     here = Path(__file__).parent
     try:
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # not a repository around it
         head = _git(here, "rev-parse", "HEAD").strip()
         return head + ("+changes" if _git(here, "status", "--porcelain", "--", ".").strip() else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
 
 
@@ -153,6 +174,11 @@ def exact_requirements() -> list[str]:
 
     A local part such as torch's `+cpu` is left out: no package index would find it.
     """
+    from importlib import metadata  # these take longer to load than a check takes in all
+
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
     exact: dict[str, str] = {}
     waiting = ["pokemon-gen"]
     while waiting:

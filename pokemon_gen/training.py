@@ -29,12 +29,20 @@ from transformers import (
     TrainerCallback,
 )
 
-from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, training_arguments
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, fit_schedule, training_arguments
+from pokemon_gen.errors import PokemonGenError, SettingError
+from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models import build_model, completion_nll, quiet, token_nll
-from pokemon_gen.palette import Palette
 from pokemon_gen.precision import choose_precision
-from pokemon_gen.runs import CHECKPOINTS, last_checkpoint, log_history, step_of
+from pokemon_gen.runs import (
+    CHECKPOINTS,
+    SPRITES_NAME,
+    STATE_NAME,
+    is_checkpoint,
+    last_checkpoint,
+    log_history,
+    step_of,
+)
 from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
 from pokemon_gen.sprites import Sprites, load_sprites
 
@@ -102,26 +110,28 @@ def train(
     """
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     folder = CHECKPOINTS / settings.name
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
-    checkpoint = last_checkpoint(folder)
+    checkpoint = None if overwrite else last_checkpoint(folder)
     if checkpoint:
         settings = _continued_settings(settings, checkpoint, sprites)
-    elif folder.exists():
-        shutil.rmtree(folder)  # a run that was killed before its first checkpoint
-    model = build_model(settings.model, len(sprites.palette), settings.seed)
-    settings = _with_precision(settings, model)
-    arguments = training_arguments(settings, folder)
+    elif not overwrite:
+        _refuse_what_is_no_leftover(folder)
+    model, arguments, settings = _prepare(settings, len(sprites.palette), folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
-    trainer = make_trainer(model, arguments, sprites, settings, callbacks)
+    fit_schedule(arguments, max_steps)
+    try:
+        trainer = make_trainer(model, arguments, sprites, settings, callbacks)
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:  # a tracker that is not installed
+        raise PokemonGenError(f"training: {error}") from error
+    if checkpoint is None and folder.exists():
+        shutil.rmtree(folder)  # only now: whatever was mistaken has been said, and nothing is lost by it
     settings.save(folder)
     with quiet(), _stop_on_signal(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     reached = last_checkpoint(folder)
     if reached is None:
-        raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_strategy keeps none")
+        raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_steps lies beyond the end")
     finished = trainer.state.global_step >= max_steps
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 
@@ -144,7 +154,7 @@ def make_trainer(
         compute_metrics=_mean_nll,
         callbacks=list(callbacks),
     )
-    trainer.palette, trainer.settings = sprites.palette, settings
+    trainer.sprites, trainer.settings = sprites, settings
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(TrainingBar())
@@ -175,9 +185,9 @@ def batch_of(tokens: Tensor) -> dict[str, Tensor]:
 
 
 class SpriteTrainer(Trainer):
-    """`Trainer` whose checkpoints carry their palette and settings, and hold no pickle."""
+    """`Trainer` whose checkpoints carry palette, settings and a fingerprint of the sprites, and no pickle."""
 
-    palette: Palette
+    sprites: Sprites
     settings: Settings
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
@@ -190,8 +200,10 @@ class SpriteTrainer(Trainer):
         """Save weights and config, and beside them the palette and the settings."""
         super().save_model(output_dir, _internal_call)
         folder = Path(output_dir or self.args.output_dir)
-        self.palette.save(folder)
+        self.sprites.palette.save(folder)
         self.settings.save(folder)
+        trained_on = {"source": self.sprites.source, "fingerprint": self.sprites.fingerprint}
+        write_json(folder / SPRITES_NAME, trained_on)
         # A pickle, which nothing loads: a checkpoint to be shared is better without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
 
@@ -230,6 +242,39 @@ class StopOnSignal(TrainerCallback):
             control.should_training_stop = True
 
 
+def _prepare(
+    settings: Settings, palette_size: int, folder: Path
+) -> tuple[PreTrainedModel, SpriteTrainingArguments, Settings]:
+    """Make model and arguments; settings come back with the precision that was chosen.
+
+    Raises:
+        PokemonGenError: for a mistaken field, with its place in the config's file.
+    """
+    try:
+        model = build_model(settings.model, palette_size, settings.seed)
+        training_arguments(settings, folder)  # a mistake is told before the precision is measured
+        settings = _with_precision(settings, model)
+        return model, training_arguments(settings, folder), settings
+    except SettingError as error:
+        place = settings.where(error.setting)
+        raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
+
+
+def _refuse_what_is_no_leftover(folder: Path) -> None:
+    """Let a run begin in a folder only if all it holds was left by a kill before the first checkpoint."""
+    kept = [
+        path
+        for path in (folder.iterdir() if folder.exists() else ())
+        if path.name not in (SETTINGS_NAME, "runs")
+        and not (is_checkpoint(path) and not (path / STATE_NAME).is_file())
+    ]
+    if kept:
+        raise PokemonGenError(
+            f"{folder} exists and is kept: {kept[0].name} is nothing a run could go on from. "
+            "Choose another name (name=...), or --overwrite to begin anew"
+        )
+
+
 def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
     """Return the settings to go on with: the same run, perhaps longer, in the precision it began in."""
     before = load_settings(checkpoint / SETTINGS_NAME)
@@ -237,10 +282,17 @@ def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) 
     settings = settings.model_copy(update={"training": {**settings.training, **precision}})
     old, new = _what_must_stay(before), _what_must_stay(settings)
     different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    if Palette.load(checkpoint) != sprites.palette:
-        different.append("the sprites' palette")
-    if different:
-        changes = ", ".join(f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different)
+    changed = [f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different]
+    trained_on = read_json(checkpoint / SPRITES_NAME)["fingerprint"]
+    if trained_on != sprites.fingerprint:
+        changed.append(f"the sprites themselves (fingerprint was {trained_on}, is {sprites.fingerprint})")
+    if not (checkpoint / "optimizer.pt").is_file():
+        raise PokemonGenError(
+            f"{checkpoint}: saved without its optimizer (training.save_only_model), so the run cannot go on "
+            "from it; --overwrite begins anew"
+        )
+    if changed:
+        changes = ", ".join(changed)
         raise PokemonGenError(
             f"{checkpoint.parent} holds a run of other settings: {changes}. "
             "Choose another name (name=...), or --overwrite to begin anew"
@@ -267,7 +319,7 @@ def _with_precision(settings: Settings, model: PreTrainedModel) -> Settings:
     if "bf16" in given or "fp16" in given:
         chosen = {"bf16": given.get("bf16", False), "fp16": given.get("fp16", False)}
     else:
-        chosen = choose_precision(model, given.get("per_device_train_batch_size", 16))
+        chosen = choose_precision(model)
     return settings.model_copy(update={"training": {**given, **chosen}})
 
 

@@ -4,11 +4,14 @@ No test needs a network; the few that need the real sprites skip, saying so, whe
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face's is loaded
+# Before anything of Hugging Face's is loaded: no network, and no data sets of other days.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="pokemon-gen-tests-")
 
 import pytest
 

@@ -1,15 +1,18 @@
 """`cli.py`: every verb does its stage; a mistake is one message, never a traceback."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import pokemon_gen
-from pokemon_gen import cli
+from pokemon_gen import cli, training
 from pokemon_gen.settings import Settings
 from tests.conftest import ROOT
 
@@ -91,13 +94,21 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
     ("words", "message"),
     [
         (["run", "quck"], "quck: no such config; did you mean 'quick'?"),
-        (["train", "quick", "training.learnin_rate=1"], "did you mean 'learning_rate'"),
-        (["train", "quick", "model.hiden_size=8"], "did you mean 'hidden_size'"),
+        (["train", "quick", "training.learnin_rate=1"], "did you mean 'training.learning_rate'"),
+        (["train", "quick", "model.hiden_size=8"], "did you mean 'model.hidden_size'"),
         (["train", "quick", "sprites.source=text:nowhere"], "text:nowhere: no such folder"),
         (["train", "quick", "sprites.source=hub:lca0503/ml2025-hw4-pokemon"], "generated (embedded)"),
         (["complete", "nowhere"], "nowhere: no such checkpoint or run"),
         (["submit", "nowhere"], "nowhere: no such checkpoint or run"),
         (["check", "nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["check", "."], ".: cannot be read"),
+        (["train", "quick", "training.report_to=wandb"], "error: training: "),
+        (["train", "quick", "training.lr_scheduler_kwargs.foo=2"], "training.lr_scheduler_kwargs: "),
+        (["train", "quick", "training.lr_scheduler_kwargs.num_decay_steps=500"], "the run has 240"),
+        (["train", "quick", "training.per_device_train_batch_size=0"], "a batch has at least one sprite"),
+        (["train", "quick", "training.save_strategy=no"], "would throw the trained model away"),
+        (["train", "quick", "model.max_position_embeddings=abc"], "model: llama cannot be built"),
+        (["sprites", "generated", "--output", "sheet.txt"], "sheet.txt: the output is a picture"),
         (["sprites", "images:nowhere"], "images:nowhere: no such folder"),
     ],
 )
@@ -108,6 +119,32 @@ def test_a_mistake_is_one_message(pg: Run, words: list[str], message: str) -> No
     assert message in err
     assert "Traceback" not in err
     assert list(Path().iterdir()) == []
+
+
+def test_a_mistaken_section_key_has_its_place(pg: Run, config: str) -> None:
+    lines = Path(config).read_text().splitlines()
+    number = lines.index("  n_layer: 1") + 1
+    Path(config).write_text("\n".join(lines).replace("  n_layer: 1", "  n_layr: 1"))
+    message = f"{config}:{number}:3: unknown setting 'model.n_layr' for gpt2; did you mean 'model.n_layer'?"
+    assert message in pg("train", config)[2]
+    err = pg("train", "quick", "training.learnin_rate=1")[2]
+    assert (
+        "command line: unknown setting 'training.learnin_rate'; did you mean 'training.learning_rate'?" in err
+    )
+
+
+def test_ctrl_c_is_told_with_what_to_do(pg: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = training.StopOnSignal.on_step_end
+
+    def press(self: Any, *args: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        begin(self, *args, **kwargs)
+
+    monkeypatch.setattr(training.StopOnSignal, "on_step_end", press)
+    status, out, _ = pg("run", config)
+    assert status == 130
+    assert "checkpoints/tiny: interrupted, step 1 of 4" in out
+    assert "the same command goes on from it" in out
 
 
 def test_a_folder_that_may_not_be_written_is_one_message(pg: Run, config: str) -> None:
@@ -122,7 +159,7 @@ def test_the_module_is_the_same_command() -> None:
         [sys.executable, "-m", "pokemon_gen", "check", "no.txt"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == "error: no.txt: cannot be read: No such file or directory\n"
+    assert done.stderr == "error: no.txt: cannot be read: no such file\n"
 
 
 def test_every_verb_is_a_python_call() -> None:

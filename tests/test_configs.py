@@ -20,8 +20,5 @@ TWO_STEPS = [
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda c: c.stem)
 def test_two_steps(config: Path, few_sprites: Sprites) -> None:
     settings = load_settings(config, TWO_STEPS)
-    if "lr_scheduler_kwargs" in settings.training:  # its hold and fall must fit into the two steps
-        settings.training["lr_scheduler_kwargs"]["num_decay_steps"] = 1
-        settings.training["warmup_steps"] = 0
     result = train(settings, few_sprites)
     assert (result.status, result.step) == ("finished", 2)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.palette import LENGTH, Palette, from_picture, oklab, to_picture
+from pokemon_gen.geometry import LENGTH
+from pokemon_gen.palette import Palette, from_picture, oklab, to_picture
 from pokemon_gen.sprites import Sprites
 
 FOUR = Palette(np.array([[255, 255, 255], [0, 0, 0], [200, 30, 30], [30, 30, 200]]))

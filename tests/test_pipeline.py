@@ -48,6 +48,7 @@ def test_the_sidecar_is_enough_to_make_the_same_submission_again(done: Settings)
     run(Settings.model_validate(facts["settings"]))
     again = json.loads(SUBMISSION.with_suffix(".json").read_text())
     assert SUBMISSION.read_bytes() == first
+    assert facts["sprites"]["fingerprint"] == facts["checkpoint"]["trained_on"]["fingerprint"]
     for key in ("sha256", "checkpoint", "sprites", "palette", "prompt_hashes"):
         assert again[key] == facts[key]
 
@@ -85,7 +86,7 @@ def test_another_runs_submission_is_kept_and_said_so_before_training(
 
     monkeypatch.setattr(pipeline, "train", no_training)
     with pytest.raises(
-        PokemonGenError, match=r"tiny\.txt exists, of other settings, and is kept; --overwrite"
+        PokemonGenError, match=r"tiny\.txt exists, of other settings or sprites, and is kept.*--overwrite"
     ):
         run(tiny(seed=9))
 
@@ -149,12 +150,55 @@ def test_a_checkpoint_of_another_palette_is_refused(done: Settings, few_sprites:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("1 2 x", r"prompts\.txt:1:5: 'x'"), ("167", r"prompts\.txt:1:1: 167 is not in")]
+    ("text", "message"),
+    [
+        ("1 2 x", r"prompts\.txt:1:5: 'x'"),
+        ("167", r"prompts\.txt:1:1: 167 is not in"),
+        ("", r"prompts\.txt: no prompts in it"),
+    ],
 )
 def test_prompts_at_fault_are_named(done: Settings, text: str, message: str) -> None:
     Path("prompts.txt").write_text(text)
     with pytest.raises(PokemonGenError, match=message):
         complete("checkpoints/tiny", "prompts.txt")
+
+
+@pytest.mark.parametrize("part", ["tiny.json", "tiny.png"])
+def test_a_submission_that_lacks_a_part_is_kept_and_said_so(done: Settings, part: str) -> None:
+    (SUBMISSION.parent / part).unlink()
+    with pytest.raises(PokemonGenError, match=f"exists without its {part}, and is kept"):
+        run(done)
+
+
+def test_what_a_kill_left_of_a_submission_is_no_hindrance(done: Settings) -> None:
+    SUBMISSION.unlink()  # it is written last
+    assert run(done).submission is not None
+    assert SUBMISSION.is_file()
+
+
+@pytest.mark.parametrize("override", ["training.learning_rate=9", "model.n_layer=7", "seed=3"])
+def test_a_trained_checkpoint_leaves_only_its_completion_to_choose(done: Settings, override: str) -> None:
+    with pytest.raises(PokemonGenError, match="is trained already; completion"):
+        submit("checkpoints/tiny", overrides=["name=second", override])
+
+
+def test_prompts_are_never_overwritten(done: Settings) -> None:
+    prompts = write_rows(Path("prompts.txt"), [[5]])
+    with pytest.raises(PokemonGenError, match="the prompts would be overwritten"):
+        complete("checkpoints/tiny", prompts, output="prompts.png", overwrite=True)
+    with pytest.raises(PokemonGenError, match=r"name it with \.png"):
+        complete("checkpoints/tiny", prompts, output="out.txt")
+    assert prompts.read_text() == "5"
+
+
+def test_bad_pictures_among_prompts_are_skipped_if_told(done: Settings) -> None:
+    Path("art").mkdir()
+    Image.new("RGB", (20, 20), "red").save("art/red.png")
+    Path("art/broken.png").write_text("no picture")
+    with pytest.raises(PokemonGenError, match="1 of 2 files are no pictures"):
+        complete("checkpoints/tiny", "art")
+    made = complete("checkpoints/tiny", "art", overrides=["sprites.skip_bad_images=true"])
+    assert len(made.sprites) == 1
 
 
 def test_looking_at_a_source_counts_and_draws(few_folder: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_cpu_takes_what_is_clearly_faster(
     monkeypatch: pytest.MonkeyPatch, speedup: float, bf16: bool
 ) -> None:
     monkeypatch.setattr(precision, "bf16_speedup", lambda *_: speedup)
-    chosen = precision.choose_precision(build_model(TINY_MODEL, 7, 0), 16)
+    chosen = precision.choose_precision(build_model(TINY_MODEL, 7, 0))
     assert chosen == {"bf16": bf16, "fp16": False}
 
 
@@ -34,7 +34,7 @@ def test_a_gpu_takes_bf16_only_where_it_is_native(
         return native or including_emulation  # a T4 answers so
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
-    chosen = precision.choose_precision(build_model(TINY_MODEL, 7, 0), 16)
+    chosen = precision.choose_precision(build_model(TINY_MODEL, 7, 0))
     assert [name for name, on in chosen.items() if on] == [expected]
 
 
@@ -42,7 +42,7 @@ def test_the_measurement_leaves_weights_gradients_and_random_state_alone() -> No
     model = build_model(TINY_MODEL, 7, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.random.get_rng_state()
-    assert precision.bf16_speedup(model, 2) > 0
+    assert precision.bf16_speedup(model) > 0
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from pokemon_gen.palette import to_picture
-from pokemon_gen.report import GUTTER, LINE, PAPER, draw_completions, draw_sprites, save_picture
+from pokemon_gen.report import GUTTER, LINE, PAPER, draw_completions, draw_contact_sheet, save_picture
 from pokemon_gen.sprites import Sprites
 
 
 def test_a_sheet_shows_every_sprite_enlarged(few_sprites: Sprites) -> None:
     tokens = few_sprites.tokens("train")
-    sheet = np.asarray(draw_sprites(tokens, few_sprites.palette))
+    sheet = np.asarray(draw_contact_sheet(tokens, few_sprites.palette))
     assert sheet.shape == (2 * 106 + 6, 16 * 106 + 6, 3)
     top, left = GUTTER + 106, GUTTER + 2 * 106  # second row, third column: sprite 18
     shown = sheet[top + 2 : top + 100 : 5, left + 2 : left + 100 : 5]
@@ -21,7 +21,7 @@ def test_a_sheet_shows_every_sprite_enlarged(few_sprites: Sprites) -> None:
 
 
 def test_what_a_blind_test_lacks_is_paper(few_sprites: Sprites) -> None:
-    sheet = np.asarray(draw_sprites(few_sprites.tokens("test")[:1], few_sprites.palette))
+    sheet = np.asarray(draw_contact_sheet(few_sprites.tokens("test")[:1], few_sprites.palette))
     assert (sheet[GUTTER + 12 * 16 : GUTTER + 20 * 16, GUTTER : GUTTER + 320] == PAPER).all()
 
 
@@ -41,7 +41,7 @@ def test_the_line_stands_between_prompt_and_completion(few_sprites: Sprites, len
 
 
 def test_a_picture_is_written_as_png(few_sprites: Sprites, tmp_path: Path) -> None:
-    picture = draw_sprites(few_sprites.tokens("dev"), few_sprites.palette)
+    picture = draw_contact_sheet(few_sprites.tokens("dev"), few_sprites.palette)
     save_picture(picture, tmp_path / "new" / "sheet.png")
     with Image.open(tmp_path / "new" / "sheet.png") as read:
         assert read.format == "PNG"

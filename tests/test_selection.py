@@ -14,7 +14,7 @@ def make_run(folder: Path, nll: dict[int, float], kept: list[int]) -> Path:
     for step in kept:
         checkpoint = folder / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
-        for name in ("model.safetensors", "palette.json", "settings.json", "config.json"):
+        for name in ("model.safetensors", "palette.json", "settings.json", "config.json", "sprites.json"):
             (checkpoint / name).touch()
         logged = [entry for entry in history if entry["step"] <= step]
         (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": logged}))
@@ -26,6 +26,12 @@ def test_the_lowest_dev_nll_is_chosen_among_those_kept(tmp_path: Path) -> None:
     choice = choose_checkpoint(run)
     assert choice.checkpoint.name == "checkpoint-300"
     assert choice.reason == "lowest dev completion NLL of 3 checkpoints, 1.4000 nats/token"
+
+
+def test_a_folder_of_another_name_is_no_checkpoint_of_the_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", {1: 1.0, 2: 2.0}, kept=[1, 2])
+    (run / "checkpoint-1").rename(run / "checkpoint-best")
+    assert choose_checkpoint(run).checkpoint.name == "checkpoint-2"
 
 
 def test_without_figures_the_last_is_chosen(tmp_path: Path) -> None:

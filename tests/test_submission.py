@@ -42,6 +42,7 @@ def test_the_sidecar_says_how_to_make_it_again(written: Path) -> None:
     assert facts["seed"] == 3
     assert len(facts["prompt_hashes"]) == 80
     assert facts["git_commit"] is None or len(facts["git_commit"].split("+")[0]) == 40
+    assert facts["python"].count(".") == 2
     versions = {Requirement(line).name for line in facts["requirements"]}
     assert {"torch", "transformers", "numpy", "tokenizers"} <= versions  # of ours and of theirs
 
@@ -120,8 +121,23 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broken_sidecar_is_named(written: Path) -> None:
-    written.with_suffix(".json").write_text("[]")
+def test_a_faulty_submission_takes_no_place(tmp_path: Path) -> None:
+    with pytest.raises(PokemonGenError, match=r"not in 0\.\.99"):
+        write(tmp_path / "mine.txt", SPRITES, PROMPTS, 100, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"palette_size": "x", "prompt_hashes": [], "prompt_length": 240}',
+        '{"prompt_hashes": ["a"]}',
+    ],
+)
+def test_a_broken_sidecar_is_named(written: Path, text: str) -> None:
+    written.with_suffix(".json").write_text(text)
     with pytest.raises(PokemonGenError, match=r"mine\.json: not a sidecar"):
         check(written)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import TrainerCallback, get_scheduler
 
-from pokemon_gen.arguments import count_steps, training_arguments
+from pokemon_gen.arguments import count_steps, fit_schedule, training_arguments
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model, load_checkpoint, token_nll
 from pokemon_gen.palette import Palette
@@ -22,6 +24,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.training import train
+from tests.conftest import TINY_MODEL
 
 RUN = Path("checkpoints/tiny")
 Make = Callable[..., Settings]
@@ -38,14 +41,14 @@ def test_a_model_of_a_counting_sequence_predicts_the_next_token(tiny: Make) -> N
     sprites = collect({"train": rows, "dev": rows[:5], "test": rows[:5]}, Palette(colours), "counting")
     train(tiny(training={"max_steps": 30, "save_steps": 30, "eval_steps": 30}), sprites)
     model = load_checkpoint(RUN / "checkpoint-30").model
-    predicted = model(torch.from_numpy(rows[:1])).logits.argmax(-1)[0, :-1]  # (399,)
-    np.testing.assert_array_equal(predicted.numpy(), rows[0, 1:])
+    predicted = model(torch.from_numpy(rows[:1]).to(model.device)).logits.argmax(-1)[0, :-1]  # (399,)
+    np.testing.assert_array_equal(predicted.cpu().numpy(), rows[0, 1:])
 
 
 def test_the_dev_figures_are_nats_per_predicted_token(tiny: Make, few_sprites: Sprites) -> None:
     result = train(tiny(), few_sprites)
     checkpoint = load_checkpoint(RUN / "checkpoint-4")
-    tokens = torch.from_numpy(few_sprites.tokens("dev"))
+    tokens = torch.from_numpy(few_sprites.tokens("dev")).to(checkpoint.model.device)
     with torch.no_grad():
         nll = token_nll(checkpoint.model(tokens).logits, tokens)
     assert result.dev_nll == pytest.approx(nll.mean().item(), rel=1e-5)
@@ -148,8 +151,99 @@ def test_a_run_of_another_palette_is_kept(tiny: Make, few_sprites: Sprites) -> N
     train(tiny(), few_sprites)
     other = Palette(few_sprites.palette.rgb[::-1])
     rows = {split: few_sprites.tokens(split) for split in few_sprites.dataset}
-    with pytest.raises(PokemonGenError, match="the sprites' palette"):
+    with pytest.raises(PokemonGenError, match="the sprites themselves"):
         train(tiny(), collect(rows, other, "other"))
+
+
+def test_a_run_of_changed_sprites_is_kept(tiny: Make, few_sprites: Sprites) -> None:
+    train(tiny(), few_sprites)
+    rows = {split: few_sprites.tokens(split) for split in few_sprites.dataset}
+    rows["train"][0, 0] += 1
+    with pytest.raises(PokemonGenError, match=r"the sprites themselves \(fingerprint was"):
+        train(tiny(), collect(rows, few_sprites.palette, "few"))
+
+
+@pytest.mark.parametrize("mistake", [{"learnin_rate": 1}, {"max_steps": 1.5}, {"report_to": "wandb"}])
+def test_a_mistake_costs_no_finished_run(tiny: Make, few_sprites: Sprites, mistake: dict[str, Any]) -> None:
+    train(tiny(), few_sprites)
+    with pytest.raises(PokemonGenError):
+        train(tiny(training=mistake), few_sprites, overwrite=True)
+    assert last_checkpoint(RUN) == RUN / "checkpoint-4"
+
+
+def test_a_folder_that_is_no_run_is_kept(tiny: Make, few_sprites: Sprites, tmp_path: Path) -> None:
+    train(tiny(name="first"), few_sprites)
+    shutil.copytree("checkpoints/first/checkpoint-4", RUN)
+    with pytest.raises(PokemonGenError, match="checkpoints/tiny exists and is kept"):
+        train(tiny(), few_sprites)
+    assert (RUN / "model.safetensors").is_file()
+
+
+def test_what_a_kill_left_before_the_first_checkpoint_is_no_hindrance(
+    tiny: Make, few_sprites: Sprites
+) -> None:
+    (RUN / "checkpoint-2").mkdir(parents=True)
+    (RUN / "checkpoint-2" / "model.safetensors").write_bytes(b"cut")
+    (RUN / "runs").mkdir()
+    assert train(tiny(), few_sprites).status == "finished"
+
+
+def test_a_run_without_its_optimizer_cannot_go_on(tiny: Make, few_sprites: Sprites) -> None:
+    train(tiny(training={"save_only_model": True, "max_steps": 2}), few_sprites)
+    with pytest.raises(PokemonGenError, match="saved without its optimizer"):
+        train(tiny(training={"save_only_model": True}), few_sprites)
+
+
+def test_a_schedule_keeps_its_shape_whatever_the_length(tiny: Make) -> None:
+    """Hold for half, then fall: with a warm-up of a tenth, the same shares of 20 and of 40 steps."""
+    shape = {
+        "lr_scheduler_type": "warmup_stable_decay",
+        "warmup_steps": 0.1,
+        "lr_scheduler_kwargs": {"num_decay_steps": 0.5, "decay_type": "linear", "min_lr_ratio": 0.02},
+    }
+    for steps in (20, 40):
+        arguments = training_arguments(tiny(training=shape), RUN)
+        fit_schedule(arguments, steps)
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer,
+            arguments.get_warmup_steps(steps),
+            steps,
+            arguments.lr_scheduler_kwargs,
+        )
+        rates = []
+        for _ in range(steps):
+            rates.append(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+        assert rates[0] < 1
+        assert set(rates[steps // 10 : steps // 2]) == {1.0}
+        assert rates[3 * steps // 4] == pytest.approx(0.51)
+
+
+def test_our_trainer_takes_the_steps_of_a_bare_loop(tiny: Make, few_sprites: Sprites) -> None:
+    """The homework's loop: AdamW on every parameter, constant rate, no clipping."""
+    model = {**TINY_MODEL, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
+    fields = {
+        "per_device_train_batch_size": 24,  # all of train, so that no order matters
+        "learning_rate": 1e-2,
+        "weight_decay": 0.1,
+        "decay_every_parameter": True,
+        "max_grad_norm": 0,
+        "optim": "adamw_torch",
+        "lr_scheduler_type": "constant",
+    }
+    train(tiny(model=model, training=fields), few_sprites)
+    bare = build_model(model, 167, seed=0).train()
+    optimizer = torch.optim.AdamW(bare.parameters(), lr=1e-2, weight_decay=0.1)
+    tokens = torch.from_numpy(few_sprites.tokens("train"))
+    for _ in range(4):
+        bare(input_ids=tokens, labels=tokens).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for name, value in weights(RUN / "checkpoint-4").items():
+        torch.testing.assert_close(value, bare.state_dict()[name], rtol=0, atol=1e-4, msg=name)
 
 
 def test_a_checkpoint_cut_off_by_a_kill_is_passed_over(tiny: Make, few_sprites: Sprites) -> None:
@@ -183,12 +277,18 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("learnin_rate", 1, r"unknown setting 'training\.learnin_rate'; did you mean 'learning_rate'"),
+        (
+            "learnin_rate",
+            1,
+            r"unknown setting 'training\.learnin_rate'; did you mean 'training\.learning_rate'",
+        ),
         ("learning_rate", "high", r"training\.learning_rate: should be a valid number.* not 'high'"),
         ("max_steps", 1.5, r"training\.max_steps: should be a valid integer.* not 1\.5"),
-        ("output_dir", "x", r"training\.output_dir: cannot be set: it follows from `name`"),
-        ("seed", 1, r"training\.seed: cannot be set"),
+        ("output_dir", "x", r"training\.output_dir cannot be set: it follows from `name`"),
+        ("seed", 1, r"training\.seed cannot be set"),
         ("lr_scheduler_type", "cosin", r"training: .*cosin"),
+        ("learning_rate", True, r"training\.learning_rate: should be a valid number, not True"),
+        ("save_strategy", "no", r"training\.save_strategy: 'no' would throw the trained model away"),
     ],
 )
 def test_a_mistaken_training_field_is_named(tiny: Make, field: str, value: Any, message: str) -> None:
@@ -257,4 +357,6 @@ def test_tensorboard_is_the_default_tracker(tiny: Make, few_sprites: Sprites) ->
     settings = tiny()
     training = {key: value for key, value in settings.training.items() if key != "report_to"}
     train(settings.model_copy(update={"training": training}), few_sprites)
-    assert list(RUN.glob("runs/*/events.out.tfevents.*"))
+    (events,) = RUN.glob("runs/*")
+    logged = EventAccumulator(str(events)).Reload().Tags()["scalars"]
+    assert {"train/loss", "eval/nll", "eval/completion_nll"} <= set(logged)

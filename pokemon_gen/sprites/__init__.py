@@ -65,7 +65,7 @@ def load_palette(place: str) -> Palette:
     """
     path = Path(place)
     if path.suffix == ".txt":
-        return Palette(read_colormap(path))
+        return Palette(np.array(read_colormap(path)))
     if path.suffix == ".json" or (path / "palette.json").is_file():
         return Palette.load(path)
     return load_hub_palette(place)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.palette import BACKGROUND, LENGTH, PROMPT_LENGTH, Palette
+from pokemon_gen.geometry import BACKGROUND, LENGTH, PROMPT_LENGTH
+from pokemon_gen.palette import Palette
 
 COLUMN = "pixel_color"
 """The column of tokens, named as in `lca0503/ml2025-hw4-pokemon`."""

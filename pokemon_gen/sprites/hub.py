@@ -5,6 +5,9 @@ dev, test; column `pixel_color`; test rows have 240 tokens) and `lca0503/ml2025-
 `color`). No code of a data set is ever run: only its data files are read.
 """
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,9 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
     splits = _load(dataset)
     for split in SPLITS:
         if split not in splits or COLUMN not in splits[split].column_names:
-            raise PokemonGenError(f"hub:{dataset}: has no {COLUMN!r} column in a {split!r} split")
+            raise PokemonGenError(
+                f"hub:{dataset}: has no {COLUMN!r} column in a {split!r} split (splits: {', '.join(splits)})"
+            )
     return collect({split: splits[split][COLUMN][:] for split in SPLITS}, palette, f"hub:{dataset}")
 
 
@@ -54,12 +59,30 @@ def load_hub_palette(dataset: str) -> Palette:
     return Palette(np.array(splits["train"][COLOUR_COLUMN][:], dtype=np.int64))
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep `datasets` from drawing bars of its own."""
+    disabled = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
+            datasets.enable_progress_bars()
+
+
 def _load(dataset: str) -> Any:
     local = Path(dataset).is_dir()
     if not local and (Path(dataset).is_absolute() or dataset.startswith(".") or dataset.count("/") > 1):
         raise PokemonGenError(f"hub:{dataset}: no such folder")
     try:
-        return datasets.load_dataset(dataset)
+        with _no_bars():
+            if not local:
+                return datasets.load_dataset(dataset)
+            # `datasets` knows a local folder by its name alone: kept in the common cache, any other
+            # folder of that name, or this one with other files, would give these sprites again.
+            with tempfile.TemporaryDirectory() as cache:
+                return datasets.load_dataset(dataset, cache_dir=cache, keep_in_memory=True)
     except (OSError, DatasetNotFoundError, ValueError) as error:  # ConnectionError is an OSError
         if local:
             raise PokemonGenError(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.palette import SIDE, Palette, from_picture, oklab
+from pokemon_gen.geometry import SIDE
+from pokemon_gen.palette import Palette, from_picture, oklab
 from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, split_rows
 
 SUFFIXES = (".png", ".gif", ".jpg", ".jpeg")
@@ -160,7 +161,7 @@ def _vote(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
     colours = np.array(reduced.getpalette(), dtype=np.uint8).reshape(-1, 3)  # (K, 3)
     lightness = oklab(colours)[:, 0]  # (K,)
     cells = np.asarray(reduced).reshape(SIDE, SAMPLES, SIDE, SAMPLES).swapaxes(1, 2)
-    votes = cells.reshape(SIDE, SIDE, SAMPLES**2)  # (20, 20, 64)
+    votes = cells.reshape(SIDE, SIDE, SAMPLES**2)  # (20, 20, 100)
     counts = (votes[..., None] == np.arange(len(colours))).sum(2)  # (20, 20, K)
     commonest = counts.argmax(-1)  # (20, 20)
     darker = lightness < lightness[commonest][..., None] - LINE_CONTRAST  # (20, 20, K)

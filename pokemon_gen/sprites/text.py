@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.palette import LENGTH, PROMPT_LENGTH, Palette
+from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
+from pokemon_gen.palette import Palette
 from pokemon_gen.rows import read_colormap, read_rows
 from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, split_rows
 
@@ -34,7 +35,7 @@ def load_text(folder: Path, palette: Palette | None, seed: int) -> Sprites:
     if palette is None:
         if not (folder / COLORMAP_NAME).is_file():
             raise PokemonGenError(f"{source}: has no {COLORMAP_NAME}; name one with sprites.palette=FILE")
-        palette = Palette(read_colormap(folder / COLORMAP_NAME))
+        palette = Palette(np.array(read_colormap(folder / COLORMAP_NAME)))
     files = {split: folder / f"{split}.txt" for split in SPLITS}
     missing = [file.name for file in files.values() if not file.is_file()]
     if not missing:

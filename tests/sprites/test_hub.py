@@ -18,12 +18,32 @@ def hub(few_sprites: Sprites, tmp_path: Path) -> Path:
         rows.to_parquet(tmp_path / "hub" / "pokemon" / "data" / f"{split}-00000-of-00001.parquet")
     colours = datasets.Dataset.from_dict({"color": few_sprites.palette.rgb.tolist()})
     colours.to_parquet(tmp_path / "hub" / "colormap" / "data" / "train-00000-of-00001.parquet")
+    splits = {"pokemon": ("train", "dev", "test"), "colormap": ("train",)}
+    for name, parts in splits.items():  # laid out to the letter: the README names the files
+        files = "".join(f"  - split: {s}\n    path: data/{s}-00000-of-00001.parquet\n" for s in parts)
+        header = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
+        (tmp_path / "hub" / name / "README.md").write_text(header)
     return tmp_path / "hub"
 
 
 def test_a_local_folder_is_read_as_the_hub_would_answer(hub: Path, few_sprites: Sprites) -> None:
     sprites = load_sprites(f"hub:{hub / 'pokemon'}")
     assert sprites.fingerprint == few_sprites.fingerprint
+
+
+def test_a_folder_is_read_anew_each_time(hub: Path, few_sprites: Sprites, tmp_path: Path) -> None:
+    """`datasets` caches a local folder by its name: another one of that name must not be mixed up."""
+    before = load_sprites(f"hub:{hub / 'pokemon'}").tokens("train")
+    file = hub / "pokemon" / "data" / "train-00000-of-00001.parquet"
+    datasets.Dataset.from_dict({"pixel_color": before[::-1].tolist()}).to_parquet(file)
+    np.testing.assert_array_equal(load_sprites(f"hub:{hub / 'pokemon'}").tokens("train"), before[::-1])
+
+
+def test_a_file_cut_short_is_an_error(hub: Path) -> None:
+    file = hub / "pokemon" / "data" / "train-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(PokemonGenError, match="pokemon: not laid out as a data set"):
+        load_sprites(f"hub:{hub / 'pokemon'}")
 
 
 def test_any_pair_of_data_sets_works(hub: Path, few_sprites: Sprites, tmp_path: Path) -> None:

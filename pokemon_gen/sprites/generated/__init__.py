@@ -10,13 +10,13 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from .bodies import draw_body
-from .colours import PALETTE
-from .dice import Dice
-from .schemes import choose_scheme
-from .shading import render
-from .shapes import SIZE
-from .sketch import pose
+from pokemon_gen.sprites.generated.bodies import draw_body
+from pokemon_gen.sprites.generated.colours import PALETTE
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.schemes import choose_scheme
+from pokemon_gen.sprites.generated.shading import render
+from pokemon_gen.sprites.generated.shapes import SIZE
+from pokemon_gen.sprites.generated.sketch import pose
 
 __all__ = ["PALETTE", "draw_sprites"]
 

@@ -3,12 +3,12 @@
 Every plan fills an empty sketch from back to front with a creature that looks to the left.
 """
 
-from .dice import Dice
-from .heads import ears, face, head
-from .limbs import FAR, arm, feathers, folded_wing, leg, membrane, tail
-from .markings import coat, plates
-from .shapes import Ellipse, chain
-from .sketch import Paint, Seam, Sketch, Tag
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.heads import ears, face, head
+from pokemon_gen.sprites.generated.limbs import FAR, arm, feathers, folded_wing, leg, membrane, tail
+from pokemon_gen.sprites.generated.markings import coat, plates
+from pokemon_gen.sprites.generated.shapes import Ellipse, chain
+from pokemon_gen.sprites.generated.sketch import Paint, Seam, Sketch, Tag
 
 SOCKS = (Paint.SKIN, Paint.TRIM, Paint.ALT, Paint.PALE)
 

@@ -1,8 +1,8 @@
 """The choice among the body plans."""
 
-from . import beasts, oddities
-from .dice import Dice
-from .sketch import Sketch
+from pokemon_gen.sprites.generated import beasts, oddities
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.sketch import Sketch
 
 PLANS = (
     beasts.ball,

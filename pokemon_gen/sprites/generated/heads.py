@@ -4,9 +4,9 @@ A head looks to the left, three quarters turned, unless it is frontal; its ears 
 skull and its face after it. `r` is the radius of the skull in pixels throughout.
 """
 
-from .dice import Dice
-from .shapes import Ellipse, chain, polygon
-from .sketch import Paint, Seam, Sketch, Tag
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.shapes import Ellipse, chain, polygon
+from pokemon_gen.sprites.generated.sketch import Paint, Seam, Sketch, Tag
 
 SMALL_EYES = (
     (("w", "p"), ("w", "p")),

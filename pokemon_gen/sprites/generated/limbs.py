@@ -6,9 +6,9 @@ All are drawn for a creature that looks to the left. A limb of the far side is d
 
 from math import cos, sin
 
-from .dice import Dice
-from .shapes import Ellipse, chain, polygon
-from .sketch import Paint, Seam, Sketch, Tag
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.shapes import Ellipse, chain, polygon
+from pokemon_gen.sprites.generated.sketch import Paint, Seam, Sketch, Tag
 
 FAR = -1.1
 """Tones that a limb on the far side loses."""

@@ -4,9 +4,9 @@ A marking recolours what shows of one part of the body and keeps its light, so i
 over the outline.
 """
 
-from .dice import Dice
-from .shapes import Ellipse, chain, polygon
-from .sketch import Paint, Seam, Sketch, Tag
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.shapes import Ellipse, chain, polygon
+from pokemon_gen.sprites.generated.sketch import Paint, Seam, Sketch, Tag
 
 
 def belly(sketch: Sketch, dice: Dice) -> None:

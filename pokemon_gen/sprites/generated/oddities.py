@@ -3,12 +3,12 @@
 Every plan fills an empty sketch from back to front; most look to the left, some at the viewer.
 """
 
-from .dice import Dice
-from .heads import ears, face, head
-from .limbs import FAR, arm, fin, leg, tail
-from .markings import belly, coat, saddle, spots, stripes
-from .shapes import Ellipse, chain, polygon
-from .sketch import Paint, Seam, Sketch, Tag
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.heads import ears, face, head
+from pokemon_gen.sprites.generated.limbs import FAR, arm, fin, leg, tail
+from pokemon_gen.sprites.generated.markings import belly, coat, saddle, spots, stripes
+from pokemon_gen.sprites.generated.shapes import Ellipse, chain, polygon
+from pokemon_gen.sprites.generated.sketch import Paint, Seam, Sketch, Tag
 
 
 def fish(sketch: Sketch, dice: Dice) -> None:

@@ -7,8 +7,8 @@ that a sprite looks designed.
 
 from dataclasses import dataclass
 
-from .colours import GREY_HUES, MUTED_HUES, RAMP_IDS, VIVID_HUES
-from .dice import Dice
+from pokemon_gen.sprites.generated.colours import GREY_HUES, MUTED_HUES, RAMP_IDS, VIVID_HUES
+from pokemon_gen.sprites.generated.dice import Dice
 
 VIVID = tuple(VIVID_HUES)
 MUTED = tuple(MUTED_HUES)

@@ -9,11 +9,11 @@ tone of the neighbouring colour where light reaches it.
 import numpy as np
 import numpy.typing as npt
 
-from .colours import INK_TOKENS, NEUTRAL_INKS, RAMP_IDS, RAMP_TOKENS, TONES
-from .dice import Dice
-from .schemes import Scheme
-from .shapes import SIZE, Floats, Mask, covers
-from .sketch import Glyph, Paint, Part, Seam, Sketch
+from pokemon_gen.sprites.generated.colours import INK_TOKENS, NEUTRAL_INKS, RAMP_IDS, RAMP_TOKENS, TONES
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.schemes import Scheme
+from pokemon_gen.sprites.generated.shapes import SIZE, Floats, Mask, covers
+from pokemon_gen.sprites.generated.sketch import Glyph, Paint, Part, Seam, Sketch
 
 Tokens = npt.NDArray[np.uint8]
 

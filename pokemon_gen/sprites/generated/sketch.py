@@ -8,8 +8,8 @@ because an eye of 1.3 pixels is no eye.
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from .dice import Dice
-from .shapes import SIZE, Box, Ellipse, Fit, Shape
+from pokemon_gen.sprites.generated.dice import Dice
+from pokemon_gen.sprites.generated.shapes import SIZE, Box, Ellipse, Fit, Shape
 
 EDGE = SIZE - 1
 """Coordinate of the last pixel's centre."""
