@@ -99,12 +99,10 @@ def fit_schedule(arguments: SpriteTrainingArguments, max_steps: int) -> None:
             parts[key] = round(value * max_steps)
     arguments.lr_scheduler_kwargs = parts
     warmup = arguments.get_warmup_steps(max_steps)
-    steps = warmup + sum(value for key, value in parts.items() if re.fullmatch(r"num_\w*steps", key))
-    if steps > max_steps:
-        raise PokemonGenError(
-            f"training.lr_scheduler_kwargs: warm-up and {parts} take {steps} steps; the run has {max_steps}"
-        )
     try:
+        steps = warmup + sum(value for key, value in parts.items() if re.fullmatch(r"num_\w*steps", key))
+        if steps > max_steps:
+            raise ValueError(f"warm-up and {parts} take {steps} steps; the run has {max_steps}")
         unused = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         get_scheduler(arguments.lr_scheduler_type, unused, warmup, max_steps, parts)
     except (ValueError, TypeError) as error:

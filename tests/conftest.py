@@ -54,44 +54,46 @@ def few_sprites(generated: Sprites) -> Sprites:
 
 
 @pytest.fixture
-def few_folder(few_sprites: Sprites, tmp_path: Path) -> Path:
-    """Return the same few sprites as a folder of the classic text files."""
-    return write_text_folder(few_sprites, tmp_path / "few")
+def few_folder(few_sprites: Sprites, own_folder: Path) -> Path:
+    """Return the same few sprites as a folder of the classic text files, `few` in the working directory."""
+    write_text_folder(few_sprites, own_folder / "few")
+    return Path("few")
+
+
+def tiny_settings(**sections: Any) -> Settings:
+    """Make settings of a run that trains on `few` in a second; keywords replace whole sections."""
+    training = {
+        "max_steps": 4,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 1e-2,
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "report_to": "none",
+        "bf16": False,
+    }
+    values = {
+        "name": "tiny",
+        "sprites": {"source": "text:few"},
+        "model": dict(TINY_MODEL),
+        **sections,
+        "training": {**training, **sections.get("training", {})},
+    }
+    return Settings.model_validate(values)
 
 
 @pytest.fixture
 def tiny(few_folder: Path) -> Callable[..., Settings]:
-    """Make settings of a run that trains in a second; keywords replace whole sections."""
-
-    def make(**sections: Any) -> Settings:
-        training = {
-            "max_steps": 4,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-2,
-            "eval_strategy": "steps",
-            "eval_steps": 2,
-            "save_strategy": "steps",
-            "save_steps": 2,
-            "logging_strategy": "steps",
-            "logging_steps": 1,
-            "report_to": "none",
-            "bf16": False,
-        }
-        values = {
-            "name": "tiny",
-            "sprites": {"source": f"text:{few_folder}"},
-            "model": dict(TINY_MODEL),
-            **sections,
-            "training": {**training, **sections.get("training", {})},
-        }
-        return Settings.model_validate(values)
-
-    return make
+    """Return `tiny_settings`, with its sprites in place."""
+    return tiny_settings
 
 
 def write_text_folder(sprites: Sprites, folder: Path) -> Path:
     """Write sprites in the classic form: no newline at the end of the last line."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for split in ("train", "dev", "test"):
         write_rows(folder / f"{split}.txt", sprites.tokens(split))
     write_palette(folder / "colormap.txt", sprites.palette)

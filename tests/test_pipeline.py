@@ -1,5 +1,6 @@
 """`pipeline.py`: the stages together, going on where they stopped, replacing nothing unasked."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -15,18 +16,30 @@ from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import complete, look_at, run, submit
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
-from tests.conftest import write_palette, write_rows
+from tests.conftest import tiny_settings, write_palette, write_rows, write_text_folder
 
 Make = Callable[..., Settings]
 SUBMISSION = Path("submissions/tiny.txt")
 
 
+SAMPLED = {"completion": {"do_sample": True, "temperature": 0.8}}
+
+
+@pytest.fixture(scope="module")
+def done_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Do a run once; its working directory is the mould of `done`."""
+    folder = tmp_path_factory.mktemp("done")
+    with contextlib.chdir(folder):
+        write_text_folder(few_sprites, Path("few"))
+        run(tiny_settings(**SAMPLED))
+    return folder
+
+
 @pytest.fixture
-def done(tiny: Make) -> Settings:
-    """A run that has been done."""
-    settings = tiny(completion={"do_sample": True, "temperature": 0.8})
-    run(settings)
-    return settings
+def done(done_folder: Path, own_folder: Path) -> Settings:
+    """Return the settings of a run that has been done in the working directory."""
+    shutil.copytree(done_folder, own_folder, dirs_exist_ok=True)
+    return tiny_settings(**SAMPLED)
 
 
 def test_a_run_makes_a_checked_submission_and_a_picture(tiny: Make, few_sprites: Sprites) -> None:

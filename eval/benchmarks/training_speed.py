@@ -17,7 +17,7 @@ import torch
 from machine import describe_machine
 from transformers import TrainerCallback
 
-from pokemon_gen.arguments import training_arguments
+from pokemon_gen.arguments import fit_schedule, training_arguments
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.settings import Settings, load_settings
@@ -44,7 +44,8 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int) -> float:
     fields = {
         "max_steps": steps + 1,
         "eval_strategy": "no",
-        "save_strategy": "no",
+        "save_strategy": "steps",
+        "save_steps": 10**6,  # none but the last, after the clock has stopped
         "report_to": "none",
         "disable_tqdm": True,
         "bf16": False,
@@ -52,6 +53,7 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int) -> float:
     settings = settings.model_copy(update={"training": {**settings.training, **fields}})
     with tempfile.TemporaryDirectory() as folder, quiet():
         arguments = training_arguments(settings, Path(folder))
+        fit_schedule(arguments, steps + 1)
         model = build_model(settings.model, len(sprites.palette), settings.seed)
         make_trainer(model, arguments, sprites, settings, [times]).train()
     return times.ended[-1] - times.ended[0]
