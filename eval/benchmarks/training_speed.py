@@ -44,6 +44,7 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int) -> float:
     fields = {
         "max_steps": steps + 1,
         "eval_strategy": "no",
+        "logging_strategy": "no",
         "save_strategy": "steps",
         "save_steps": 10**6,  # none but the last, after the clock has stopped
         "report_to": "none",
