@@ -94,10 +94,12 @@ def main() -> None:
     sprites = load_sprites(**settings.sprites.model_dump())
     print(describe_machine())
     tokens = options.steps * settings.training["per_device_train_batch_size"] * LENGTH
-    bare, ours = [], []
+    bare: list[float] = []
+    ours: list[float] = []
     for number in range(options.rounds):
-        bare.append(tokens / time_bare_loop(settings, sprites, options.steps))
-        ours.append(tokens / time_trainer(settings, sprites, options.steps))
+        sides = [(bare, time_bare_loop), (ours, time_trainer)]
+        for speeds, timed in sides if number % 2 else reversed(sides):  # neither is always the second
+            speeds.append(tokens / timed(settings, sprites, options.steps))
         print(f"round {number + 1}: bare loop {bare[-1]:,.0f} tokens/s, Trainer {ours[-1]:,.0f} tokens/s")
     ratio = statistics.median(ours) / statistics.median(bare)
     per_round = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
