@@ -71,7 +71,7 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 )
 @click.argument("checkpoint")
 @_overrides
-@click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True)
+@click.option("--split", type=click.Choice(["dev", "test"]), help="Whose prompts; test if not said.")
 @click.option("--prompts", help="A .txt of prompts, a picture or a folder of pictures, instead of a split.")
 @click.option("--output", help="The PNG; the rows go beside it as .txt.")
 @_overwrite

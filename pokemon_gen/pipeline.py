@@ -21,7 +21,7 @@ from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
-from pokemon_gen.rows import read_prompts, row_text
+from pokemon_gen.rows import read_prompts, rows_text
 from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.selection import Choice, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings, sprite_settings
@@ -108,7 +108,7 @@ def complete(
     checkpoint: str | Path,
     prompts: str | Path | NDArray[Any] | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     overrides: Sequence[str] = (),
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -120,14 +120,18 @@ def complete(
         prompts: a text file of prompts (1 to 399 tokens a line; of a whole sprite, the first 240), a
             picture or a folder of pictures (their top 12 rows), or an array (N, L); none: those of
             `split` of the run's own sprites.
-        split: `dev` or `test`.
+        split: `dev` or `test`; none: `test`.
         overrides: `completion.temperature=0.9` and the like.
         output: the PNG; the rows go beside it as `.txt`. None: in `eval/results/<name>/`.
         overwrite: replace files that are there.
 
     Raises:
-        PokemonGenError: for a checkpoint or prompts at fault, or of different palettes.
+        PokemonGenError: for a checkpoint or prompts at fault, or of different palettes, and for prompts
+            and a split at once.
     """
+    if prompts is not None and split:
+        raise PokemonGenError("prompts come from a split or from elsewhere, not from both")
+    split = split or "test"
     loaded = load_checkpoint(choose_checkpoint(checkpoint).checkpoint)
     settings = _settings_of(loaded.folder, overrides)
     source = "prompts" if prompts is not None else split
@@ -145,7 +149,7 @@ def complete(
         given = _given_prompts(prompts, loaded, settings.sprites.skip_bad_images)
     sprites = complete_prompts(loaded.model, given, settings.completion, progress=True)
     save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
-    write_text(rows, "".join(f"{row_text(sprite)}\n" for sprite in sprites))
+    write_text(rows, rows_text(sprites))
     return Completions(sprites, picture, rows)
 
 
@@ -186,8 +190,7 @@ def _submit(choice: Choice, settings: Settings, sprites: Sprites, overwrite: boo
     }
     drawn = draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed))
     save_picture(drawn, picture)
-    submission.write(file, completed, prompts, len(loaded.palette), made_by, overwrite)
-    report = submission.check(file)
+    report = submission.write(file, completed, prompts, len(loaded.palette), made_by, overwrite)
     return Submission(file, sidecar, picture, choice.checkpoint, choice.reason, report)
 
 

@@ -111,6 +111,11 @@ def row_text(tokens: Iterable[int]) -> str:
     return " ".join(str(int(token)) for token in tokens)
 
 
+def rows_text(sprites: Iterable[Iterable[int]]) -> str:
+    """Return sprites in the classic form, a line each, every line ended."""
+    return "".join(f"{row_text(sprite)}\n" for sprite in sprites)
+
+
 def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")

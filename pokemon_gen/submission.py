@@ -12,14 +12,14 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, refuse_existing, write_aside, write_json
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
-from pokemon_gen.rows import Fault, parse_rows, read_prompts, row_text, show_faults
+from pokemon_gen.rows import Fault, parse_rows, read_prompts, row_text, rows_text, show_faults
 
 if TYPE_CHECKING:  # a check needs neither, and must answer at once
     from numpy.typing import NDArray
@@ -40,19 +40,22 @@ class Report:
         sprites: lines read.
         prompts_checked: whether there were prompts, or hashes of them, to compare with.
         faults: everything wrong, in reading order; empty for a good file.
+        changed: whether the file is another than the sidecar beside it was written for.
     """
 
     path: Path
     sprites: int
     prompts_checked: bool
     faults: list[Fault]
+    changed: bool = False
 
     def __str__(self) -> str:
         """Say `ok: ...`, or list every fault with its line and column."""
         if self.faults:
             return show_faults(self.path, self.faults)
         prompts = "prompts kept" if self.prompts_checked else "prompts not checked"
-        return f"ok: {self.sprites} sprites x {LENGTH} tokens, {prompts}"
+        changed = "; not the file that its sidecar describes (another SHA-256)" if self.changed else ""
+        return f"ok: {self.sprites} sprites x {LENGTH} tokens, {prompts}{changed}"
 
 
 def write(
@@ -62,7 +65,7 @@ def write(
     palette_size: int,
     made_by: dict[str, Any],
     overwrite: bool = False,
-) -> None:
+) -> Report:
     """Write a submission and its sidecar, reading back and checking the file before it takes its place.
 
     Args:
@@ -73,15 +76,20 @@ def write(
         made_by: goes into the sidecar: settings, fingerprints.
         overwrite: replace a submission that is there.
 
+    Returns:
+        What the check of the written file found: no faults.
+
     Raises:
         PokemonGenError: if the file exists, or what would be written is no good submission.
     """
     refuse_existing(path, overwrite)
-    text = "".join(f"{row_text(sprite)}\n" for sprite in sprites)
-    expected = _Expected(palette_size, [hash_prompt(prompt) for prompt in prompts], prompts.shape[1])
+    text = rows_text(sprites)
+    hashes = [hash_prompt(prompt) for prompt in prompts]
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    expected = _Expected(palette_size, hashes, prompts.shape[1], sha256)
     facts = {
         "schema": SCHEMA,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sha256": sha256,
         "palette_size": palette_size,
         "prompt_length": expected.prompt_length,
         "prompt_hashes": expected.prompt_hashes,
@@ -96,6 +104,7 @@ def write(
         if report.faults:
             raise PokemonGenError(f"the submission has faults; this is a bug of ours:\n{report}")
         write_json(path.with_suffix(".json"), facts)
+    return replace(report, path=path)
 
 
 def check(path: Path, prompts: Path | None = None) -> Report:
@@ -122,6 +131,7 @@ class _Expected:
     palette_size: int = HOMEWORK_COLOURS
     prompt_hashes: list[str] | None = None
     prompt_length: int = PROMPT_LENGTH
+    sha256: str | None = None
 
 
 def _read_sidecar(sidecar: Path) -> _Expected:
@@ -129,7 +139,9 @@ def _read_sidecar(sidecar: Path) -> _Expected:
         return _Expected()
     facts = read_json(sidecar)
     try:
-        expected = _Expected(facts["palette_size"], facts["prompt_hashes"], facts["prompt_length"])
+        expected = _Expected(
+            facts["palette_size"], facts["prompt_hashes"], facts["prompt_length"], facts["sha256"]
+        )
     except (KeyError, TypeError, IndexError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission") from error
     numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
@@ -150,7 +162,9 @@ def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> 
     if len(rows) != count:
         faults.append(Fault(len(rows) + (len(rows) < count), 1, f"{len(rows)} lines, not {count}"))
     faults.sort(key=lambda fault: (fault.line, fault.column))
-    return Report(path, len(rows), prompts is not None or expected.prompt_hashes is not None, faults)
+    prompts_checked = prompts is not None or expected.prompt_hashes is not None
+    changed = expected.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != expected.sha256
+    return Report(path, len(rows), prompts_checked, faults, changed)
 
 
 def hash_prompt(prompt: Sequence[int] | NDArray[Any]) -> str:

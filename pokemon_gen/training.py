@@ -119,6 +119,11 @@ def train(
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
+    if checkpoint and not (checkpoint / "optimizer.pt").is_file():
+        raise PokemonGenError(
+            f"{checkpoint}: saved without its optimizer (training.save_only_model), so the run cannot go on "
+            "from it; --overwrite begins anew"
+        )
     fit_schedule(arguments, max_steps)
     try:
         trainer = make_trainer(model, arguments, sprites, settings, callbacks)
@@ -286,11 +291,6 @@ def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) 
     trained_on = read_json(checkpoint / SPRITES_NAME)["fingerprint"]
     if trained_on != sprites.fingerprint:
         changed.append(f"the sprites themselves (fingerprint was {trained_on}, is {sprites.fingerprint})")
-    if not (checkpoint / "optimizer.pt").is_file():
-        raise PokemonGenError(
-            f"{checkpoint}: saved without its optimizer (training.save_only_model), so the run cannot go on "
-            "from it; --overwrite begins anew"
-        )
     if changed:
         changes = ", ".join(changed)
         raise PokemonGenError(

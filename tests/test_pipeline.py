@@ -146,6 +146,11 @@ def test_a_checkpoint_alone_completes_a_picture(
     assert Path("whole.png").is_file()
 
 
+def test_prompts_come_from_one_place(done: Settings) -> None:
+    with pytest.raises(PokemonGenError, match="not from both"):
+        complete(Path("checkpoints/tiny"), "prompts.txt", split="dev")
+
+
 def test_prompts_of_any_length_are_completed(done: Settings) -> None:
     prompts = write_rows(Path("prompts.txt"), [[5], [1, 2, 3], [7] * 399, [0] * 400])
     made = complete("checkpoints/tiny", prompts)

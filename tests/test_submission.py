@@ -88,6 +88,16 @@ def test_a_fault_is_placed(written: Path, line: int, text: str, fault: str) -> N
     assert f"mine.txt:{fault}" in str(check(written))
 
 
+def test_a_good_file_of_another_making_than_its_sidecars_is_named(written: Path) -> None:
+    """Another completion is as good a form: only the hash in the sidecar tells."""
+    sprite = SPRITES[2].copy()
+    sprite[300] = (sprite[300] + 1) % 167
+    change(written, 3, " ".join(map(str, sprite)))
+    report = check(written)
+    assert not report.faults
+    assert str(report).endswith("prompts kept; not the file that its sidecar describes (another SHA-256)")
+
+
 def test_every_fault_is_listed(written: Path) -> None:
     for line in range(1, 41):
         change(written, line, "x")

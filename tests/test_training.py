@@ -192,6 +192,8 @@ def test_a_run_without_its_optimizer_cannot_go_on(tiny: Make, few_sprites: Sprit
     train(tiny(training={"save_only_model": True, "max_steps": 2}), few_sprites)
     with pytest.raises(PokemonGenError, match="saved without its optimizer"):
         train(tiny(training={"save_only_model": True}), few_sprites)
+    again = train(tiny(training={"save_only_model": True, "max_steps": 2}), few_sprites)
+    assert again.status == "nothing left to do"
 
 
 def test_a_schedule_keeps_its_shape_whatever_the_length(tiny: Make) -> None:
