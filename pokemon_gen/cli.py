@@ -14,6 +14,9 @@ from pokemon_gen.errors import PokemonGenError
 INTERRUPTED = 130
 """The shell's exit status for a program stopped by Ctrl-C (128 + SIGINT)."""
 
+CRITERIA = ("detector", "fid", "nll", "train_loss", "accuracy")
+"""Those of `settings.py`, which would make every verb wait for pydantic; a test holds them together."""
+
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
 _overrides = click.argument("overrides", nargs=-1)
 
@@ -31,7 +34,7 @@ def cli() -> None:
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [OVERRIDES]...")
 @_overwrite
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
-    """Do everything: train, complete, write a checked submission and a picture.
+    """Do everything: train, choose by a detector, complete, write a checked submission, score.
 
     CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
     """
@@ -42,8 +45,9 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
     result = run_all(load_settings(config, overrides), overwrite)
     _print_training(result.training)
-    if result.submission is None:
+    if result.submission is None or result.score is None:
         sys.exit(INTERRUPTED)
+    _print_scorecard(result.score.scorecard)
     click.echo(f"chose {result.submission.checkpoint}: {result.submission.reason}")
     click.echo(f"{result.submission.file}: {result.submission.report}")
     click.echo("made " + ", ".join(map(str, result.files)))
@@ -57,8 +61,8 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 @_overwrite
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/."""
+    from pokemon_gen.pipeline import train as train_run
     from pokemon_gen.settings import load_settings
-    from pokemon_gen.training import train as train_run
 
     result = train_run(load_settings(config, overrides), overwrite=overwrite)
     _print_training(result)
@@ -80,7 +84,7 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 
     In the picture the prompt stands above a red line, the completion below it.
     """
-    from pokemon_gen.pipeline import complete as complete_with
+    from pokemon_gen.stages.completing import complete as complete_with
 
     made = complete_with(checkpoint, overrides=overrides, **options)
     click.echo(f"completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
@@ -92,7 +96,7 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 @_overwrite
 def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Complete the test prompts with a CHECKPOINT (or a run's best) and write the submission."""
-    from pokemon_gen.pipeline import submit as submit_with
+    from pokemon_gen.stages.completing import submit as submit_with
 
     made = submit_with(checkpoint, overrides=overrides, overwrite=overwrite)
     click.echo(f"chose {made.checkpoint}: {made.reason}")
@@ -123,7 +127,7 @@ def check(file: Path, prompts: Path | None) -> None:
 @_overwrite
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER."""
-    from pokemon_gen.pipeline import look_at
+    from pokemon_gen.stages.completing import look_at
 
     seen = look_at(source, overrides, output, overwrite)
     for split, count in seen.counts.items():
@@ -131,6 +135,76 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
     click.echo(f"palette    {len(seen.sprites.palette)} colours")
     click.echo(f"background {seen.sprites.background_share():.3f} of all pixels")
     click.echo(f"contact sheet {seen.picture}")
+
+
+@cli.command(epilog="Example: pokemon-gen detector llama detector.classifier.steps=500")
+@click.argument("config")
+@_overrides
+@_overwrite
+def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
+    """Train the detector of a run, which chooses its checkpoint: checkpoints/<name>/detector/."""
+    from pokemon_gen.settings import load_settings
+    from pokemon_gen.stages.judging import detector as train_detector
+
+    _print_trained(train_detector(load_settings(config, overrides), overwrite=overwrite))
+
+
+@cli.command(epilog="Example: pokemon-gen judge text:my_sprites")
+@click.argument("source")
+@_overrides
+@_overwrite
+def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
+    """Train the frozen judge of a SOURCE of sprites, once: checkpoints/judge-<fingerprint>/.
+
+    Its config is judge.yaml. Detection rates of different judges cannot be compared.
+    """
+    from pokemon_gen.stages.judging import judge as train_judge
+
+    _print_trained(train_judge(source, overrides, overwrite))
+
+
+_weights = click.option("--inception-weights", help="The FID Inception's weights; or POKEMON_GEN_INCEPTION.")
+
+
+@cli.command(epilog="Example: pokemon-gen select checkpoints/llama --by nll")
+@click.argument("run")
+@click.option("--by", type=click.Choice(CRITERIA), help="What chooses; default: what the config says.")
+@click.option("--on", type=click.Choice(["dev", "fold"]), help="Whose prompts; fold: held out of train.")
+@_weights
+def select(run: str, **options: Any) -> None:
+    """Rank every checkpoint of a RUN; the best goes to checkpoints/<name>/best/."""
+    from rich.console import Console
+
+    from pokemon_gen.stages.judging import select as select_best
+    from pokemon_gen.tables import selection_table
+
+    made = select_best(run, **options)
+    Console().print(selection_table(made.selection.by, made.selection.ranked))
+    click.echo(f"chose {made.selection.ranked[0].checkpoint}: {made.selection.reason}")
+    click.echo(f"made {made.best}, {made.file}, {made.picture}")
+
+
+@cli.command(epilog="Example: pokemon-gen score checkpoints/llama --inception-weights inception.pth")
+@click.argument("completions")
+@_overrides
+@click.option("--reference", default="dev", show_default=True, help="dev, train, a FOLDER of images, a .txt.")
+@_weights
+@click.option(
+    "--protocol", type=click.Choice(["pytorch-fid", "torch-fidelity"]), default="pytorch-fid",
+    show_default=True, help="Whose network and resizing FID is of.",
+)  # fmt: skip
+@click.option("--resize", is_flag=True, help="Bring images of other sizes to 20x20.")
+@_overwrite
+def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
+    """Score COMPLETIONS: a checkpoint or run, a .txt of sprites, or a folder of images.
+
+    The scorecard stands in eval/results/<name>/scorecard.json.
+    """
+    from pokemon_gen.stages.scoring import score as score_completions
+
+    made = score_completions(completions, overrides=overrides, **options)
+    _print_scorecard(made.scorecard)
+    click.echo(f"made {made.file}")
 
 
 def main() -> None:
@@ -145,6 +219,27 @@ def main() -> None:
             raise
         click.echo(f"error: {error.filename}: {error.strerror}", err=True)
         sys.exit(1)
+
+
+def _print_trained(made: Any) -> None:
+    from rich.console import Console
+
+    from pokemon_gen.tables import families_table
+
+    Console().print(families_table(made.facts))
+    kept = " (was there already)" if made.kept else ""
+    click.echo(f"{made.facts['role']} {made.facts['fingerprint']}: {made.folder}{kept}")
+
+
+def _print_scorecard(scorecard: Any) -> None:
+    from rich.console import Console
+
+    from pokemon_gen.tables import scorecard_table
+
+    console = Console()
+    console.print(scorecard_table(scorecard))
+    for warning in scorecard["warnings"]:
+        console.print(f"[yellow]warning:[/] {warning}", highlight=False)
 
 
 def _print_training(result: Any) -> None:

@@ -8,7 +8,7 @@ Configs of `transformers` swallow a misspelt field in silence, so the fields are
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+_NLL_BATCH = 80
 _OURS = {
     "vocab_size": "comes from the palette",
     "bos_token_id": "is none: every token is a colour",
@@ -71,7 +72,7 @@ def build_model(model: dict[str, Any], palette_size: int, seed: int) -> PreTrain
     """
     model_type, fields = model["model_type"], {k: v for k, v in model.items() if k != "model_type"}
     config_class = _config_class(model_type)
-    _check_fields(fields, config_class, model_type)
+    check_fields(fields, config_class, "model", _OURS)
     positions = _positions_field(config_class)
     if positions:
         fields.setdefault(positions, LENGTH)
@@ -168,6 +169,14 @@ def completion_nll(nll: Any) -> Any:
     return nll[:, -COMPLETION_LENGTH:]
 
 
+@torch.no_grad()
+def true_completion_nll(model: PreTrainedModel, sprites: Any) -> float:
+    """Return the mean NLL of true completions under a model, nats/token; (N, 400) tokens."""
+    batches = torch.as_tensor(sprites).to(model.device).split(_NLL_BATCH)
+    found = [completion_nll(token_nll(model(input_ids=batch).logits, batch)) for batch in batches]
+    return float(torch.cat(found).mean())
+
+
 def _config_class(model_type: str) -> Any:
     if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         near = closest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
@@ -177,15 +186,27 @@ def _config_class(model_type: str) -> Any:
     return CONFIG_MAPPING[model_type]
 
 
-def _check_fields(fields: dict[str, Any], config_class: Any, model_type: str) -> None:
+def check_fields(fields: dict[str, Any], config_class: Any, section: str, ours: Mapping[str, str]) -> None:
+    """Make sure that a config class has every field given; it would swallow a misspelt one in silence.
+
+    Args:
+        fields: name → value, as in a config's section.
+        config_class: of `transformers`.
+        section: the section's dotted name, for the error.
+        ours: fields that cannot be set, and why: `it ...`.
+
+    Raises:
+        SettingError: for an unknown field, naming the nearest known one, or one of `ours`.
+    """
     known = set(inspect.signature(config_class.__init__).parameters) | set(config_class.attribute_map)
-    known -= {"self", "kwargs", *_OURS}
+    known -= {"self", "kwargs", *ours}
     for field in fields:
-        if field in _OURS:
-            raise SettingError(f"model.{field}", f"model.{field} cannot be set: it {_OURS[field]}")
+        setting = f"{section}.{field}"
+        if field in ours:
+            raise SettingError(setting, f"{setting} cannot be set: it {ours[field]}")
         if field not in known:
-            near = closest(f"model.{field}", (f"model.{name}" for name in known))
-            raise SettingError(f"model.{field}", f"unknown setting 'model.{field}' for {model_type}{near}")
+            near = closest(setting, (f"{section}.{name}" for name in known))
+            raise SettingError(setting, f"unknown setting {setting!r} for {config_class.model_type}{near}")
 
 
 def _positions_field(config_class: Any) -> str | None:

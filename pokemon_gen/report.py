@@ -26,6 +26,18 @@ GUTTER = 6
 PAPER = (214, 218, 224)
 LINE = (228, 30, 72)
 """A red that stands out from sprites and paper alike."""
+BLUE, ORANGE, GRID = "#2f6db5", "#e07b1f", "#b9bec6"
+"""Of plots; the two hues stay apart for colour-blind eyes."""
+CALIBRATION_BINS = 10
+SELECTION_FIGURES = {
+    "detector": "detector's mean probability",
+    "distance": "distance in its features",
+    "nll": "NLL of the completion",
+    "train_loss": "training loss",
+    "accuracy": "pixel accuracy",
+    "fid": "paired FID",
+}
+"""What is drawn of each checkpoint, and its title."""
 
 
 def draw_contact_sheet(sprites: Sequence[NDArray[Any]] | NDArray[Any], palette: Palette) -> Image.Image:
@@ -98,3 +110,69 @@ def _sheet(tiles: list[NDArray[np.uint8]]) -> Image.Image:
         top, left = GUTTER + row * pitch, GUTTER + column * pitch
         sheet[top : top + side, left : left + side] = tile
     return Image.fromarray(sheet)
+
+
+def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Path) -> None:
+    """Draw how far a classifier's probabilities can be believed.
+
+    Left: of the sprites given a probability of about p, the share that is real. Right: how the
+    probabilities of real and of completed sprites lie.
+
+    Args:
+        probabilities: (N,) of being real.
+        labels: (N,) 1 for real sprites, 0 for completions.
+        path: the PNG.
+    """
+    figure, (left, right) = _axes(2)
+    weights = np.where(labels == 1, 0.5 / (labels == 1).sum(), 0.5 / (labels == 0).sum())  # as in training
+    bins = np.clip((probabilities * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    total = np.bincount(bins, weights, CALIBRATION_BINS)
+    real = np.bincount(bins, weights * labels, CALIBRATION_BINS)
+    centre = np.bincount(bins, weights * probabilities, CALIBRATION_BINS)
+    filled = total > 0
+    left.plot([0, 1], [0, 1], color=GRID, linewidth=1)
+    left.plot(centre[filled] / total[filled], real[filled] / total[filled], "o-", color=BLUE)
+    left.set(xlabel="probability given", ylabel="share that is real", title="calibration on dev")
+    for label, name, colour in ((1, "real", BLUE), (0, "completed", ORANGE)):
+        right.hist(
+            probabilities[labels == label], np.linspace(0, 1, 21), density=True, alpha=0.6,
+            color=colour, label=name,
+        )  # fmt: skip
+    right.set(xlabel="probability of being real", ylabel="density", title="dev sprites and completions")
+    right.legend(frameon=False)
+    _save_figure(figure, path)
+
+
+def save_selection_plot(checkpoints: Sequence[dict[str, Any]], by: str, path: Path) -> None:
+    """Draw every criterion over the steps of a run; the chosen checkpoint is marked.
+
+    Args:
+        checkpoints: figures of each, best first, as in `selection.json`.
+        by: the criterion that chose.
+        path: the PNG.
+    """
+    names = [n for n in SELECTION_FIGURES if any(c[n] is not None for c in checkpoints)]
+    figure, axes = _axes(len(names))
+    ordered = sorted(checkpoints, key=lambda c: c["step"])
+    for axis, name in zip(axes, names, strict=True):
+        points = [(c["step"], c[name]) for c in ordered if c[name] is not None]
+        axis.plot(*zip(*points, strict=True), "o-", color=ORANGE if name == by else BLUE, markersize=4)
+        axis.axvline(checkpoints[0]["step"], color=GRID, linewidth=1, zorder=0)
+        axis.set(xlabel="step", title=SELECTION_FIGURES[name] + (" (chose)" if name == by else ""))
+    _save_figure(figure, path)
+
+
+def _axes(count: int) -> tuple[Any, Any]:
+    """Return a figure and its axes, side by side; without a display, and without pyplot's global state."""
+    from matplotlib.figure import Figure  # slow to load, and most verbs draw no plot
+
+    figure = Figure(figsize=(4 * count, 3.4), layout="constrained", dpi=110)
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save_figure(figure: Any, path: Path) -> None:
+    with write_aside(path) as aside:
+        figure.savefig(aside, format="png")

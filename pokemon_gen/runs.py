@@ -13,8 +13,12 @@ from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
 from pokemon_gen.settings import SETTINGS_NAME
 
+DETECTOR_NAME = "detector"
+"""The detector's folder inside a run's, and its role."""
 CHECKPOINTS = Path("checkpoints")
 """The folder of all runs, in the working directory."""
+RESULTS = Path("eval/results")
+"""The folder of everything that is looked at, in the working directory."""
 STATE_NAME = "trainer_state.json"
 """The `Trainer`'s own record, the last file of a checkpoint to be written."""
 

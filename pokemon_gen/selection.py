@@ -1,13 +1,46 @@
-"""Which checkpoint of a run is best, and why: the one with the lowest dev NLL of the completion.
+"""Which checkpoint of a run is best, and why.
 
-Not the lowest training loss, which falls for as long as a model learns its sprites by heart.
+Every saved checkpoint completes the same prompts, those of dev or of a fold held out of train, and is
+ranked by what is asked for: the run's own detector (its mean probability that the completions are real),
+the NLL of the true completions, FID, the training loss or the pixel accuracy. Ties go to the lower NLL.
+The judge is no criterion, and its room is not imported here: what chose a checkpoint cannot also say how
+good it is.
 """
 
-from dataclasses import dataclass
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import TrainerCallback
+
+from pokemon_gen.completion import complete_prompts
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.classifier import Classifier
+from pokemon_gen.evaluation.frechet import frechet_distance
+from pokemon_gen.evaluation.inception import Inception
+from pokemon_gen.evaluation.measures import pixel_accuracy
+from pokemon_gen.files import read_json, write_json
+from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
+from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.palette import to_picture
 from pokemon_gen.runs import log_history, step_of, whole_checkpoints
+from pokemon_gen.settings import CompletionSettings, Criterion
+
+SELECTION_NAME = "selection.json"
+"""In a run's folder: every checkpoint's figures, and which one was chosen."""
+BEST_NAME = "best"
+"""In a run's folder: a copy of the chosen checkpoint, without what only a training needs."""
+SCHEMA = 1
+"""Of `selection.json`; it changes when a field changes its meaning."""
+LARGEST_SHARE = 0.05
+"""Of the training time, what watching may take."""
+HIGHER_IS_BETTER = {"detector", "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -18,8 +51,54 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one checkpoint; None where it could not be.
+
+    Attributes:
+        checkpoint: its folder's name.
+        step: optimizer steps.
+        detector: the detector's mean probability that its completions are real.
+        distance: Fréchet distance of its completions from the true sprites in the detector's features.
+        nll: of the true completions, nats/token.
+        train_loss: the last that was logged, nats/token.
+        accuracy: the share of the completions' pixels that are the true ones.
+        fid: paired, against the true sprites.
+    """
+
+    checkpoint: str
+    step: int
+    detector: float | None
+    distance: float | None
+    nll: float
+    train_loss: float | None
+    accuracy: float
+    fid: float | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All checkpoints of a run, best first.
+
+    Attributes:
+        by: the criterion.
+        on: whose prompts were completed, `dev` or `fold`.
+        ranked: every checkpoint's figures, the chosen one first.
+        reason: in words.
+    """
+
+    by: Criterion
+    on: str
+    ranked: list[Figures]
+    reason: str
+
+
 def choose_checkpoint(folder: str | Path) -> Choice:
     """Return a checkpoint: the folder itself, or the best of a run's folder.
+
+    The best is the one that was selected; without a selection, the lowest dev NLL of the completion
+    that was logged while training (not the lowest training loss, which falls for as long as a model
+    learns its sprites by heart).
 
     Raises:
         PokemonGenError: if there is no whole checkpoint.
@@ -30,6 +109,9 @@ def choose_checkpoint(folder: str | Path) -> Choice:
     if not folder.is_dir():
         raise PokemonGenError(f"{folder}: no such checkpoint or run")
     checkpoints = whole_checkpoints(folder)
+    selected = current_selection(folder)
+    if selected:
+        return Choice(folder / BEST_NAME, selected["reason"])
     if not checkpoints:
         raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     measured = {
@@ -43,3 +125,185 @@ def choose_checkpoint(folder: str | Path) -> Choice:
     best = min(ranked, key=lambda c: measured[step_of(c)])
     nll = measured[step_of(best)]
     return Choice(best, f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token")
+
+
+def rank_checkpoints(
+    run: Path,
+    truth: NDArray[np.int64],
+    by: Criterion,
+    on: str,
+    detector: Classifier | None,
+    inception: Inception | None,
+    progress: Callable[[], object] = lambda: None,
+) -> Selection:
+    """Let every checkpoint of a run complete the same prompts, and rank them.
+
+    Args:
+        run: the run's folder.
+        truth: (N, 400) the sprites of dev, or of the fold.
+        by: the criterion.
+        on: `dev` or `fold`, for the reason.
+        detector: the run's own; needed by `detector`.
+        inception: needed by `fid`.
+        progress: called after each checkpoint.
+
+    Raises:
+        PokemonGenError: for a run without a checkpoint, or a criterion without what it needs.
+    """
+    checkpoints = whole_checkpoints(run)
+    if not checkpoints:
+        raise PokemonGenError(f"{run}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
+    figures = []
+    for checkpoint in checkpoints:
+        figures.append(_measure(load_checkpoint(checkpoint), truth, detector, inception))
+        progress()
+    ranked = rank(figures, by)
+    best = ranked[0]
+    unit = " nats/token" if by in ("nll", "train_loss") else ""
+    order = "highest" if by in HIGHER_IS_BETTER else "lowest"
+    reason = f"{order} {by} of {len(ranked)} checkpoints on {on}, {getattr(best, by):.4f}{unit}"
+    return Selection(by, on, ranked, reason)
+
+
+def rank(figures: list[Figures], by: Criterion) -> list[Figures]:
+    """Sort checkpoints, best first; ties, to four digits, go to the lower NLL.
+
+    Raises:
+        PokemonGenError: if one of them lacks the figure.
+    """
+    missing = [f.checkpoint for f in figures if getattr(f, by) is None]
+    if missing:
+        raise PokemonGenError(f"{missing[0]} has no figure of {by}, so it cannot be ranked by it")
+    sign = -1 if by in HIGHER_IS_BETTER else 1
+    return sorted(figures, key=lambda f: (sign * round(getattr(f, by), 4), f.nll))
+
+
+def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Path:
+    """Copy the best checkpoint to `best/` and write `selection.json`, which makes the choice count.
+
+    Args:
+        run: the run's folder.
+        selection: as `rank_checkpoints` returns it.
+        about: fingerprints of sprites and detector.
+
+    Returns:
+        The folder `best/`.
+    """
+    best, aside = run / BEST_NAME, run / f".{BEST_NAME}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for file in (run / selection.ranked[0].checkpoint).iterdir():
+        if file.suffix in (".json", ".safetensors"):  # the rest is a training's: optimizer, random state
+            shutil.copy2(file, aside)
+    (run / SELECTION_NAME).unlink(missing_ok=True)  # from here on the old choice no longer holds
+    shutil.rmtree(best, ignore_errors=True)
+    aside.rename(best)
+    facts = {
+        "schema": SCHEMA,
+        "by": selection.by,
+        "on": selection.on,
+        "chosen": selection.ranked[0].checkpoint,
+        "reason": selection.reason,
+        **about,
+        "checkpoints": [asdict(figures) for figures in selection.ranked],
+    }
+    write_json(run / SELECTION_NAME, facts)
+    return best
+
+
+def current_selection(run: Path) -> dict[str, Any] | None:
+    """Return a run's selection, if it was made of the checkpoints that are there now.
+
+    Raises:
+        PokemonGenError: if `selection.json` is damaged.
+    """
+    file = run / SELECTION_NAME
+    if not file.is_file() or not (run / BEST_NAME / "config.json").is_file():
+        return None
+    facts: dict[str, Any] = read_json(file)
+    try:
+        ranked = {figures["checkpoint"] for figures in facts["checkpoints"]}
+        facts["reason"], facts["by"], facts["on"]
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(f"{file}: not a selection; `pokemon-gen select {run}` makes it anew") from error
+    return facts if ranked == {c.name for c in whole_checkpoints(run)} else None
+
+
+def _measure(
+    checkpoint: Checkpoint,
+    truth: NDArray[np.int64],
+    detector: Classifier | None,
+    inception: Inception | None,
+) -> Figures:
+    model, folder = checkpoint.model, checkpoint.folder
+    completed = complete_prompts(model, truth[:, :PROMPT_LENGTH], checkpoint.settings.completion)
+    losses = [entry["loss"] for entry in log_history(folder) if "loss" in entry]
+    distance = fid = probability = None
+    if detector:
+        probability = float(detector.probabilities(completed).mean())
+        distance = frechet_distance(detector.features(completed), detector.features(truth))
+    if inception:
+        pictures = (to_picture(sprites, checkpoint.palette) for sprites in (completed, truth))
+        fid = frechet_distance(*(inception.features(p) for p in pictures))
+    return Figures(
+        checkpoint=folder.name,
+        step=step_of(folder),
+        detector=probability,
+        distance=distance,
+        nll=true_completion_nll(model, truth),
+        train_loss=losses[-1] if losses else None,
+        accuracy=pixel_accuracy(completed, truth),
+        fid=fid,
+    )
+
+
+class DetectorWatch(TrainerCallback):
+    """Asks the detector every few epochs of a training, as long as that takes no more than 5 % of it.
+
+    The mean probability goes to the log as `eval_detector`. A peers' loop that completes in every epoch
+    spends most of its time there; this one waits until there is time for the next look.
+    """
+
+    def __init__(
+        self,
+        detector: Classifier,
+        truth: NDArray[np.int64],
+        settings: CompletionSettings,
+        every_epochs: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watch by completing the prompts of `truth`, (N, 400)."""
+        self.detector, self.truth, self.settings = detector, truth, settings
+        self.every_epochs, self.clock = every_epochs, clock
+        self.spent = 0.0
+        self.last_cost: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin to count the time."""
+        self.begun = self.clock()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Complete, ask and log, if it is time and there is time."""
+        if round(state.epoch) % self.every_epochs:
+            return
+        cost = self._estimate(model) if self.last_cost is None else self.last_cost
+        if self.spent + cost > LARGEST_SHARE * (self.clock() - self.begun):
+            return
+        start = self.clock()
+        completed = complete_prompts(model, self.truth[:, :PROMPT_LENGTH], self.settings)
+        found = float(self.detector.probabilities(completed).mean())
+        model.train()
+        self.last_cost = self.clock() - start
+        self.spent += self.last_cost
+        entry = {"epoch": state.epoch, "step": state.global_step, "eval_detector": found}
+        state.log_history.append(entry)
+
+    @torch.no_grad()
+    def _estimate(self, model: Any) -> float:
+        """Return the seconds a first look may take: every token costs at least a step of one token."""
+        first = torch.from_numpy(self.truth[:, :1]).to(model.device)
+        start = self.clock()
+        model(input_ids=first)
+        estimate = self.clock() - start
+        self.spent += estimate
+        return 2 * COMPLETION_LENGTH * estimate  # twice: attention looks back, and the prompt is read

@@ -7,9 +7,9 @@ checked in `models.py`) and `training` (`TrainingArguments`, checked in `argumen
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
@@ -19,7 +19,11 @@ from pokemon_gen.files import write_json
 
 SETTINGS_NAME = "settings.json"
 """The resolved settings' file, inside a run and inside each of its checkpoints."""
-
+JUDGE_CONFIG = "judge"
+"""The shipped config of the judge."""
+Criterion = Literal["detector", "fid", "nll", "train_loss", "accuracy"]
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+"""What a checkpoint can be chosen by; the judge is none of them."""
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -42,6 +46,8 @@ class SpriteSettings(_Section):
     """The size of a palette learned from images."""
     skip_bad_images: bool = False
     """Leave out files that are no images instead of stopping at them."""
+    held_out: int = Field(0, ge=0)
+    """The last so many sprites of train are the *fold*: never trained on, to choose by instead of dev."""
 
 
 class CompletionSettings(_Section):
@@ -59,6 +65,96 @@ class CompletionSettings(_Section):
     """With a prompt's own tokens, the seed of that sprite's drawing."""
 
 
+class GeneratorSettings(_Section):
+    """Short-trained models whose completions a detector learns to tell from real sprites."""
+
+    model: dict[str, Any] = {
+        "model_type": "gpt2",
+        "n_layer": 2,
+        "n_head": 2,
+        "n_embd": 64,
+        "initializer_range": 0.05,
+    }
+    """As a run's `model:`."""
+    parts: int = Field(2, ge=2)
+    """Train is cut into so many parts; each is completed by a model that has seen only the others."""
+    stages: tuple[int, ...] = (30, 100, 200)
+    """Steps after which a model completes its part, early to late: half greedily, half sampled."""
+    batch_size: int = Field(16, ge=1)
+    """Sprites a step."""
+    learning_rate: float = Field(4e-3, gt=0)
+    """Held for half of the steps, then falls in a line to 2 %."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Of `AdamW`."""
+    temperature: float = Field(0.9, gt=0)
+    """Of the sampled half."""
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _stages_are_steps(cls, stages: Any) -> Any:
+        steps = tuple(stages) if isinstance(stages, list | tuple) else ()
+        if not steps or any(type(step) is not int or step < 1 for step in steps):
+            raise ValueError("a list of one or more numbers of steps")
+        if list(steps) != sorted(set(steps)):
+            raise ValueError("each later than the one before")
+        return steps
+
+    @field_validator("model")
+    @classmethod
+    def _model_has_a_type(cls, model: dict[str, Any]) -> dict[str, Any]:
+        return _with_a_type(model)
+
+
+class ClassifierSettings(_Section):
+    """The network that tells real sprites from others."""
+
+    model: dict[str, Any] = {
+        "model_type": "convnext",
+        "patch_size": 2,
+        "num_stages": 2,
+        "hidden_sizes": [48, 96],
+        "depths": [2, 3],
+    }
+    """`model_type` and the fields of that image classifier's config in `transformers`."""
+    enlarge: int = Field(1, ge=1, le=8)
+    """Screen pixels a sprite's pixel becomes along each side: most networks halve a picture at once."""
+    steps: int = Field(300, ge=1)
+    """Optimizer steps."""
+    batch_size: int = Field(64, ge=2)
+    """Sprites a step, half of them real."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Warmed up for a tenth of the steps, then falls as a cosine."""
+    weight_decay: float = Field(0.05, ge=0)
+    """Of `AdamW`."""
+
+    @field_validator("model")
+    @classmethod
+    def _model_has_a_type(cls, model: dict[str, Any]) -> dict[str, Any]:
+        return _with_a_type(model)
+
+
+class DetectorSettings(_Section):
+    """How a detector (or the judge) is trained."""
+
+    seed: int = Field(0, ge=0)
+    """Initial weights, parts of train, what is drawn while training."""
+    held_out: float = Field(0.15, gt=0, lt=1)
+    """Share of train that sets the threshold and is not trained on."""
+    generator: GeneratorSettings = GeneratorSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+
+
+class SelectionSettings(_Section):
+    """How the best checkpoint is chosen."""
+
+    by: Criterion = "detector"
+    """The criterion."""
+    on: Literal["dev", "fold"] = "dev"
+    """Whose prompts are completed; `fold` needs `sprites.held_out` and keeps dev honest."""
+    watch_epochs: int = Field(0, ge=0)
+    """Ask the run's detector every so many epochs of the training, if it is there already; 0: never."""
+
+
 class Settings(_Section):
     """Everything a run depends on."""
 
@@ -72,6 +168,8 @@ class Settings(_Section):
     training: dict[str, Any] = {}
     """Any field of `transformers.TrainingArguments`, and `decay_every_parameter`."""
     completion: CompletionSettings = CompletionSettings()
+    detector: DetectorSettings = DetectorSettings()
+    selection: SelectionSettings = SelectionSettings()
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def where(self, dotted: str) -> str:
@@ -88,17 +186,33 @@ class Settings(_Section):
     @field_validator("model")
     @classmethod
     def _model_has_a_type(cls, model: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(model.get("model_type"), str):
-            raise ValueError("needs model_type, such as gpt2, llama, mistral or qwen3")
-        return model
+        return _with_a_type(model)
 
     def save(self, folder: Path) -> None:
         """Write `settings.json` into `folder`: JSON is YAML too, so it is a config as it stands."""
-        write_json(folder / SETTINGS_NAME, self.model_dump())
+        write_json(folder / SETTINGS_NAME, self.model_dump(mode="json"))
+
+
+class JudgeSettings(_Section):
+    """The judge of a sprite source."""
+
+    sprites: SpriteSettings
+    judge: DetectorSettings
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def where(self, dotted: str) -> str:
+        """Return `file:line:column` of a setting, `command line`, or nothing for one set in Python."""
+        return self._places.get(dotted, "")
 
 
 class _SpritesAlone(_Section):
     sprites: SpriteSettings
+
+
+def _with_a_type(model: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(model.get("model_type"), str):
+        raise ValueError("needs model_type, such as gpt2, llama, mistral or qwen3")
+    return model
 
 
 def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
@@ -111,7 +225,24 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         PokemonGenError: for a file that is no YAML, and for every unknown or mistyped setting.
     """
-    file = find_config(path)
+    return _load(Settings, find_config(path), {}, overrides)
+
+
+def load_judge_settings(source: str, overrides: Sequence[str] = ()) -> JudgeSettings:
+    """Read the judge's settings, `configs/judge.yaml`, for a source of sprites.
+
+    Args:
+        source: as `SpriteSettings.source`.
+        overrides: `judge.classifier.steps=100`, `sprites.palette=colormap.txt` and the like.
+
+    Raises:
+        PokemonGenError: as `load_settings`.
+    """
+    return _load(JudgeSettings, find_config(JUDGE_CONFIG), {"sprites": {"source": source}}, overrides)
+
+
+def _load(kind: type[Section], file: Path, given: dict[str, Any], overrides: Sequence[str]) -> Section:
+    """Read a YAML file, put what is `given` into it, override, and check."""
     try:
         text = file.read_text(encoding="utf-8")
         root = yaml.compose(text, _Loader)
@@ -124,23 +255,31 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         raise PokemonGenError(f"not a YAML file: {_yaml_fault(file, error)}") from error
     if not isinstance(values, dict):
         raise PokemonGenError(f"{file}:1:1: a config is a list of `key: value` lines")
+    values.update(given)
     overridden = [_override(values, override) for override in overrides]
-    settings = _validate(Settings, values, lambda location: _position(file, root, location), overridden)
-    for section in ("model", "training"):
-        for key in values.get(section) or {}:
-            dotted = f"{section}.{key}"
-            place = "command line" if dotted in overridden else _position(file, root, (section, key))
-            settings._places[dotted] = place
+    settings = _validate(kind, values, lambda location: _position(file, root, location), overridden)
+    for location in _locations(values):
+        dotted = ".".join(location)
+        place = "command line" if dotted in overridden else _position(file, root, location)
+        settings._places[dotted] = place  # type: ignore[attr-defined]
     return settings
 
 
-def sprite_settings(source: str, overrides: Sequence[str] = ()) -> SpriteSettings:
-    """Return the settings of a source alone, with `sprites.name=value` overrides.
+def _locations(values: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield the way to every key, sections and what they hold."""
+    for key, value in values.items():
+        yield (str(key),)
+        if isinstance(value, dict):
+            yield from ((str(key), *below) for below in _locations(value))
+
+
+def override_sprites(known: SpriteSettings, overrides: Sequence[str]) -> SpriteSettings:
+    """Return the settings of sprites with `sprites.name=value` overrides; other overrides are mistakes.
 
     Raises:
         PokemonGenError: for every unknown or mistyped setting.
     """
-    values: dict[str, Any] = {"sprites": {"source": source}}
+    values: dict[str, Any] = {"sprites": known.model_dump()}
     overridden = [_override(values, override) for override in overrides]
     return _validate(_SpritesAlone, values, lambda location: "command line", overridden).sprites
 
@@ -267,11 +406,11 @@ def _explain(fault: Any, dotted: str, kind: type[BaseModel]) -> str:
 
 
 def _dotted_names(kind: type[BaseModel]) -> list[str]:
-    sections: dict[str, type[BaseModel]] = {"sprites": SpriteSettings, "completion": CompletionSettings}
-    inner = [
-        f"{name}.{field}"
-        for name, section in sections.items()
-        if name in kind.model_fields
-        for field in section.model_fields
-    ]
-    return inner if kind is _SpritesAlone else [*kind.model_fields, *inner]
+    names = []
+    for name, field in kind.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names += [f"{name}.{inner}" for inner in _dotted_names(section)]
+        if kind is not _SpritesAlone:
+            names.append(name)
+    return names

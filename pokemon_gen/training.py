@@ -36,6 +36,7 @@ from pokemon_gen.models import build_model, completion_nll, quiet, token_nll
 from pokemon_gen.precision import choose_precision
 from pokemon_gen.runs import (
     CHECKPOINTS,
+    DETECTOR_NAME,
     SPRITES_NAME,
     STATE_NAME,
     is_checkpoint,
@@ -130,7 +131,7 @@ def train(
     except (ValueError, TypeError, RuntimeError, ImportError) as error:  # a tracker that is not installed
         raise PokemonGenError(f"training: {error}") from error
     if checkpoint is None and folder.exists():
-        shutil.rmtree(folder)  # only now: whatever was mistaken has been said, and nothing is lost by it
+        _empty(folder)  # only now: whatever was mistaken has been said, and nothing is lost by it
     settings.save(folder)
     with quiet(), _stop_on_signal(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -265,12 +266,21 @@ def _prepare(
         raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
 
 
+def _empty(folder: Path) -> None:
+    """Throw away all that a run's folder holds but its detector, which no training changes."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != DETECTOR_NAME:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+
+
 def _refuse_what_is_no_leftover(folder: Path) -> None:
     """Let a run begin in a folder only if all it holds was left by a kill before the first checkpoint."""
     kept = [
         path
         for path in (folder.iterdir() if folder.exists() else ())
-        if path.name not in (SETTINGS_NAME, "runs")
+        if path.name not in (SETTINGS_NAME, "runs", DETECTOR_NAME)
         and not (is_checkpoint(path) and not (path / STATE_NAME).is_file())
     ]
     if kept:

@@ -16,7 +16,7 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="pokemon-gen-tests-")
 import pytest
 
 from pokemon_gen.palette import Palette
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import JUDGE_CONFIG, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import collect
 
@@ -26,8 +26,24 @@ REAL_SPRITES = ROOT.parent / "shared" / "sprites"
 needs_real_sprites = pytest.mark.skipif(
     not REAL_SPRITES.is_dir(), reason=f"the real sprites are not here ({REAL_SPRITES.name}/ is missing)"
 )
+RUN_CONFIGS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.stem != JUDGE_CONFIG)
 
 TINY_MODEL = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}
+TINY_DETECTOR = {
+    "held_out": 0.25,
+    "generator": {"model": TINY_MODEL, "stages": [2], "batch_size": 8},
+    "classifier": {
+        "model": {
+            "model_type": "convnext",
+            "patch_size": 4,
+            "num_stages": 1,
+            "hidden_sizes": [8],
+            "depths": [1],
+        },
+        "steps": 3,
+        "batch_size": 16,
+    },
+}
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +95,8 @@ def tiny_settings(**sections: Any) -> Settings:
         "name": "tiny",
         "sprites": {"source": "text:few"},
         "model": dict(TINY_MODEL),
+        "detector": TINY_DETECTOR,
+        "selection": {"by": "nll"},  # a detector's generators take ten seconds even here
         **sections,
         "training": {**training, **sections.get("training", {})},
     }

@@ -17,7 +17,7 @@ from pokemon_gen.settings import Settings
 from tests.conftest import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
-VERBS = ("run", "train", "complete", "submit", "check", "sprites")
+VERBS = ("run", "train", "detector", "judge", "select", "complete", "submit", "check", "score", "sprites")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def pg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> R
 
 @pytest.fixture
 def config(tiny: Callable[..., Settings]) -> str:
-    Path("tiny.yaml").write_text(yaml.safe_dump(tiny().model_dump()))
+    Path("tiny.yaml").write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
     return "tiny.yaml"
 
 
@@ -68,8 +68,8 @@ def test_every_verb_in_turn(pg: Run, config: str, few_folder: Path) -> None:
     status, out, _ = pg("run", config)  # all is there: nothing is done twice
     assert status == 0
     made = out.splitlines()[-1]
-    assert made.startswith("made checkpoints/tiny/checkpoint-")
-    assert made.endswith("submissions/tiny.txt, submissions/tiny.json, submissions/tiny.png")
+    assert made.startswith("made checkpoints/tiny/best, submissions/tiny.txt, submissions/tiny.json, ")
+    assert made.endswith("submissions/tiny.png, eval/results/tiny/scorecard.json")
 
     status, out, _ = pg("sprites", f"text:{few_folder}", "--output", "sheet.png")
     assert status == 0

@@ -7,7 +7,7 @@ import pytest
 from pokemon_gen.settings import load_settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.training import train
-from tests.conftest import ROOT
+from tests.conftest import RUN_CONFIGS
 
 TWO_STEPS = [
     "training.max_steps=2",
@@ -17,7 +17,7 @@ TWO_STEPS = [
 ]
 
 
-@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda c: c.stem)
+@pytest.mark.parametrize("config", RUN_CONFIGS, ids=lambda c: c.stem)
 def test_two_steps(config: Path, few_sprites: Sprites) -> None:
     settings = load_settings(config, TWO_STEPS)
     result = train(settings, few_sprites)

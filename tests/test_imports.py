@@ -16,9 +16,12 @@ FLOORS = [
     {"files"},
     {"palette", "settings"},
     {"rows"},
-    {"sprites", "submission", "models", "precision", "report"},
+    {"sprites", "submission", "models", "precision", "report", "tables"},
     {"arguments", "runs", "completion"},
+    {"evaluation"},
     {"training", "selection"},
+    {"generators"},
+    {"stages"},
     {"pipeline"},
     {"cli"},
 ]
@@ -28,7 +31,7 @@ FORBIDDEN = {
     "sprites": {"settings"},
     "submission": {"settings"},
     "completion": {"training", "arguments"},
-    "selection": {"training"},
+    "selection": {"training", "generators"},
 }
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
@@ -69,10 +72,22 @@ def test_imports_go_one_way(file: Path) -> None:
         assert other not in FORBIDDEN.get(room, set()), f"{room} imports {other}"
 
 
-@pytest.mark.parametrize("module", ["rows", "submission", "cli", "settings", "palette"])
+def test_nothing_is_chosen_by_the_judge() -> None:
+    """The room of selection imports neither the judge nor the scorecard, and no room below it does."""
+    for file in [PACKAGE / "selection.py", *(PACKAGE / "evaluation").glob("*.py")]:
+        if file.stem not in ("judge", "scorecard"):
+            source = file.read_text()
+            assert "evaluation.judge" not in source, file
+            assert "evaluation.scorecard" not in source, file
+
+
+LIGHT = ["rows", "submission", "cli", "settings", "palette", "evaluation.frechet", "evaluation.kid"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_light_rooms_load_nothing_heavy(module: str) -> None:
-    heavy = {"torch", "transformers", "datasets", "pyarrow", "PIL"}
-    if module != "palette":
+    heavy = {"torch", "transformers", "datasets", "pyarrow", "PIL", "scipy", "matplotlib"}
+    if module not in ("palette", "evaluation.frechet", "evaluation.kid"):
         heavy |= {"numpy"}
     if module in ("submission", "cli"):  # what `pokemon-gen check` loads
         heavy |= {"pydantic", "packaging"}

@@ -13,9 +13,10 @@ from PIL import Image
 from pokemon_gen import pipeline
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette, to_picture
-from pokemon_gen.pipeline import complete, look_at, run, submit
+from pokemon_gen.pipeline import run
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
+from pokemon_gen.stages.completing import complete, look_at, submit
 from tests.conftest import tiny_settings, write_palette, write_rows, write_text_folder
 
 Make = Callable[..., Settings]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.settings import Settings, load_settings, sprite_settings
-from tests.conftest import ROOT
+from pokemon_gen.settings import Settings, SpriteSettings, load_settings, override_sprites
+from tests.conftest import RUN_CONFIGS
 
 GOOD = """\
 name: good
@@ -107,7 +107,7 @@ def test_a_shipped_config_is_found_by_its_name() -> None:
         load_settings("quack")
 
 
-@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda c: c.stem)
+@pytest.mark.parametrize("config", RUN_CONFIGS, ids=lambda c: c.stem)
 def test_a_shipped_config_is_short_and_named_as_its_file(config: Path) -> None:
     lines = [line for line in config.read_text().splitlines() if line.strip()]
     assert 10 <= len(lines) <= 40
@@ -115,6 +115,7 @@ def test_a_shipped_config_is_short_and_named_as_its_file(config: Path) -> None:
 
 
 def test_a_source_has_its_own_settings() -> None:
-    assert sprite_settings("images:x", ["sprites.colours=8"]).colours == 8
+    known = SpriteSettings(source="images:x", seed=3)
+    assert override_sprites(known, ["sprites.colours=8"]) == known.model_copy(update={"colours": 8})
     with pytest.raises(PokemonGenError, match=r"unknown setting 'sprites\.colors'.*'sprites\.colours'"):
-        sprite_settings("images:x", ["sprites.colors=8"])
+        override_sprites(known, ["sprites.colors=8"])

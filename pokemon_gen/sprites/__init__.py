@@ -7,7 +7,7 @@ import numpy as np
 from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.palette import Palette
 from pokemon_gen.rows import read_colormap
-from pokemon_gen.sprites.collection import SPLIT_SIZES, SPLITS, Sprites, collect
+from pokemon_gen.sprites.collection import SPLIT_SIZES, SPLITS, Sprites, collect, hold_out
 from pokemon_gen.sprites.generated import PALETTE, draw_sprites
 from pokemon_gen.sprites.hub import load_hub, load_hub_palette
 from pokemon_gen.sprites.images import load_images
@@ -25,6 +25,7 @@ def load_sprites(
     seed: int = 0,
     colours: int = 167,
     skip_bad_images: bool = False,
+    held_out: int = 0,
 ) -> Sprites:
     """Load the sprites of a source.
 
@@ -34,6 +35,7 @@ def load_sprites(
         seed: draws the generated sprites; splits a source that comes in one piece.
         colours: size of a palette learned from images.
         skip_bad_images: leave out files that are no images instead of stopping at them.
+        held_out: move the last so many sprites of train to the split `fold`.
 
     Raises:
         PokemonGenError: for a source that is not known, not there, empty, or at fault.
@@ -48,13 +50,15 @@ def load_sprites(
         raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
     given = load_palette(palette) if palette else None
     if kind == "hub":
-        return load_hub(place, given)
-    if kind == "text":
-        return load_text(Path(place), given, seed)
-    if kind == "images":
-        return load_images(Path(place), given, seed=seed, colours=colours, skip_bad_images=skip_bad_images)
-    parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
-    return collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
+        sprites = load_hub(place, given)
+    elif kind == "text":
+        sprites = load_text(Path(place), given, seed)
+    elif kind == "images":
+        sprites = load_images(Path(place), given, seed=seed, colours=colours, skip_bad_images=skip_bad_images)
+    else:
+        parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
+        sprites = collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
+    return hold_out(sprites, held_out) if held_out else sprites
 
 
 def load_palette(place: str) -> Palette:

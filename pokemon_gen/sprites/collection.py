@@ -6,7 +6,7 @@ on the hub, so that whatever reads one source reads them all.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from pokemon_gen.palette import Palette
 COLUMN = "pixel_color"
 """The column of tokens, named as in `lca0503/ml2025-hw4-pokemon`."""
 SPLITS = ("train", "dev", "test")
+FOLD = "fold"
+"""The split that `hold_out` takes from train."""
 SPLIT_SIZES = (632, 80, 80)
 """Sprites in train, dev and test (homework); other counts are split in this proportion."""
 
@@ -30,8 +32,8 @@ class Sprites:
     """Sprites of one source.
 
     Attributes:
-        dataset: `train`, `dev` and `test`, each with a `pixel_color` column; a row has 400 tokens,
-            but the rows of a blind test have 240.
+        dataset: `train`, `dev` and `test`, and `fold` if some of train are held out, each with a
+            `pixel_color` column; a row has 400 tokens, but the rows of a blind test have 240.
         palette: the colours of the tokens.
         source: where they come from, as it was asked for.
     """
@@ -55,10 +57,15 @@ class Sprites:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the palette and every split's tokens."""
+        """16 hexadecimal digits of the SHA-256 of the palette and every split's tokens.
+
+        It names the source: train is hashed whole, whatever is held out of it.
+        """
         digest = hashlib.sha256(self.palette.rgb.tobytes())
         for split in SPLITS:
             tokens = self.tokens(split)
+            if split == "train" and FOLD in self.dataset:
+                tokens = np.concatenate([tokens, self.tokens(FOLD)])
             digest.update(f"{split} {tokens.shape} ".encode())
             digest.update(tokens.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
@@ -83,6 +90,22 @@ def collect(rows: Mapping[str, Sequence[Any] | NDArray[Any]], palette: Palette, 
         _check_rows(rows[split], palette, allowed, f"{source}: {split}")
     columns = {split: datasets.Dataset.from_dict({COLUMN: list(rows[split])}) for split in SPLITS}
     return Sprites(datasets.DatasetDict(columns), palette, source)
+
+
+def hold_out(sprites: Sprites, count: int) -> Sprites:
+    """Move the last `count` sprites of train to a split of their own, `fold`.
+
+    Raises:
+        PokemonGenError: if that would leave nothing to train on.
+    """
+    train = sprites.dataset["train"]
+    left = len(train) - count
+    if left < 1:
+        raise PokemonGenError(
+            f"{sprites.source}: sprites.held_out={count} would leave nothing of the {len(train)} in train"
+        )
+    parts = {"train": train.select(range(left)), FOLD: train.select(range(left, len(train)))}
+    return replace(sprites, dataset=datasets.DatasetDict({**sprites.dataset, **parts}))
 
 
 def _check_rows(

@@ -74,17 +74,27 @@ def find_images(path: Path) -> list[Path]:
     return files
 
 
-def read_images(files: list[Path], skip_bad_images: bool = False) -> NDArray[np.uint8]:
+def read_images(files: list[Path], skip_bad_images: bool = False, any_size: bool = True) -> NDArray[np.uint8]:
     """Read picture files as 20x20 RGB: (N, 20, 20, 3).
+
+    Args:
+        files: of any size, each of its own.
+        skip_bad_images: leave out files that are no pictures.
+        any_size: bring other sizes to 20x20; else they are refused.
 
     Raises:
         PokemonGenError: naming and counting the files that are no pictures, unless they may be
-            skipped; always if none is left.
+            skipped; always if none is left; naming one of another size, if they are refused.
     """
     pictures, bad = [], []
     for file in files:
         try:
             with Image.open(file) as image:
+                if not any_size and image.size != (SIDE, SIDE):
+                    width, height = image.size
+                    raise PokemonGenError(
+                        f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}; --resize brings it to size"
+                    )
                 pictures.append(shrink(_on_white(image)))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             # Pillow raises any of these for a file that is broken or no picture.

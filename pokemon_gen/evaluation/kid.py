@@ -1,0 +1,60 @@
+"""The kernel distance (KID): a second opinion that is not biased by few samples; NumPy alone.
+
+The squared maximum mean discrepancy with the kernel k(x, y) = (x·y / d + 1)³ (Bińkowski et al. 2018,
+arXiv:1801.01401), in its unbiased form over all samples: a sample is never compared with itself. Libraries
+average random subsets, which only adds noise where there are 80 samples. It can be below zero: its mean is
+zero for two draws from one distribution, and it is lower still for *paired* sets, whose samples are more
+alike across the sets than two independent ones would be.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.frechet import Floats, checked_features
+
+
+def kernel_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Return the unbiased squared MMD between features (n, d) and (m, d).
+
+    Raises:
+        PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
+    """
+    kernels = Kernels.of(x, y)
+    return kernels.distance(np.ones(len(kernels.xx)), np.ones(len(kernels.yy)))
+
+
+class Kernels:
+    """The kernel between all samples, from which any resampling's distance can be had."""
+
+    def __init__(self, xx: Floats, yy: Floats, xy: Floats) -> None:
+        """Hold (n, n), (m, m) and (n, m) kernel values."""
+        self.xx, self.yy, self.xy = xx, yy, xy
+
+    @classmethod
+    def of(cls, x: NDArray[Any], y: NDArray[Any]) -> "Kernels":
+        """Return the kernel values of features (n, d) and (m, d)."""
+        x, y = checked_features(x, "the first set"), checked_features(y, "the second set")
+        if x.shape[1] != y.shape[1]:
+            raise PokemonGenError(f"features of {x.shape[1]} and of {y.shape[1]} dimensions have no distance")
+        return cls(_kernel(x, x), _kernel(y, y), _kernel(x, y))
+
+    def distance(self, x_counts: NDArray[Any], y_counts: NDArray[Any]) -> float:
+        """Return the distance where each sample was drawn so many times; (n,) and (m,).
+
+        Two draws of one sample are no pair: counted as one, a bootstrap would be biased upwards.
+        """
+        across = x_counts @ self.xy @ y_counts / (x_counts.sum() * y_counts.sum())
+        return float(_within(self.xx, x_counts) + _within(self.yy, y_counts) - 2 * across)
+
+
+def _kernel(x: Floats, y: Floats) -> Floats:
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _within(kernel: Floats, counts: NDArray[Any]) -> float:
+    pairs = np.outer(counts, counts)
+    np.fill_diagonal(pairs, 0)
+    return float((pairs * kernel).sum() / pairs.sum())

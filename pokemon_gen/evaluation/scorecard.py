@@ -1,0 +1,312 @@
+"""The scorecard: all that is known of a set of completions before it is submitted, and how sure that is.
+
+Two Fréchet distances, never mixed, because at 80 sprites the reference decides:
+
+- *paired*: completions against the true sprites of the same prompts, which share 60 % of their pixels.
+  Its ideal is 0, and the homework's FID is of this kind. Beside it, what wrong completions (another
+  sprite's) and noise get.
+- *unpaired*: against sprites of other prompts, in equal draws, since the distance shrinks as sets grow.
+  Its ideal is what real sprites get, which stands beside it.
+
+A bootstrap's resample has fewer distinct sprites than the set, and the distance is larger for fewer; its
+spread is right and its level is not. Intervals of FID are therefore the bootstrap's percentiles moved so
+that their mean is the figure. What cannot be computed says why; no other number takes its name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.frechet import Grams
+from pokemon_gen.evaluation.inception import Inception
+from pokemon_gen.evaluation.judge import Judge, Verdict
+from pokemon_gen.evaluation.kid import Kernels
+from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances, pixel_accuracy
+from pokemon_gen.evaluation.negatives import noise_completion, splice
+from pokemon_gen.palette import Palette, to_picture
+
+SCHEMA = 1
+"""The scorecard's version; it changes when a field changes its meaning."""
+ROUNDS = 200
+"""Resamples of a bootstrap, draws of a reference, random halves."""
+SEED = 20251108
+"""Of all of these, so that a scorecard comes out the same again."""
+Tokens = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Sprites that completions are compared with.
+
+    Attributes:
+        name: `dev`, `train`, or a file or folder.
+        sprites: (M, 400) tokens.
+    """
+
+    name: str
+    sprites: Tokens
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a scorecard is made of.
+
+    Attributes:
+        completions: (N, 400) tokens.
+        palette: their colours.
+        truth: (N, 400), the true sprites of the same prompts, and whose they are; if known.
+        reference: of the unpaired distance.
+        real: real sprites that are not the reference's, for the figure beside it.
+        train: (M, 400), for what is remembered.
+        nll: of the true completions under the model, nats/token; if truth and model are known.
+        judge: or the reason why there is none.
+        inception: or the reason why there is none.
+        cache: the folder of features already computed.
+    """
+
+    completions: Tokens
+    palette: Palette
+    truth: Reference | None
+    reference: Reference
+    real: Reference
+    train: Tokens
+    nll: float | None
+    judge: Judge | str
+    inception: Inception | str
+    cache: Path
+
+
+def make_scorecard(
+    material: Material, baselines: Mapping[str, Any], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compute everything.
+
+    Args:
+        material: what is compared with what.
+        baselines: year → bar → `fid` and `pdr`, as in `eval/baselines.yaml`.
+        about: goes into the scorecard as it is: name, sprites, checkpoint, `other_data`.
+
+    Returns:
+        The scorecard, plain values all through; see the README for its fields.
+
+    Raises:
+        PokemonGenError: for fewer than two completions, or features that are not finite.
+    """
+    if len(material.completions) < 2:
+        raise PokemonGenError("a scorecard needs two or more completions")
+    verdict = None if isinstance(material.judge, str) else material.judge.verdict(material.completions)
+    distances = _distances(material)
+    paired = distances["paired"]
+    warnings = _warnings(paired, verdict, baselines, about)
+    halves = _halves(paired.pop("grams"), verdict) if "grams" in paired else None
+    return {
+        "schema": SCHEMA,
+        **about,
+        "n": len(material.completions),
+        "truth": material.truth.name if material.truth else None,
+        **distances,
+        "pdr": _pdr(material, verdict),
+        "nll": material.nll,
+        "pixel_accuracy": pixel_accuracy(material.completions, material.truth.sprites)
+        if material.truth
+        else None,
+        "nearest_training_completion": _beside(
+            material, lambda sprites: float(nearest_distances(sprites, material.train).mean())
+        ),
+        "diversity": _beside(material, mean_pairwise_distance),
+        "verdicts": _verdicts(paired.get("fid"), verdict, halves, baselines),
+        "warnings": warnings,
+    }
+
+
+def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, Any]:
+    """Return a figure of the completions and, beside it, of real sprites."""
+    real = material.truth or material.real
+    return {
+        "completions": figure(material.completions),
+        "real": figure(real.sprites[: len(material.completions)]),
+        "real_sprites": real.name,
+    }
+
+
+def _distances(material: Material) -> dict[str, Any]:
+    if isinstance(material.inception, str):
+        missing = {"not_computed": material.inception}
+        return {"paired": dict(missing), "unpaired": dict(missing)}
+    inception = material.inception
+
+    def features(sprites: Tokens) -> NDArray[np.float64]:
+        return inception.cached_features(to_picture(sprites, material.palette), material.cache)
+
+    made = features(material.completions)
+    how = {"protocol": inception.protocol, "weights_sha256": inception.weights_sha256}
+    if material.truth is None:
+        paired: dict[str, Any] = {"not_computed": "the true sprites of these prompts are not known"}
+    else:
+        paired = how | _paired(made, material.truth, len(material.palette), features)
+    return {"paired": paired, "unpaired": how | _unpaired(made, material, features)}
+
+
+def _paired(
+    made: NDArray[np.float64],
+    truth: Reference,
+    palette_size: int,
+    features: Callable[[Tokens], NDArray[np.float64]],
+) -> dict[str, Any]:
+    true = features(truth.sprites)
+    grams = Grams.of(made, true)
+    generator = np.random.default_rng(SEED)
+    spoilt = {
+        "wrong_completions": splice(truth.sprites, palette_size, generator),
+        "noise": noise_completion(truth.sprites, palette_size, generator),
+    }
+    beside = {}
+    for name, sprites in spoilt.items():
+        other = features(sprites)
+        beside[name] = {
+            "fid": Grams.of(other, true).frechet_distance(),
+            "kid": _kid(Kernels.of(other, true)),
+        }
+    fid = grams.frechet_distance()
+    n = len(made)
+    draws = [generator.integers(0, n, n) for _ in range(ROUNDS)]  # a sprite and its truth together
+    kernels = Kernels.of(made, true)
+    counts = [np.bincount(rows, minlength=n) for rows in draws]
+    return {
+        "n": n,
+        "reference": truth.name,
+        "fid": fid,
+        "fid_interval": _interval_around(fid, [grams.draw(r, r).frechet_distance() for r in draws]),
+        "kid": _kid(kernels),
+        "kid_interval": _interval([kernels.distance(c, c) for c in counts]),
+        **beside,
+        "grams": grams,
+    }
+
+
+def _unpaired(
+    made: NDArray[np.float64], material: Material, features: Callable[[Tokens], NDArray[np.float64]]
+) -> dict[str, Any]:
+    others, real = features(material.reference.sprites), features(material.real.sprites)
+    n = min(len(made), len(others), len(real))
+    return {
+        "n": n,
+        "reference": material.reference.name,
+        "draws": ROUNDS,
+        **_in_equal_draws(made, others, n),
+        "real": {"sprites": material.real.name, **_in_equal_draws(real, others, n)},
+    }
+
+
+def _in_equal_draws(some: NDArray[np.float64], others: NDArray[np.float64], n: int) -> dict[str, Any]:
+    """Return FID between draws of `n` from each, on average, and KID of all; both with intervals."""
+    grams, kernels = Grams.of(some, others), Kernels.of(some, others)
+    generator = np.random.default_rng(SEED)
+    fids, resampled, kids = [], [], []
+    for _ in range(ROUNDS):
+        rows, columns = (generator.permutation(len(x))[:n] for x in (some, others))
+        fids.append(grams.draw(rows, columns).frechet_distance())
+        rows, columns = (generator.integers(0, len(x), len(x)) for x in (some, others))
+        resampled.append(grams.draw(rows[:n], columns[:n]).frechet_distance())
+        counts = (np.bincount(r, minlength=len(x)) for r, x in ((rows, some), (columns, others)))
+        kids.append(kernels.distance(*counts))
+    fid = float(np.mean(fids))
+    return {
+        "fid": fid,
+        "fid_interval": _interval_around(fid, resampled),
+        "kid": _kid(kernels),
+        "kid_interval": _interval(kids),
+    }
+
+
+def _kid(kernels: Kernels) -> float:
+    return kernels.distance(np.ones(len(kernels.xx)), np.ones(len(kernels.yy)))
+
+
+def _interval(figures: list[float]) -> list[float]:
+    return [float(q) for q in np.quantile(figures, [0.025, 0.975])]
+
+
+def _interval_around(figure: float, resampled: list[float]) -> list[float]:
+    """Return the resamples' 95 % interval, moved so that their mean is the figure."""
+    return [figure + q - float(np.mean(resampled)) for q in _interval(resampled)]
+
+
+def _pdr(material: Material, verdict: Verdict | None) -> dict[str, Any]:
+    if verdict is None or isinstance(material.judge, str):
+        return {"not_computed": str(material.judge)}
+    real = material.judge.verdict(material.real.sprites)
+    return {
+        "rate": verdict.rate,
+        "interval": [verdict.low, verdict.high],
+        "mean_probability": verdict.mean_probability,
+        "judge": verdict.judge,
+        "real": {"sprites": material.real.name, "rate": real.rate, "interval": [real.low, real.high]},
+    }
+
+
+def _halves(grams: Grams, verdict: Verdict | None) -> list[tuple[float, float]] | None:
+    """Return the worse FID and the worse rate of both halves, for random halves of the sprites."""
+    if verdict is None:
+        return None
+    n = len(verdict.passed)
+    generator = np.random.default_rng(SEED)
+    worst = []
+    for _ in range(ROUNDS):
+        halves = np.array_split(generator.permutation(n), 2)
+        fid = max(grams.draw(half, half).frechet_distance() for half in halves)
+        worst.append((fid, float(min(verdict.passed[half].mean() for half in halves))))
+    return worst
+
+
+def _verdicts(
+    fid: float | None,
+    verdict: Verdict | None,
+    halves: list[tuple[float, float]] | None,
+    baselines: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return for each year and bar whether both figures pass, and how often both halves do."""
+    if fid is None or verdict is None:
+        missing = "FID of known truth" if fid is None else "PDR"
+        return {"not_judged": f"a bar is passed by FID and PDR at once, and there is no {missing}"}
+    return {
+        year: {
+            bar: {
+                "fid_at_most": limits["fid"],
+                "pdr_at_least": limits["pdr"],
+                "passed": fid <= limits["fid"] and verdict.rate >= limits["pdr"],
+                "both_halves_pass": float(
+                    np.mean([f <= limits["fid"] and r >= limits["pdr"] for f, r in halves or []])
+                ),
+            }
+            for bar, limits in bars.items()
+        }
+        for year, bars in baselines.items()
+    }
+
+
+def _warnings(
+    paired: Mapping[str, Any],
+    verdict: Verdict | None,
+    baselines: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> list[str]:
+    found = []
+    if about.get("other_data"):
+        found.append("other data: not allowed by the homework")
+    for year, bars in baselines.items():
+        for bar, limits in bars.items():
+            if "fid" in paired and _crosses(paired["fid_interval"], limits["fid"]):
+                found.append(f"FID: the interval crosses the {bar} bar of {year}, {limits['fid']}")
+            if verdict and _crosses([verdict.low, verdict.high], limits["pdr"]):
+                found.append(f"PDR: the interval crosses the {bar} bar of {year}, {limits['pdr']}")
+    return found
+
+
+def _crosses(interval: list[float], bar: float) -> bool:
+    return interval[0] <= bar <= interval[1]

@@ -1,0 +1,252 @@
+"""Stages for a checkpoint that is there: complete prompts, write a submission; and a look at a source."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen import submission
+from pokemon_gen.completion import complete_prompts
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
+from pokemon_gen.geometry import PROMPT_LENGTH
+from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
+from pokemon_gen.palette import from_picture
+from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
+from pokemon_gen.rows import read_prompts, rows_text
+from pokemon_gen.runs import RESULTS, SPRITES_NAME
+from pokemon_gen.selection import Choice, choose_checkpoint
+from pokemon_gen.settings import SETTINGS_NAME, Settings, SpriteSettings, load_settings, override_sprites
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.images import find_images, read_images
+
+SHEET_SPRITES = 128
+"""Sprites on a contact sheet: eight rows."""
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Completed sprites, and the files they were written to.
+
+    Attributes:
+        sprites: (N, 400) tokens.
+        picture: of them.
+        rows: their text form; the sidecar beside it (`.json`) says what made them.
+    """
+
+    sprites: NDArray[np.int64]
+    picture: Path
+    rows: Path
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A checked submission's files, and the checkpoint it comes from with the reason why."""
+
+    file: Path
+    sidecar: Path
+    picture: Path
+    checkpoint: Path
+    reason: str
+    report: submission.Report
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Sprites, how many each split has, and a contact sheet of the first of `train`."""
+
+    sprites: Sprites
+    counts: dict[str, int]
+    picture: Path
+
+
+def complete(
+    checkpoint: str | Path,
+    prompts: str | Path | NDArray[Any] | None = None,
+    *,
+    split: str | None = None,
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Completions:
+    """Complete prompts with a checkpoint, and draw them.
+
+    Args:
+        checkpoint: its folder, or a run's, whose best checkpoint is taken.
+        prompts: a text file of prompts (1 to 399 tokens a line; of a whole sprite, the first 240), a
+            picture or a folder of pictures (their top 12 rows), or an array (N, L); none: those of
+            `split` of the run's own sprites.
+        split: `dev` or `test`; none: `test`.
+        overrides: `completion.temperature=0.9` and the like.
+        output: the PNG; the rows go beside it as `.txt`. None: in `eval/results/<name>/`.
+        overwrite: replace files that are there.
+
+    Raises:
+        PokemonGenError: for a checkpoint or prompts at fault, or of different palettes, and for prompts
+            and a split at once.
+    """
+    if prompts is not None and split:
+        raise PokemonGenError("prompts come from a split or from elsewhere, not from both")
+    split = split or "test"
+    loaded = load_checkpoint(choose_checkpoint(checkpoint).checkpoint)
+    settings = settings_of(loaded.folder, overrides)
+    source = "prompts" if prompts is not None else split
+    picture = _png(output or RESULTS / settings.name / f"completions-{source}.png")
+    rows = picture.with_suffix(".txt")
+    if isinstance(prompts, str | Path) and Path(prompts).resolve() in (picture.resolve(), rows.resolve()):
+        raise PokemonGenError(f"{prompts}: the prompts would be overwritten; choose another --output")
+    for file in (picture, rows):
+        refuse_existing(file, overwrite)
+    if prompts is None:
+        own = load_sprites(**settings.sprites.model_dump())
+        check_palettes(loaded, own)
+        given: Any = own.prompts(split)
+    else:
+        given = _given_prompts(prompts, loaded, settings.sprites.skip_bad_images)
+    sprites = complete_prompts(loaded.model, given, settings.completion, progress=True)
+    save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
+    write_json(rows.with_suffix(".json"), made_by(loaded, settings))
+    write_text(rows, rows_text(sprites))
+    return Completions(sprites, picture, rows)
+
+
+def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: bool = False) -> Submission:
+    """Complete the test prompts with a checkpoint and write the submission, its sidecar and a picture.
+
+    Args:
+        checkpoint: its folder, or a run's, whose best checkpoint is taken.
+        overrides: `completion.temperature=0.9` and the like.
+        overwrite: replace files that are there.
+
+    Raises:
+        PokemonGenError: as `complete`, and if a file of the submission exists.
+    """
+    choice = choose_checkpoint(checkpoint)
+    settings = settings_of(choice.checkpoint, overrides)
+    return submit_choice(choice, settings, load_sprites(**settings.sprites.model_dump()), overwrite)
+
+
+def submit_choice(choice: Choice, settings: Settings, sprites: Sprites, overwrite: bool) -> Submission:
+    """Write the submission of a checkpoint that was chosen; see `submit`."""
+    file, sidecar, picture = submission_files(settings.name)
+    refuse_existing(file, overwrite)  # what else there is of it without the file was left by a kill
+    loaded = load_checkpoint(choice.checkpoint)
+    check_palettes(loaded, sprites)
+    prompts = sprites.prompts("test")
+    completed = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
+    facts = made_by(loaded, settings)
+    facts["checkpoint"]["chosen_for"] = choice.reason
+    facts["sprites"] = {"source": sprites.source, "fingerprint": sprites.fingerprint}
+    drawn = draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed))
+    save_picture(drawn, picture)
+    report = submission.write(file, completed, prompts, len(loaded.palette), facts, overwrite)
+    return Submission(file, sidecar, picture, choice.checkpoint, choice.reason, report)
+
+
+def look_at(
+    source: str,
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Sight:
+    """Load a source of sprites, count them, and draw a contact sheet.
+
+    Args:
+        source: as `load_sprites` takes it.
+        overrides: `sprites.colours=64` and the like.
+        output: the contact sheet's PNG; none: in `eval/results/sprites/`.
+        overwrite: replace a contact sheet that is there.
+
+    Raises:
+        PokemonGenError: for a source at fault, or a contact sheet that exists.
+    """
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
+    picture = _png(output or RESULTS / "sprites" / f"{slug}.png")
+    refuse_existing(picture, overwrite)
+    sprites = load_sprites(**override_sprites(SpriteSettings(source=source), overrides).model_dump())
+    save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
+    return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
+
+
+def _submission_files(name: str) -> tuple[Path, Path, Path]:
+    base = submission.SUBMISSIONS / name
+    return (
+        base.with_name(f"{name}.txt"),
+        base.with_name(f"{name}.json"),
+        base.with_name(f"{name}.png"),
+    )
+
+
+def submission_files(name: str) -> tuple[Path, Path, Path]:
+    """Return where a run's submission, its sidecar and its picture are."""
+    base = submission.SUBMISSIONS / name
+    return (
+        base.with_name(f"{name}.txt"),
+        base.with_name(f"{name}.json"),
+        base.with_name(f"{name}.png"),
+    )
+
+
+def settings_of(checkpoint: Path, overrides: Sequence[str]) -> Settings:
+    """Return a checkpoint's settings, overridden where a trained model leaves anything to choose."""
+    for override in overrides:
+        if not override.startswith(("name=", "completion.", "sprites.")):
+            raise PokemonGenError(
+                f"{override.split('=')[0]}: cannot be set: {checkpoint} is trained already; "
+                "completion.*, sprites.* and name can"
+            )
+    return load_settings(checkpoint / SETTINGS_NAME, overrides)
+
+
+def made_by(loaded: Checkpoint, settings: Settings) -> dict[str, Any]:
+    """Return what a sidecar says of the checkpoint and the settings that completions come from."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.seed,
+        "palette": loaded.palette.fingerprint,
+        "checkpoint": {
+            "folder": str(loaded.folder),
+            "trained_on": trained_on(loaded.folder),
+            "sha256": fingerprint_checkpoint(loaded.folder),
+        },
+    }
+
+
+def trained_on(checkpoint: Path) -> Any:
+    """Return source and fingerprint of the sprites a checkpoint was trained on, if it says so."""
+    file = checkpoint / SPRITES_NAME
+    return read_json(file) if file.is_file() else None
+
+
+def _png(output: str | Path) -> Path:
+    path = Path(output)
+    if path.suffix.lower() != ".png":
+        raise PokemonGenError(f"{path}: the output is a picture; name it with .png at the end")
+    return path
+
+
+def check_palettes(checkpoint: Checkpoint, sprites: Sprites) -> None:
+    """Make sure that a checkpoint and sprites speak of the same colours."""
+    if sprites.palette != checkpoint.palette:
+        raise PokemonGenError(
+            f"{checkpoint.folder} was trained with another palette ({checkpoint.palette.fingerprint}, "
+            f"{len(checkpoint.palette)} colours) than {sprites.source} has "
+            f"({sprites.palette.fingerprint}, {len(sprites.palette)} colours)"
+        )
+
+
+def _given_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint, skip_bad_images: bool) -> Any:
+    """Return prompts as rows of tokens of the checkpoint's palette."""
+    if isinstance(prompts, np.ndarray):
+        return prompts
+    path = Path(prompts)
+    if path.suffix == ".txt":
+        return read_prompts(path, len(checkpoint.palette))
+    if not path.exists():
+        raise PokemonGenError(f"{path}: no such file or folder of prompts")
+    pictures = read_images(find_images(path), skip_bad_images)
+    return from_picture(pictures, checkpoint.palette)[:, :PROMPT_LENGTH]

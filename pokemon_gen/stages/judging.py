@@ -1,0 +1,264 @@
+"""Stages that judge: train the detector and the judge, select a checkpoint, score completions."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pokemon_gen.errors import PokemonGenError, SettingError
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, train_classifier
+from pokemon_gen.evaluation.detector import load_detector, measure
+from pokemon_gen.evaluation.inception import Inception
+from pokemon_gen.evaluation.judge import ROLE as JUDGE
+from pokemon_gen.evaluation.judge import Judge, judge_folder
+from pokemon_gen.files import read_json
+from pokemon_gen.generators import complete_unseen
+from pokemon_gen.report import save_calibration, save_selection_plot
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, last_checkpoint
+from pokemon_gen.selection import (
+    SELECTION_NAME,
+    Selection,
+    current_selection,
+    rank_checkpoints,
+    save_selection,
+)
+from pokemon_gen.settings import (
+    SETTINGS_NAME,
+    Criterion,
+    DetectorSettings,
+    JudgeSettings,
+    Settings,
+    load_judge_settings,
+    load_settings,
+)
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.collection import FOLD
+
+CALIBRATION_NAME = "calibration.png"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A detector or a judge.
+
+    Attributes:
+        folder: where it is.
+        facts: what it was trained on, its threshold, and what dev says of it.
+        kept: whether it was there already.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A run's best checkpoint.
+
+    Attributes:
+        selection: every checkpoint's figures, best first.
+        best: the copy of the chosen one.
+        file: `selection.json`.
+        picture: the figures over the steps.
+    """
+
+    selection: Selection
+    best: Path
+    file: Path
+    picture: Path
+
+
+def detector(settings: Settings, sprites: Sprites | None = None, overwrite: bool = False) -> Trained:
+    """Train the detector of a run: `checkpoints/<name>/detector/`.
+
+    Args:
+        settings: of the run; `detector` is read.
+        sprites: those of `settings.sprites`, if they are loaded already.
+        overwrite: replace a detector of other settings or sprites.
+
+    Raises:
+        PokemonGenError: for settings that do not fit, or a detector of others that is there.
+    """
+    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    folder = CHECKPOINTS / settings.name / DETECTOR_NAME
+    return _train_once(settings, settings.detector, sprites, folder, DETECTOR_NAME, overwrite)
+
+
+def judge(source: str, overrides: Sequence[str] = (), overwrite: bool = False) -> Trained:
+    """Train the judge of a source of sprites, once: `checkpoints/judge-<fingerprint>/`.
+
+    Args:
+        source: as `load_sprites` takes it.
+        overrides: `judge.classifier.steps=100`, `sprites.palette=...`.
+        overwrite: replace a judge of other settings; its detection rates are then no longer comparable.
+
+    Raises:
+        PokemonGenError: as `detector`.
+    """
+    settings = load_judge_settings(source, overrides)
+    sprites = load_sprites(**settings.sprites.model_dump())
+    folder = judge_folder(CHECKPOINTS, sprites.fingerprint)
+    return _train_once(settings, settings.judge, sprites, folder, JUDGE, overwrite)
+
+
+def find_judge(sprites: Sprites) -> Judge | str:
+    """Return the judge of these sprites, or the reason why there is none.
+
+    Raises:
+        PokemonGenError: if it is damaged, or of another palette.
+    """
+    folder = judge_folder(CHECKPOINTS, sprites.fingerprint)
+    if not (folder / FACTS_NAME).is_file():
+        return f"no judge of these sprites yet; `pokemon-gen judge {sprites.source}` trains it, once"
+    found = Judge.load(folder)
+    if found.palette != sprites.palette:
+        raise PokemonGenError(f"{folder}: a judge of another palette than {sprites.source} has")
+    return found
+
+
+def select(
+    run: str | Path,
+    *,
+    by: Criterion | None = None,
+    on: str | None = None,
+    inception_weights: str | Path | None = None,
+) -> Selected:
+    """Rank every checkpoint of a run and copy the best to `checkpoints/<name>/best/`.
+
+    Args:
+        run: its folder.
+        by: the criterion; none: `selection.by` of the run's settings.
+        on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
+        inception_weights: for `by="fid"`; see `Inception.load`.
+
+    Returns:
+        The selection; `selection.json` and a plot stand in the run's folder.
+
+    Raises:
+        PokemonGenError: for a run without checkpoints or without what the criterion needs.
+    """
+    folder = Path(run)
+    last = last_checkpoint(folder)
+    if last is None:
+        raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
+    settings = load_settings(last / SETTINGS_NAME)
+    by, on = by or settings.selection.by, on or settings.selection.on
+    sprites = load_sprites(**settings.sprites.model_dump())
+    truth = held_out_sprites(sprites, on)
+    chooser = detector_of(folder, sprites)
+    if chooser is None and by == "detector":
+        raise PokemonGenError(
+            f"{folder}: it has no detector to choose by; `pokemon-gen detector CONFIG` trains it, "
+            "or choose by another criterion (--by nll)"
+        )
+    inception = Inception.load(inception_weights) if by == "fid" else None
+    with tqdm(desc="select", unit="checkpoint", total=len(list(folder.glob("checkpoint-*")))) as bar:
+        selection = rank_checkpoints(folder, truth, by, on, chooser, inception, lambda: bar.update())
+    about = {
+        "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
+        "detector": chooser.facts["fingerprint"] if chooser else None,
+    }
+    best = save_selection(folder, selection, about)
+    picture = folder / "selection.png"
+    save_selection_plot([asdict(figures) for figures in selection.ranked], by, picture)
+    return Selected(selection, best, folder / SELECTION_NAME, picture)
+
+
+def selection_is_current(run: Path, settings: Settings) -> bool:
+    """Tell whether a run's selection is of the checkpoints and settings of now."""
+    facts = current_selection(run)
+    return facts is not None and (facts["by"], facts["on"]) == (settings.selection.by, settings.selection.on)
+
+
+def held_out_sprites(sprites: Sprites, on: str) -> NDArray[np.int64]:
+    """Return the sprites that checkpoints are compared on, (N, 400).
+
+    Raises:
+        PokemonGenError: for a fold where none was held out.
+    """
+    if on == FOLD and FOLD not in sprites.dataset:
+        raise PokemonGenError(
+            "this run trained on all of train, so there is no fold to choose on: train with "
+            "sprites.held_out=80, or choose on dev"
+        )
+    return sprites.tokens(on)
+
+
+def detector_of(run: Path, sprites: Sprites) -> Classifier | None:
+    """Return the run's detector if there is one.
+
+    Raises:
+        PokemonGenError: if it is damaged, or of another palette.
+    """
+    if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
+        return None
+    found = load_detector(run)
+    if found.palette != sprites.palette:
+        raise PokemonGenError(
+            f"{run / DETECTOR_NAME}: a detector of another palette than {sprites.source} has"
+        )
+    return found
+
+
+def _train_once(
+    settings: Settings | JudgeSettings,
+    how: DetectorSettings,
+    sprites: Sprites,
+    folder: Path,
+    role: str,
+    overwrite: bool,
+) -> Trained:
+    """Train and save a classifier, or return the one that is there."""
+    about = {
+        "settings": how.model_dump(mode="json"),
+        "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
+        "train": len(sprites.dataset["train"]),
+    }
+    if (folder / FACTS_NAME).is_file() and not overwrite:
+        facts = read_json(folder / FACTS_NAME)
+        if _what_it_learned(facts) != _what_it_learned(about):
+            raise PokemonGenError(
+                f"{folder} holds a {role} of other settings or sprites, and is kept; --overwrite replaces it"
+            )
+        return Trained(folder, Classifier.load(folder, role).facts, kept=True)
+    try:
+        _train(how, sprites, folder, role, about)
+    except SettingError as error:
+        setting = f"{role}.{error.setting}"
+        raise PokemonGenError(f"{settings.where(setting)}: {role}.{error}".removeprefix(": ")) from error
+    return Trained(folder, Classifier.load(folder, role).facts, kept=False)
+
+
+def _what_it_learned(facts: dict[str, Any]) -> Any:
+    return facts.get("settings"), facts.get("train"), facts.get("sprites", {}).get("fingerprint")
+
+
+def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str, about: dict[str, Any]) -> None:
+    train, dev = sprites.tokens("train"), sprites.tokens("dev")
+    learned, held_out = _split(train, how, sprites.source)
+    size = len(sprites.palette)
+    made = complete_unseen(how.generator, how.seed, learned, dev, size, f"{role}: generators")
+    classifier = train_classifier(
+        how.classifier, how.seed, learned, made.train, held_out, sprites.palette, f"{role}: classifier"
+    )
+    measures = measure(classifier, dev, made.others)
+    shutil.rmtree(folder, ignore_errors=True)  # only now: until here the old one stands
+    save_calibration(measures.probabilities, measures.labels, folder / CALIBRATION_NAME)
+    classifier.save(folder, role, {**about, **measures.as_facts()})
+
+
+def _split(
+    train: NDArray[np.int64], how: DetectorSettings, source: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split train into what is learned from and what sets the threshold."""
+    count = max(1, round(how.held_out * len(train)))
+    if len(train) - count < how.generator.parts:
+        raise PokemonGenError(f"{source}: {len(train)} training sprites are too few for a detector")
+    order = np.random.default_rng(how.seed).permutation(len(train))
+    return train[order[count:]], train[order[:count]]

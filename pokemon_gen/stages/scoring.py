@@ -1,0 +1,265 @@
+"""The stage that scores: a checkpoint, a text file or a folder of images → the scorecard."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from pokemon_gen.completion import complete_prompts
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError
+from pokemon_gen.evaluation.judge import Judge
+from pokemon_gen.evaluation.measures import match_truth
+from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard
+from pokemon_gen.files import read_json, refuse_existing, write_json
+from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
+from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.palette import from_picture
+from pokemon_gen.rows import read_rows
+from pokemon_gen.runs import RESULTS, whole_checkpoints
+from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.settings import Settings, SpriteSettings, override_sprites
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.images import find_images, read_images
+from pokemon_gen.stages.completing import check_palettes, settings_of, trained_on
+from pokemon_gen.stages.judging import find_judge
+
+SCORECARD_NAME = "scorecard.json"
+FEATURES = RESULTS / "features"
+"""Inception features already computed."""
+SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
+BASELINES = "eval/baselines.yaml"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A scorecard and its file."""
+
+    scorecard: dict[str, Any]
+    file: Path
+
+
+@dataclass(frozen=True)
+class _Completions:
+    """Completions, and what is known of where they come from."""
+
+    name: str
+    sprites: NDArray[np.int64]
+    source: Sprites
+    checkpoint: Checkpoint | None
+    facts: dict[str, Any]
+
+
+def score(
+    completions: str | Path,
+    *,
+    reference: str = "dev",
+    overrides: Sequence[str] = (),
+    inception_weights: str | Path | None = None,
+    protocol: Protocol = "pytorch-fid",
+    resize: bool = False,
+    overwrite: bool = False,
+) -> Score:
+    """Score completions.
+
+    Args:
+        completions: a checkpoint or a run (its best; it completes the dev prompts), a `.txt` of
+            sprites (its sidecar says whose), or a folder of images.
+        reference: `dev`, `train`, a folder of images or a `.txt` of whole sprites: what the distances
+            are measured from. The paired distance needs the true sprites among them.
+        overrides: `sprites.source=...` for completions that do not say whose sprites they are;
+            `completion.temperature=0.9` and the like for a checkpoint.
+        inception_weights: see `Inception.load`.
+        protocol: of FID.
+        resize: bring images of other sizes to 20x20; without it they are refused.
+        overwrite: replace a scorecard that is there.
+
+    Returns:
+        The scorecard, written to `eval/results/<name>/scorecard.json`.
+
+    Raises:
+        PokemonGenError: for completions, a reference or weights at fault.
+    """
+    path = Path(completions)
+    file = RESULTS / _name(path) / SCORECARD_NAME
+    refuse_existing(file, overwrite)
+    judged = _load(path, overrides, resize)
+    compared = _reference(reference, judged.source, resize)
+    truth = _truth(judged, compared)
+    try:
+        inception: Inception | str = Inception.load(inception_weights, protocol)
+    except WeightsMissingError as error:
+        inception = str(error)
+    train = judged.source.tokens("train")
+    # Real sprites of other prompts than the reference's: what the unpaired distance of the real is.
+    against = Reference("train", train) if truth is not None else compared
+    real = Reference("dev", judged.source.tokens("dev"))
+    material = Material(
+        completions=judged.sprites,
+        palette=judged.source.palette,
+        truth=truth,
+        reference=against,
+        real=Reference("train", train) if against.name == "dev" else real,
+        train=train,
+        nll=_nll(judged.checkpoint, truth),
+        judge=find_judge(judged.source),
+        inception=inception,
+        cache=FEATURES,
+    )
+    scorecard = make_scorecard(material, _baselines(), {"name": judged.name, **judged.facts})
+    write_json(file, scorecard)
+    return Score(scorecard, file)
+
+
+def current_score(run: Path, sprites: Sprites) -> Score | None:
+    """Return the run's scorecard if it is of the chosen checkpoint and of the judge of now."""
+    file = RESULTS / _name(run) / SCORECARD_NAME
+    if not file.is_file():
+        return None
+    scorecard = read_json(file)
+    judge = find_judge(sprites)
+    fingerprint = judge.fingerprint if isinstance(judge, Judge) else None
+    sha256 = fingerprint_checkpoint(choose_checkpoint(run).checkpoint)
+    try:
+        same = scorecard["checkpoint"]["sha256"] == sha256 and scorecard["pdr"].get("judge") == fingerprint
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return Score(scorecard, file) if same else None
+
+
+def _name(path: Path) -> str:
+    """Return the name of the folder of results: a checkpoint's is its run's and its own."""
+    path = path.resolve()
+    return f"{path.parent.name}-{path.name}" if (path / "config.json").is_file() else path.name
+
+
+def _load(path: Path, overrides: Sequence[str], resize: bool) -> _Completions:
+    if path.suffix == ".txt":
+        return _load_text(path, overrides)
+    if (path / "config.json").is_file() or whole_checkpoints(path):
+        return _load_checkpoint(path, overrides)
+    if not path.is_dir():
+        raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
+    source = _sprites(None, overrides, path)
+    sprites = from_picture(_pictures(path, resize), source.palette)
+    return _Completions(_name(path), sprites, source, None, _facts(source, None, sprites))
+
+
+def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
+    sidecar = path.with_suffix(".json")
+    made_by = read_json(sidecar) if sidecar.is_file() else {}
+    known = made_by.get("settings", {}).get("sprites")
+    source = _sprites(SpriteSettings.model_validate(known) if known else None, overrides, path)
+    sprites = np.array(read_rows(path, len(source.palette), (LENGTH,)), dtype=np.int64)
+    checkpoint = made_by.get("checkpoint")
+    return _Completions(_name(path), sprites, source, None, _facts(source, checkpoint, sprites))
+
+
+def _load_checkpoint(path: Path, overrides: Sequence[str]) -> _Completions:
+    choice = choose_checkpoint(path)
+    settings: Settings = settings_of(choice.checkpoint, overrides)
+    loaded = load_checkpoint(choice.checkpoint)
+    source = load_sprites(**settings.sprites.model_dump())
+    check_palettes(loaded, source)
+    prompts = source.prompts("dev")
+    sprites = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
+    checkpoint = {
+        "folder": str(loaded.folder),
+        "trained_on": trained_on(loaded.folder),
+        "sha256": fingerprint_checkpoint(loaded.folder),
+        "chosen_for": choice.reason,
+    }
+    return _Completions(_name(path), sprites, source, loaded, _facts(source, checkpoint, sprites))
+
+
+def _facts(source: Sprites, checkpoint: dict[str, Any] | None, sprites: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what the scorecard says of where completions come from."""
+    learned = (checkpoint or {}).get("trained_on") or {}
+    other_data = learned.get("fingerprint") not in (None, source.fingerprint)
+    return {
+        "completions_sha256": hashlib.sha256(sprites.astype("<i8").tobytes()).hexdigest(),
+        "sprites": {"source": source.source, "fingerprint": source.fingerprint},
+        "checkpoint": checkpoint,
+        "other_data": other_data,
+    }
+
+
+def _sprites(known: SpriteSettings | None, overrides: Sequence[str], path: Path) -> Sprites:
+    """Load the sprites that completions belong to."""
+    if known is None and not any(word.startswith("sprites.source=") for word in overrides):
+        raise PokemonGenError(
+            f"{path}: nothing says whose sprites these are; add sprites.source=..., such as "
+            "sprites.source=text:FOLDER"
+        )
+    return load_sprites(**override_sprites(known or SpriteSettings(), overrides).model_dump())
+
+
+def _reference(reference: str, source: Sprites, resize: bool) -> Reference:
+    """Return the sprites to compare with.
+
+    Raises:
+        PokemonGenError: for a blind test, or a place without sprites.
+    """
+    path = Path(reference)
+    if reference in ("dev", "train"):
+        sprites = source.tokens(reference)
+    elif path.suffix == ".txt":
+        rows = read_rows(path, len(source.palette), (PROMPT_LENGTH, LENGTH))
+        if any(len(row) < LENGTH for row in rows):
+            raise PokemonGenError(f"{path}: a blind test: its sprites have no completion to compare with")
+        sprites = np.array(rows, dtype=np.int64)
+    elif path.is_dir():
+        sprites = from_picture(_pictures(path, resize), source.palette)
+    else:
+        raise PokemonGenError(f"{reference}: no reference: use dev, train, a folder of images or a .txt")
+    if len(sprites) < 2:
+        raise PokemonGenError(f"{reference}: a reference needs two or more sprites")
+    return Reference(reference, sprites)
+
+
+def _truth(judged: _Completions, reference: Reference) -> Reference | None:
+    """Return the true sprites of the completions' prompts, from the reference if it has them."""
+    candidates = [reference]
+    for split in SPLITS_OF_TRUTH:
+        if split in judged.source.dataset:
+            tokens = judged.source.tokens(split)
+            if tokens.shape[1] == LENGTH and reference.name != "train":
+                candidates.append(Reference(split, tokens))
+    for candidate in candidates:
+        rows = match_truth(judged.sprites, candidate.sprites)
+        if rows is not None:
+            return Reference(candidate.name, candidate.sprites[rows])
+    return None
+
+
+def _nll(checkpoint: Checkpoint | None, truth: Reference | None) -> float | None:
+    if checkpoint is None or truth is None:
+        return None
+    return true_completion_nll(checkpoint.model, truth.sprites)
+
+
+def _pictures(folder: Path, resize: bool) -> NDArray[np.uint8]:
+    """Read a folder of 20x20 images.
+
+    Raises:
+        PokemonGenError: for one image or none, files that are none, and other sizes unless told to resize.
+    """
+    files = find_images(folder)
+    if len(files) < 2:
+        raise PokemonGenError(f"{folder}: a distance needs two or more images, and there is one")
+    return read_images(files, any_size=resize)
+
+
+def _baselines() -> dict[str, Any]:
+    """Read the homework's thresholds: of the working directory, else the ones that came with the package."""
+    package = Path(__file__).parent.parent
+    for folder in (Path(), package.parent, package):
+        if (folder / BASELINES).is_file():
+            baselines: dict[str, Any] = yaml.safe_load((folder / BASELINES).read_text(encoding="utf-8"))
+            return baselines
+    raise PokemonGenError(f"{BASELINES} is missing")

@@ -1,0 +1,105 @@
+"""What people read on the screen: tables of the scorecard, of a selection, of a detector's families."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+NOTHING = "–"
+
+
+def scorecard_table(scorecard: dict[str, Any]) -> Table:
+    """Return a scorecard as a table: what, the figure and its 95 % interval, what stands beside it."""
+    table = _table(
+        f"scorecard of {scorecard['name']}: {scorecard['n']} completions", "what", "figure", "beside it"
+    )
+    for name, ideal in (("paired", "ideal 0"), ("unpaired", "ideal: as the real ones")):
+        distance = scorecard[name]
+        if "not_computed" in distance:
+            table.add_row(f"FID, {name}", f"not computed: {escape(distance['not_computed'])}", NOTHING)
+            continue
+        what = f"against {distance['reference']}, n={distance['n']}, {distance['protocol']}; {ideal}"
+        for figure, digits in (("fid", 2), ("kid", 5)):
+            value = _with_interval(distance[figure], distance[f"{figure}_interval"], digits)
+            table.add_row(f"{figure.upper()}, {name}", value, _beside(distance, figure, digits))
+        table.add_row("", f"[dim]{what}[/]", "")
+    _add_pdr(table, scorecard["pdr"])
+    _add_plain(table, scorecard)
+    _add_verdicts(table, scorecard["verdicts"])
+    return table
+
+
+def selection_table(by: str, ranked: Sequence[Any]) -> Table:
+    """Return a run's checkpoints, best first, with every figure that was measured."""
+    names = ("detector", "distance", "nll", "train_loss", "accuracy", "fid")
+    known = [name for name in names if any(getattr(f, name) is not None for f in ranked)]
+    table = _table(f"checkpoints, best first by {by}", "checkpoint", *known)
+    for figures in ranked:
+        table.add_row(figures.checkpoint, *(_number(getattr(figures, name), 4) for name in known))
+    return table
+
+
+def families_table(facts: dict[str, Any]) -> Table:
+    """Return how a detector or the judge takes real dev sprites and each family of spoilt ones."""
+    table = _table(f"{facts['role']} on dev", "family", "n", "AUC", "passing")
+    table.add_row("real", NOTHING, NOTHING, f"{facts['dev_passing']:.1%}")
+    for family in facts["families"]:
+        table.add_row(family["family"], str(family["n"]), f"{family['auc']:.3f}", f"{family['passing']:.1%}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 or column == "beside it" else "right")
+    return table
+
+
+def _beside(distance: dict[str, Any], figure: str, digits: int) -> str:
+    if "real" in distance:
+        real = distance["real"]
+        return f"real ({real['sprites']}): {_with_interval(real[figure], real[f'{figure}_interval'], digits)}"
+    wrong, noise = (_number(distance[name][figure], digits) for name in ("wrong_completions", "noise"))
+    return f"wrong completions {wrong}, noise {noise}"
+
+
+def _add_pdr(table: Table, pdr: dict[str, Any]) -> None:
+    if "not_computed" in pdr:
+        table.add_row("PDR", f"not computed: {escape(pdr['not_computed'])}", NOTHING)
+        return
+    real = pdr["real"]
+    beside = f"real ({real['sprites']}): {_with_interval(real['rate'], real['interval'], 3)}"
+    table.add_row(f"PDR, judge {pdr['judge']}", _with_interval(pdr["rate"], pdr["interval"], 3), beside)
+
+
+def _add_plain(table: Table, scorecard: dict[str, Any]) -> None:
+    table.add_row("NLL of the completion, nats/token", _number(scorecard["nll"], 4), NOTHING)
+    table.add_row("pixel accuracy", _number(scorecard["pixel_accuracy"], 3), NOTHING)
+    for key, what in (
+        ("nearest_training_completion", "distance to the nearest training completion"),
+        ("diversity", "diversity: distance between two completions"),
+    ):
+        figures = scorecard[key]
+        beside = f"real ({figures['real_sprites']}): {figures['real']:.3f}"
+        table.add_row(what, _number(figures["completions"], 3), beside)
+
+
+def _add_verdicts(table: Table, verdicts: dict[str, Any]) -> None:
+    if "not_judged" in verdicts:
+        table.add_row("verdict", f"none: {escape(verdicts['not_judged'])}", NOTHING)
+        return
+    for year, bars in verdicts.items():
+        for bar, verdict in bars.items():
+            word = "[green]passed[/]" if verdict["passed"] else "[red]missed[/]"
+            limits = f"FID ≤ {verdict['fid_at_most']}, PDR ≥ {verdict['pdr_at_least']}"
+            halves = f"{limits}; both halves pass in {verdict['both_halves_pass']:.0%} of random halves"
+            table.add_row(f"{bar} bar of {year}", word, halves)
+
+
+def _with_interval(figure: float, interval: Sequence[float], digits: int) -> str:
+    return f"{figure:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
