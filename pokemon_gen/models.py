@@ -55,13 +55,16 @@ class Checkpoint:
     folder: Path
 
 
-def build_model(model: dict[str, Any], palette_size: int, seed: int) -> PreTrainedModel:
+def build_model(
+    model: dict[str, Any], palette_size: int, seed: int, section: str = "model"
+) -> PreTrainedModel:
     """Make a decoder-only model with fresh weights.
 
     Args:
         model: `model_type` and fields of that type's config, as in a config's `model:` section.
         palette_size: the vocabulary's size, V.
         seed: of the initial weights.
+        section: where these fields stand in a config, for errors.
 
     Returns:
         A causal language model: `input_ids` (B, T) → `logits` (B, T, V).
@@ -71,8 +74,8 @@ def build_model(model: dict[str, Any], palette_size: int, seed: int) -> PreTrain
             or a model that sees later tokens.
     """
     model_type, fields = model["model_type"], {k: v for k, v in model.items() if k != "model_type"}
-    config_class = _config_class(model_type)
-    check_fields(fields, config_class, "model", _OURS)
+    config_class = _config_class(model_type, section)
+    check_fields(fields, config_class, section, _OURS)
     positions = _positions_field(config_class)
     if positions:
         fields.setdefault(positions, LENGTH)
@@ -84,13 +87,13 @@ def build_model(model: dict[str, Any], palette_size: int, seed: int) -> PreTrain
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
-        raise PokemonGenError(f"model: {model_type} cannot be built from these fields: {error}") from error
+        raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {error}") from error
     # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens a
     # sprite where only 399 are predicted.
     built.loss_type = "ForCausalLM"
     if not _is_causal(built):
         raise PokemonGenError(
-            f"model: {model_type} with these fields sees later tokens; it is not decoder-only"
+            f"{section}: {model_type} with these fields sees later tokens; it is not decoder-only"
         )
     return built
 
@@ -177,11 +180,12 @@ def true_completion_nll(model: PreTrainedModel, sprites: Any) -> float:
     return float(torch.cat(found).mean())
 
 
-def _config_class(model_type: str) -> Any:
+def _config_class(model_type: str, section: str) -> Any:
     if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         near = closest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
         raise SettingError(
-            "model.model_type", f"model_type {model_type!r} is no causal language model of transformers{near}"
+            f"{section}.model_type",
+            f"model_type {model_type!r} is no causal model of transformers{near}",
         )
     return CONFIG_MAPPING[model_type]
 

@@ -3,6 +3,7 @@
 No test needs a network; the few that need the real sprites skip, saying so, where they are missing.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -29,7 +30,7 @@ needs_real_sprites = pytest.mark.skipif(
 RUN_CONFIGS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.stem != JUDGE_CONFIG)
 
 TINY_MODEL = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}
-TINY_DETECTOR = {
+TINY_DETECTOR: dict[str, Any] = {
     "held_out": 0.25,
     "generator": {"model": TINY_MODEL, "stages": [2], "batch_size": 8},
     "classifier": {
@@ -101,6 +102,11 @@ def tiny_settings(**sections: Any) -> Settings:
         "training": {**training, **sections.get("training", {})},
     }
     return Settings.model_validate(values)
+
+
+def tiny_judge_overrides() -> list[str]:
+    """Make the judge as small as `TINY_DETECTOR`."""
+    return [f"judge.{key}={json.dumps(value)}" for key, value in TINY_DETECTOR.items()]
 
 
 @pytest.fixture

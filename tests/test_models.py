@@ -71,9 +71,9 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others() -> None:
         ({"vocab_size": 9}, r"model\.vocab_size cannot be set: it comes from the palette"),
         ({"eos_token_id": 2}, r"model\.eos_token_id cannot be set: it is none"),
         ({"n_positions": 399}, r"model: gpt2 cannot be built .*399 positions cannot hold 400 tokens"),
-        ({"n_head": 3}, r"model: gpt2 cannot be built from these fields"),
-        ({"n_embd": "wide"}, r"model: gpt2 cannot be built from these fields: .*"),
-        ({"model_type": "gtp2"}, r"'gtp2' is no causal language model of transformers; did you mean 'gpt2'"),
+        ({"n_head": 3}, r"model: gpt2 cannot be built from this"),
+        ({"n_embd": "wide"}, r"model: gpt2 cannot be built from this: .*"),
+        ({"model_type": "gtp2"}, r"'gtp2' is no causal model of transformers; did you mean 'gpt2'"),
     ],
 )
 def test_a_mistaken_field_is_named(change: dict[str, Any], message: str) -> None:

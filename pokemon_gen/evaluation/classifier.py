@@ -197,8 +197,15 @@ def with_threshold(classifier: Classifier, held_out: NDArray[np.int64]) -> Class
     return replace(classifier, threshold=threshold)
 
 
-def build_classifier(settings: ClassifierSettings, seed: int) -> PreTrainedModel:
+def build_classifier(
+    settings: ClassifierSettings, seed: int, section: str = "classifier.model"
+) -> PreTrainedModel:
     """Make an image classifier with fresh weights: (B, 3, 20 * enlarge, 20 * enlarge) → (B, 2).
+
+    Args:
+        settings: the network.
+        seed: of its weights.
+        section: where its fields stand in a config, for errors.
 
     Raises:
         PokemonGenError: for an unknown type or field, or pictures that the network cannot take.
@@ -208,11 +215,11 @@ def build_classifier(settings: ClassifierSettings, seed: int) -> PreTrainedModel
     if model_type not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
         near = closest(model_type, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)
         raise SettingError(
-            "classifier.model.model_type",
+            f"{section}.model_type",
             f"model_type {model_type!r} is no image classifier of transformers{near}",
         )
     config_class = CONFIG_MAPPING[model_type]
-    check_fields(fields, config_class, "classifier.model", {"num_labels": "is two: real or not"})
+    check_fields(fields, config_class, section, {"num_labels": "is two: real or not"})
     try:
         set_seed(seed)
         labels = {0: "not real", REAL: "real"}
@@ -221,9 +228,7 @@ def build_classifier(settings: ClassifierSettings, seed: int) -> PreTrainedModel
         model(pixel_values=blank)
         model.base_model(pixel_values=blank).pooler_output.flatten(1)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
-        raise PokemonGenError(
-            f"classifier.model: {model_type} cannot be built from these fields: {error}"
-        ) from error
+        raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {error}") from error
     return model
 
 

@@ -55,6 +55,7 @@ def _kernel(x: Floats, y: Floats) -> Floats:
 
 
 def _within(kernel: Floats, counts: NDArray[Any]) -> float:
-    pairs = np.outer(counts, counts)
-    np.fill_diagonal(pairs, 0)
-    return float((pairs * kernel).sum() / pairs.sum())
+    """Return the mean kernel over pairs of different samples."""
+    squares = counts**2
+    pairs = counts.sum() ** 2 - squares.sum()
+    return float((counts @ kernel @ counts - squares @ kernel.diagonal()) / pairs)

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, train_classifier
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, build_classifier, train_classifier
 from pokemon_gen.evaluation.detector import load_detector, measure
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.judge import ROLE as JUDGE
 from pokemon_gen.evaluation.judge import Judge, judge_folder
 from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
+from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, last_checkpoint
 from pokemon_gen.selection import (
@@ -227,11 +228,12 @@ def _train_once(
                 f"{folder} holds a {role} of other settings or sprites, and is kept; --overwrite replaces it"
             )
         return Trained(folder, Classifier.load(folder, role).facts, kept=True)
-    try:
-        _train(how, sprites, folder, role, about)
+    try:  # a mistake is told before anything is trained
+        build_classifier(how.classifier, how.seed, f"{role}.classifier.model")
+        build_model(how.generator.model, len(sprites.palette), how.seed, f"{role}.generator.model")
     except SettingError as error:
-        setting = f"{role}.{error.setting}"
-        raise PokemonGenError(f"{settings.where(setting)}: {role}.{error}".removeprefix(": ")) from error
+        raise PokemonGenError(f"{settings.where(error.setting)}: {error}".removeprefix(": ")) from error
+    _train(how, sprites, folder, role, about)
     return Trained(folder, Classifier.load(folder, role).facts, kept=False)
 
 
@@ -244,6 +246,11 @@ def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str, abo
     learned, held_out = _split(train, how, sprites.source)
     size = len(sprites.palette)
     made = complete_unseen(how.generator, how.seed, learned, dev, size, f"{role}: generators")
+    if not len(made.train) or not len(made.others):
+        raise PokemonGenError(
+            f"{sprites.source}: every completion is the true one, so there is nothing to tell apart: "
+            "are these sprites all alike?"
+        )
     classifier = train_classifier(
         how.classifier, how.seed, learned, made.train, held_out, sprites.palette, f"{role}: classifier"
     )

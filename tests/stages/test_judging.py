@@ -1,0 +1,136 @@
+"""`stages/judging.py`: detector, judge and selection of a run, each where it belongs."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.pipeline import train
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.stages.judging import detector, find_judge, judge, select
+from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_text_folder
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def judged_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a run with a fold, its detector and the judge, once."""
+    import contextlib
+
+    folder = tmp_path_factory.mktemp("judged")
+    with contextlib.chdir(folder):
+        write_text_folder(few_sprites, Path("few"))
+        settings = tiny_settings(sprites={"source": "text:few", "held_out": 6})
+        train(settings)
+        detector(settings)
+        judge("text:few", tiny_judge_overrides())
+    return folder
+
+
+@pytest.fixture
+def judged(judged_folder: Path, own_folder: Path) -> Settings:
+    shutil.copytree(judged_folder, own_folder, dirs_exist_ok=True)
+    return tiny_settings(sprites={"source": "text:few", "held_out": 6})
+
+
+RUN = Path("checkpoints/tiny")
+
+
+def test_a_detector_stands_with_its_run_and_is_trained_once(judged: Settings) -> None:
+    facts = json.loads((RUN / "detector" / "classifier.json").read_text())
+    assert facts["role"] == "detector"
+    assert facts["train"] == 24 - 6  # the fold is not trained on
+    assert [family["family"] for family in facts["families"]][-1] == "completions"
+    with Image.open(RUN / "detector" / "calibration.png") as picture:
+        assert picture.width > 600
+    again = detector(judged)
+    assert (again.kept, again.facts["fingerprint"]) == (True, facts["fingerprint"])
+
+
+def test_a_detector_of_other_settings_is_kept_unless_told(judged: Settings) -> None:
+    other = judged.model_copy(update={"detector": judged.detector.model_copy(update={"seed": 1})})
+    with pytest.raises(PokemonGenError, match=r"holds a detector of other settings or sprites, and is kept"):
+        detector(other)
+
+
+def test_the_judge_is_found_by_its_sprites_whatever_is_held_out(judged: Settings) -> None:
+    folders = list(Path("checkpoints").glob("judge-*"))
+    assert [folder.name for folder in folders] == [f"judge-{load_sprites('text:few').fingerprint}"]
+    found = find_judge(load_sprites("text:few", held_out=6))
+    assert not isinstance(found, str)
+    assert found.facts["train"] == 24  # the judge learns of all of train
+    missing = find_judge(load_sprites("generated"))
+    assert missing == "no judge of these sprites yet; `pokemon-gen judge generated` trains it, once"
+    assert judge("text:few", tiny_judge_overrides()).kept
+    with pytest.raises(PokemonGenError, match="holds a judge of other settings"):
+        judge("text:few", [*tiny_judge_overrides(), "judge.seed=5"])
+
+
+@pytest.mark.parametrize(("by", "on"), [("detector", "fold"), ("nll", "dev")])
+def test_selecting_ranks_every_checkpoint(judged: Settings, by: Any, on: str) -> None:
+    made = select(RUN, by=by, on=on)
+    assert {figures.step for figures in made.selection.ranked} == {2, 4}
+    assert (made.best / "model.safetensors").is_file()
+    facts = json.loads((RUN / "selection.json").read_text())
+    assert (facts["by"], facts["on"]) == (by, on)
+    values = [figures[by] for figures in facts["checkpoints"]]
+    assert values == sorted(values, reverse=by == "detector")
+    with Image.open(made.picture) as picture:
+        assert picture.width > 1000
+
+
+def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) -> None:
+    select(RUN, by="nll")
+    train(judged, overwrite=True)
+    assert (RUN / "detector" / "classifier.json").is_file()
+    assert not (RUN / "selection.json").exists()
+    assert not (RUN / "best").exists()
+
+
+def test_a_detector_may_come_before_its_run_and_watch_it(judged: Settings, tmp_path: Path) -> None:
+    for path in RUN.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    watched = tiny_settings(
+        sprites={"source": "text:few", "held_out": 6},
+        selection={"by": "nll", "watch_epochs": 1, "on": "fold"},
+    )
+    result = train(watched)
+    assert result.status == "finished"  # four steps are no time to look at anything
+
+
+def test_what_selecting_lacks_is_named(judged: Settings, few_sprites: Sprites) -> None:
+    with pytest.raises(PokemonGenError, match="nowhere: no whole checkpoint in it"):
+        select("nowhere")
+    shutil.rmtree(RUN / "detector")
+    with pytest.raises(PokemonGenError, match=r"no detector to choose by; `pokemon-gen detector CONFIG`"):
+        select(RUN, by="detector")
+
+
+def test_without_a_fold_there_is_nothing_to_choose_on(tiny: Make) -> None:
+    train(tiny())
+    with pytest.raises(PokemonGenError, match=r"trained on all of train.*sprites.held_out=80"):
+        select(RUN, by="nll", on="fold")
+
+
+def test_a_detector_of_another_palette_is_refused(judged: Settings, few_sprites: Sprites) -> None:
+    palette = few_sprites.palette.rgb.copy()
+    palette[[5, 6]] = palette[[6, 5]]
+    write_palette(Path("few/colormap.txt"), type(few_sprites.palette)(palette))
+    with pytest.raises(PokemonGenError, match="a detector of another palette than text:few has"):
+        select(RUN, by="detector", on="dev")
+
+
+def test_a_mistaken_classifier_has_its_place(tiny: Make) -> None:
+    for key, near in (("classifier.model.dept", "depths"), ("generator.model.n_layr", "n_layer")):
+        message = f"^command line: unknown setting 'judge.{key}' .*did you mean 'judge.*{near}'"
+        with pytest.raises(PokemonGenError, match=message):
+            judge("text:few", [*tiny_judge_overrides(), f"judge.{key}=3"])
+    with pytest.raises(PokemonGenError, match=r"24 training sprites are too few|nothing of the 24"):
+        detector(tiny(sprites={"source": "text:few", "held_out": 24}))
