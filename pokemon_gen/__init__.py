@@ -16,7 +16,7 @@ _HOMES = {
     "PokemonGenError": "errors",
     "Palette": "palette",
     "Settings": "settings",
-    "load_settings": "settings",
+    "load_settings": "config_files",
     "load_sprites": "sprites",
     "build_model": "models",
     "load_checkpoint": "models",

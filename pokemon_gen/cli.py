@@ -38,8 +38,8 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 
     CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
     """
+    from pokemon_gen.config_files import load_settings
     from pokemon_gen.pipeline import run as run_all
-    from pokemon_gen.settings import load_settings
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
@@ -61,8 +61,8 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 @_overwrite
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/."""
+    from pokemon_gen.config_files import load_settings
     from pokemon_gen.pipeline import train as train_run
-    from pokemon_gen.settings import load_settings
 
     result = train_run(load_settings(config, overrides), overwrite=overwrite)
     _print_training(result)
@@ -143,7 +143,7 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
 @_overwrite
 def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train the detector of a run, which chooses its checkpoint: checkpoints/<name>/detector/."""
-    from pokemon_gen.settings import load_settings
+    from pokemon_gen.config_files import load_settings
     from pokemon_gen.stages.judging import detector as train_detector
 
     _print_trained(train_detector(load_settings(config, overrides), overwrite=overwrite))

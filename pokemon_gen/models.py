@@ -22,10 +22,11 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH
 from pokemon_gen.palette import PALETTE_NAME, Palette
-from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
+from pokemon_gen.settings import SETTINGS_NAME, Settings
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"

@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, fit_schedule, training_arguments
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models import build_model, completion_nll, quiet, token_nll
@@ -44,7 +45,7 @@ from pokemon_gen.runs import (
     log_history,
     step_of,
 )
-from pokemon_gen.settings import SETTINGS_NAME, Settings, load_settings
+from pokemon_gen.settings import SETTINGS_NAME, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 
 Status = Literal["finished", "interrupted", "nothing left to do"]

@@ -16,8 +16,9 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="pokemon-gen-tests-")
 
 import pytest
 
+from pokemon_gen.config_files import JUDGE_CONFIG
 from pokemon_gen.palette import Palette
-from pokemon_gen.settings import JUDGE_CONFIG, Settings
+from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import collect
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pokemon_gen.settings import load_settings
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.training import train
 from tests.conftest import RUN_CONFIGS

@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "geometry"},
     {"files"},
     {"palette", "settings"},
-    {"rows"},
+    {"rows", "config_files"},
     {"sprites", "submission", "models", "precision", "report", "tables"},
     {"arguments", "runs", "completion"},
     {"evaluation"},

@@ -15,8 +15,8 @@ from typing import Any
 
 from machine import describe_machine
 
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.runs import log_history, whole_checkpoints
-from pokemon_gen.settings import load_settings
 from pokemon_gen.training import train
 
 

@@ -18,9 +18,10 @@ from machine import describe_machine
 from transformers import TrainerCallback
 
 from pokemon_gen.arguments import fit_schedule, training_arguments
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import build_model, quiet
-from pokemon_gen.settings import Settings, load_settings
+from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.training import make_trainer
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pokemon_gen import submission
 from pokemon_gen.completion import complete_prompts
+from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
@@ -20,7 +21,7 @@ from pokemon_gen.report import draw_completions, draw_contact_sheet, save_pictur
 from pokemon_gen.rows import read_prompts, rows_text
 from pokemon_gen.runs import RESULTS, SPRITES_NAME
 from pokemon_gen.selection import Choice, choose_checkpoint
-from pokemon_gen.settings import SETTINGS_NAME, Settings, SpriteSettings, load_settings, override_sprites
+from pokemon_gen.settings import SETTINGS_NAME, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 

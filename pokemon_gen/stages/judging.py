@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pokemon_gen.config_files import load_judge_settings, load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, build_classifier, train_classifier
 from pokemon_gen.evaluation.detector import load_detector, measure
@@ -28,15 +29,7 @@ from pokemon_gen.selection import (
     rank_checkpoints,
     save_selection,
 )
-from pokemon_gen.settings import (
-    SETTINGS_NAME,
-    Criterion,
-    DetectorSettings,
-    JudgeSettings,
-    Settings,
-    load_judge_settings,
-    load_settings,
-)
+from pokemon_gen.settings import SETTINGS_NAME, Criterion, DetectorSettings, JudgeSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import FOLD
 

@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from pokemon_gen.completion import complete_prompts
+from pokemon_gen.config_files import override_sprites
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError
 from pokemon_gen.evaluation.judge import Judge
@@ -23,7 +24,7 @@ from pokemon_gen.palette import from_picture
 from pokemon_gen.rows import read_rows
 from pokemon_gen.runs import RESULTS, whole_checkpoints
 from pokemon_gen.selection import choose_checkpoint
-from pokemon_gen.settings import Settings, SpriteSettings, override_sprites
+from pokemon_gen.settings import Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 from pokemon_gen.stages.completing import check_palettes, settings_of, trained_on

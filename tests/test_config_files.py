@@ -1,11 +1,12 @@
-"""`settings.py`: unknown keys are errors that name the nearest known one and where it stands."""
+"""`config_files.py` and `settings.py`: every mistake is named with its place and the nearest right name."""
 
 from pathlib import Path
 
 import pytest
 
+from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.settings import Settings, SpriteSettings, load_settings, override_sprites
+from pokemon_gen.settings import Settings, SpriteSettings
 from tests.conftest import RUN_CONFIGS
 
 GOOD = """\
