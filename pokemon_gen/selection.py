@@ -155,7 +155,9 @@ def rank_checkpoints(
         raise PokemonGenError(f"{run}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     figures = []
     for checkpoint in checkpoints:
-        figures.append(_measure(load_checkpoint(checkpoint), truth, detector, inception))
+        loaded = load_checkpoint(checkpoint)
+        completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], loaded.settings.completion)
+        figures.append(measure_checkpoint(loaded, completed, truth, detector, inception))
         progress()
     ranked = rank(figures, by)
     best = ranked[0]
@@ -229,14 +231,23 @@ def current_selection(run: Path) -> dict[str, Any] | None:
     return facts if ranked == {c.name for c in whole_checkpoints(run)} else None
 
 
-def _measure(
+def measure_checkpoint(
     checkpoint: Checkpoint,
+    completed: NDArray[np.int64],
     truth: NDArray[np.int64],
     detector: Classifier | None,
     inception: Inception | None,
 ) -> Figures:
-    model, folder = checkpoint.model, checkpoint.folder
-    completed = complete_prompts(model, truth[:, :PROMPT_LENGTH], checkpoint.settings.completion)
+    """Return every figure that can be had of one checkpoint.
+
+    Args:
+        checkpoint: a run's.
+        completed: (N, 400) what it made of the prompts.
+        truth: (N, 400) the true sprites.
+        detector: for its mean probability and the distance in its features.
+        inception: for FID.
+    """
+    folder = checkpoint.folder
     losses = [entry["loss"] for entry in log_history(folder) if "loss" in entry]
     distance = fid = probability = None
     if detector:
@@ -250,7 +261,7 @@ def _measure(
         step=step_of(folder),
         detector=probability,
         distance=distance,
-        nll=true_completion_nll(model, truth),
+        nll=true_completion_nll(checkpoint.model, truth),
         train_loss=losses[-1] if losses else None,
         accuracy=pixel_accuracy(completed, truth),
         fid=fid,

@@ -2,9 +2,7 @@
 
 Any image classifier of `transformers`, built from its config with fresh weights. A batch is half real
 sprites, half spoilt ones; *both* halves are then changed alike in ways that keep a sprite a sprite
-(mirrored, moved by a pixel, a little lighter or darker), so that no change tells real from spoilt. Of the
-spoilt half, half are completions by generators, which is what will be judged; the other families share
-the rest.
+(mirrored, moved by a pixel, a little lighter or darker), so that no change tells real from spoilt.
 """
 
 import tempfile
@@ -31,7 +29,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
-from pokemon_gen.evaluation.negatives import FAMILIES, spoil
+from pokemon_gen.evaluation.negatives import COMPLETIONS, FAMILIES, SHARES, spoil
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.geometry import SIDE
 from pokemon_gen.models import best_device, check_fields, fingerprint_checkpoint, quiet
@@ -42,8 +40,6 @@ FACTS_NAME = "classifier.json"
 """What the weights do not say: role, threshold, enlargement, sprites, measures."""
 REAL = 1
 """The label of a real sprite; 0 is the other."""
-COMPLETION_SHARE = 0.5
-"""Of the spoilt sprites, the share that are completions by generators."""
 PASSING = 0.95
 """The share of held-out real sprites that the threshold lets pass."""
 BATCH = 256
@@ -261,11 +257,10 @@ class SpoiltAndReal(torch.utils.data.Dataset[Any]):
 
     def _spoilt(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """Return about `count` spoilt sprites: what came out like the original is left out."""
-        completed = round(count * COMPLETION_SHARE)
-        parts = [_some(self.completions, completed, generator)]
-        families = generator.integers(0, len(FAMILIES), count - completed)
-        for number, family in enumerate(FAMILIES):
-            sprites = _some(self.positives, int((families == number).sum()), generator)
+        counts = dict(zip(SHARES, generator.multinomial(count, list(SHARES.values())), strict=True))
+        parts = [_some(self.completions, counts[COMPLETIONS], generator)]
+        for family in FAMILIES:
+            sprites = _some(self.positives, counts[family], generator)
             parts.append(spoil(family, sprites, len(self.palette), generator))
         return np.concatenate(parts)
 

@@ -88,6 +88,16 @@ FAMILIES: dict[str, Callable[[Tokens, int, np.random.Generator], Tokens]] = {
 }
 COMPLETIONS = "completions"
 """The family of completions by generators, made elsewhere."""
+SHARES = {
+    COMPLETIONS: 0.40,
+    "splice": 0.26,
+    "block shuffle": 0.08,
+    "colour remap": 0.08,
+    "noise": 0.06,
+    "pixel shuffle": 0.06,
+    "cut to white": 0.06,
+}
+"""Of the spoilt sprites that are learned from: the harder a family is to tell, the more of it."""
 
 
 def spoil(family: str, sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:

@@ -1,0 +1,89 @@
+"""Whether the judge can be fooled: real dev sprites, spoilt ones, and completions of better and worse models.
+
+    uv run python eval/benchmarks/judge_quality.py text:../shared/sprites/text \
+        --sample checkpoints/bench-gpt2-sample-text-seed2 --series checkpoints/bench-llama-text-seed0
+
+The runs are those that `dev_nll.py` leaves. Bars: AUC against noise, shuffles and cuts at least 0.99, against
+splices 0.85; the sample's greedy completions pass less often than real dev sprites, by more than both 95 %
+intervals; over the series' checkpoints up to the lowest NLL, Spearman's rank correlation between the judge's
+mean probability and -NLL is at least 0.8.
+"""
+
+import argparse
+from pathlib import Path
+
+from machine import describe_machine
+from rich.console import Console
+from scipy import stats
+
+from pokemon_gen.completion import complete_prompts
+from pokemon_gen.evaluation.judge import Judge, Verdict
+from pokemon_gen.geometry import PROMPT_LENGTH
+from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.runs import whole_checkpoints
+from pokemon_gen.settings import CompletionSettings
+from pokemon_gen.sprites import load_sprites
+from pokemon_gen.stages.judging import judge as train_judge
+from pokemon_gen.tables import families_table
+
+LEAST_AUC = {
+    "noise": 0.99,
+    "pixel shuffle": 0.99,
+    "block shuffle": 0.99,
+    "cut to white": 0.99,
+    "splice": 0.85,
+}
+
+
+def bar(passed: bool) -> str:
+    """Return the word for a bar."""
+    return "passed" if passed else "MISSED"
+
+
+def show(name: str, verdict: Verdict) -> None:
+    """Print one verdict."""
+    print(f"{name}: PDR {verdict.rate:.3f} ({verdict.low:.3f} to {verdict.high:.3f}), mean probability "
+          f"{verdict.mean_probability:.3f}")  # fmt: skip
+
+
+def main() -> None:
+    """Train the judge if need be, and ask it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--sample", type=Path, required=True)
+    parser.add_argument("--series", type=Path, required=True)
+    options = parser.parse_args()
+    print(describe_machine())
+    made = train_judge(options.source)
+    Console().print(families_table(made.facts))
+    for family in made.facts["families"]:
+        if family["family"] in LEAST_AUC:
+            least = LEAST_AUC[family["family"]]
+            auc = family["auc"]
+            print(f"  {family['family']}: AUC {auc:.4f}, bar {least}: {bar(auc >= least)}")
+    judge = Judge.load(made.folder)
+    dev = load_sprites(options.source).tokens("dev")
+
+    def judged(checkpoint: Checkpoint, how: CompletionSettings) -> Verdict:
+        return judge.verdict(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], how))
+
+    real = judge.verdict(dev)
+    sample = judged(load_checkpoint(whole_checkpoints(options.sample)[-1]), CompletionSettings())
+    show("real dev sprites", real)
+    show(f"{options.sample.name}, greedy", sample)
+    print(f"  bar: {bar(sample.high < real.low)}")
+
+    nll, probability = [], []
+    for folder in whole_checkpoints(options.series):
+        checkpoint = load_checkpoint(folder)
+        verdict = judged(checkpoint, checkpoint.settings.completion)
+        nll.append(true_completion_nll(checkpoint.model, dev))
+        probability.append(verdict.mean_probability)
+        show(f"{folder.name}, NLL {nll[-1]:.4f}", verdict)
+    best = nll.index(min(nll)) + 1
+    rho = stats.spearmanr(probability[:best], [-value for value in nll[:best]]).statistic
+    print(f"Spearman over {best} checkpoints: {rho:.3f}; bar 0.8: {bar(rho >= 0.8)}")
+
+
+if __name__ == "__main__":
+    main()
