@@ -49,7 +49,7 @@ def complete_unseen(
         settings: the models, the parts and the stages.
         seed: of weights, parts and drawing.
         train: (N, 400) sprites.
-        others: (L, 400) sprites that no generator sees, completed to measure by.
+        others: (L, 400) sprites that no generator sees, completed by the first one, to measure by.
         palette_size: V.
         title: stands before the bar.
     """
@@ -60,7 +60,7 @@ def complete_unseen(
     with tqdm(total=settings.stages[-1] * settings.parts, desc=title, unit="step") as bar:
         for number, part in enumerate(parts):
             seen = np.setdiff1d(order, part)
-            unseen = np.concatenate([train[part], others])
+            unseen = np.concatenate([train[part], others[: len(others) if number == 0 else 0]])
             for completed in _one_generator(settings, seed + number, train[seen], unseen, palette_size, bar):
                 kept, of_part = differs(completed, unseen), np.arange(len(unseen)) < len(part)
                 made.append(completed[kept & of_part])

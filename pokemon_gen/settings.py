@@ -117,14 +117,16 @@ class ClassifierSettings(_Section):
     """The network that tells real sprites from others."""
 
     model: ModelFields = {
-        "model_type": "convnext",
-        "patch_size": 2,
-        "num_stages": 2,
-        "hidden_sizes": [48, 96],
-        "depths": [2, 3],
+        "model_type": "regnet",
+        "embedding_size": 24,
+        "hidden_sizes": [32, 64, 128],
+        "depths": [1, 2, 1],
+        "groups_width": 16,
+        "layer_type": "x",
+        "downsample_in_first_stage": False,
     }
     """`model_type` and the fields of that image classifier's config in `transformers`."""
-    enlarge: int = Field(1, ge=1, le=8)
+    enlarge: int = Field(2, ge=1, le=8)
     """Screen pixels a sprite's pixel becomes along each side: most networks halve a picture at once."""
     steps: int = Field(300, ge=1)
     """Optimizer steps."""

@@ -36,12 +36,13 @@ TINY_DETECTOR: dict[str, Any] = {
     "generator": {"model": TINY_MODEL, "stages": [2], "batch_size": 8},
     "classifier": {
         "model": {
-            "model_type": "convnext",
-            "patch_size": 4,
-            "num_stages": 1,
+            "model_type": "resnet",
+            "embedding_size": 8,
             "hidden_sizes": [8],
             "depths": [1],
+            "layer_type": "basic",
         },
+        "enlarge": 2,
         "steps": 3,
         "batch_size": 16,
     },

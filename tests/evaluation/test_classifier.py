@@ -57,7 +57,7 @@ def test_a_batch_is_half_real_and_drawn_from_the_seed(generated: Sprites) -> Non
     train = generated.tokens("train")
     data = SpoiltAndReal(settings(batch_size=40), 0, train[:50], train[50:60], generated.palette)
     batch = data.__getitems__(list(range(40)))
-    assert batch["pixel_values"].shape[1:] == (3, 20, 20)
+    assert batch["pixel_values"].shape[1:] == (3, 40, 40)
     assert batch["labels"][:20].tolist() == [1] * 20
     assert 15 <= (batch["labels"] == 0).sum() <= 20  # what a cut did not change is left out
     again = data.__getitems__(list(range(40)))
