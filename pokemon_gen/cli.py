@@ -180,7 +180,7 @@ def select(run: str, **options: Any) -> None:
 
     made = select_best(run, **options)
     Console().print(selection_table(made.selection.by, made.selection.ranked))
-    click.echo(f"chose {made.selection.ranked[0].checkpoint}: {made.selection.reason}")
+    click.echo(f"chose {made.selection.reason}")
     click.echo(f"made {made.best}, {made.file}, {made.picture}")
 
 

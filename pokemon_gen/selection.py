@@ -163,7 +163,9 @@ def rank_checkpoints(
     best = ranked[0]
     unit = " nats/token" if by in ("nll", "train_loss") else ""
     order = "highest" if by in HIGHER_IS_BETTER else "lowest"
-    reason = f"{order} {by} of {len(ranked)} checkpoints on {on}, {getattr(best, by):.4f}{unit}"
+    reason = (
+        f"{best.checkpoint}, {order} {by} of {len(ranked)} checkpoints on {on}, {getattr(best, by):.4f}{unit}"
+    )
     return Selection(by, on, ranked, reason)
 
 

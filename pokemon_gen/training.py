@@ -8,10 +8,7 @@ from the last whole one.
 """
 
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 from transformers import (
     EvalPrediction,
     PreTrainedModel,
@@ -47,6 +43,7 @@ from pokemon_gen.runs import (
 )
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.watching import TrainingBar, stop_on_signal
 
 Status = Literal["finished", "interrupted", "nothing left to do"]
 
@@ -134,7 +131,7 @@ def train(
     if checkpoint is None and folder.exists():
         _empty(folder)  # only now: whatever was mistaken has been said, and nothing is lost by it
     settings.save(folder)
-    with quiet(), _stop_on_signal(trainer):
+    with quiet(), stop_on_signal(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     reached = last_checkpoint(folder)
     if reached is None:
@@ -213,40 +210,6 @@ class SpriteTrainer(Trainer):
         write_json(folder / SPRITES_NAME, trained_on)
         # A pickle, which nothing loads: a checkpoint to be shared is better without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
-
-
-class TrainingBar(ProgressCallback):
-    """One bar for the whole training, with the last figures behind it."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar where the training stands."""
-        self.current_step = state.global_step
-        self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
-        self.figures: dict[str, str] = {}
-
-    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
-        """Show no second bar: dev is a single batch."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the last figures; TensorBoard and `trainer_state.json` keep all of them."""
-        names = {"loss": "train", "eval_nll": "dev", "eval_completion_nll": "dev completion"}
-        self.figures |= {names[key]: f"{value:.3f}" for key, value in logs.items() if key in names}
-        if self.training_bar is not None:
-            self.training_bar.set_postfix(self.figures)
-
-
-class StopOnSignal(TrainerCallback):
-    """Ends the training after the running step, with a checkpoint, once `asked` is set."""
-
-    def __init__(self) -> None:
-        """Wait for `asked`."""
-        self.asked = threading.Event()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask the `Trainer` to save and stop."""
-        if self.asked.is_set():
-            control.should_save = True
-            control.should_training_stop = True
 
 
 def _prepare(
@@ -360,26 +323,3 @@ def _result(
         dev.get("eval_nll"),
         dev.get("eval_completion_nll"),
     )
-
-
-@contextmanager
-def _stop_on_signal(trainer: Trainer) -> Iterator[None]:
-    """Let Ctrl-C (and a polite kill) end the training with a checkpoint; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals can only be watched from the main thread
-        return
-    stop = StopOnSignal()
-    trainer.add_callback(stop)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: Any) -> None:
-        stop.asked.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    try:
-        for number in before:
-            signal.signal(number, ask)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

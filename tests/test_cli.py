@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import pokemon_gen
-from pokemon_gen import cli, training
-from pokemon_gen.settings import Settings
+from pokemon_gen import cli, watching
+from pokemon_gen.settings import CRITERIA, Settings
 from tests.conftest import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
@@ -71,6 +71,15 @@ def test_every_verb_in_turn(pg: Run, config: str, few_folder: Path) -> None:
     assert made.startswith("made checkpoints/tiny/best, submissions/tiny.txt, submissions/tiny.json, ")
     assert made.endswith("submissions/tiny.png, eval/results/tiny/scorecard.json")
 
+    status, out, _ = pg("select", "checkpoints/tiny", "--by", "accuracy")
+    assert status == 0
+    assert "chose checkpoint-" in out
+    assert "highest accuracy of 2 checkpoints on dev" in out
+    status, out, _ = pg("score", "checkpoints/tiny", "--overwrite")
+    assert status == 0
+    assert "scorecard of tiny: 8 completions" in out
+    assert "made eval/results/tiny/scorecard.json" in out
+
     status, out, _ = pg("sprites", f"text:{few_folder}", "--output", "sheet.png")
     assert status == 0
     assert "train     24 sprites" in out
@@ -108,6 +117,13 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
         (["train", "quick", "training.per_device_train_batch_size=0"], "a batch has at least one sprite"),
         (["train", "quick", "training.save_strategy=no"], "would throw the trained model away"),
         (["train", "quick", "model.max_position_embeddings=abc"], "model: llama cannot be built"),
+        (["select", "nowhere"], "nowhere: no whole checkpoint in it"),
+        (["score", "nowhere"], "nowhere: no checkpoint, .txt or folder of images to score"),
+        (["judge", "text:nowhere"], "text:nowhere: no such folder"),
+        (["judge", "generated", "judge.classifer.steps=3"], "did you mean 'judge.classifier.steps'?"),
+        (["detector", "quick", "detector.classifier.model.depth=[1]"], "'detector.classifier.model.depths'?"),
+        (["run", "quick", "selection.on=fold"], "there is no fold to choose on"),
+        (["run", "quick", "selection.by=judge"], "selection.by: should be 'detector', 'fid', 'nll'"),
         (["sprites", "generated", "--output", "sheet.txt"], "sheet.txt: the output is a picture"),
         (["sprites", "images:nowhere"], "images:nowhere: no such folder"),
     ],
@@ -134,13 +150,13 @@ def test_a_mistaken_section_key_has_its_place(pg: Run, config: str) -> None:
 
 
 def test_ctrl_c_is_told_with_what_to_do(pg: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = training.StopOnSignal.on_step_end
+    begin = watching.StopOnSignal.on_step_end
 
     def press(self: Any, *args: Any, **kwargs: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         begin(self, *args, **kwargs)
 
-    monkeypatch.setattr(training.StopOnSignal, "on_step_end", press)
+    monkeypatch.setattr(watching.StopOnSignal, "on_step_end", press)
     status, out, _ = pg("run", config)
     assert status == 130
     assert "checkpoints/tiny: interrupted, step 1 of 4" in out
@@ -160,6 +176,10 @@ def test_the_module_is_the_same_command() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "error: no.txt: cannot be read: no such file\n"
+
+
+def test_the_command_line_knows_every_criterion() -> None:
+    assert cli.CRITERIA == CRITERIA
 
 
 def test_every_verb_is_a_python_call() -> None:

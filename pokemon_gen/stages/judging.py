@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from pokemon_gen.config_files import load_judge_settings, load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, build_classifier, train_classifier
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
+from pokemon_gen.evaluation.classifier_training import build_classifier, train_classifier
 from pokemon_gen.evaluation.detector import load_detector, measure
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.judge import ROLE as JUDGE

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.evaluation.classifier import (
-    Classifier,
+from pokemon_gen.evaluation.classifier import Classifier
+from pokemon_gen.evaluation.classifier_training import (
     SpoiltAndReal,
     build_classifier,
     train_classifier,

@@ -1,0 +1,67 @@
+"""What watches a training: its bar, and the signals that end it with a checkpoint."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+from transformers import ProgressCallback, Trainer, TrainerCallback
+
+
+class TrainingBar(ProgressCallback):
+    """One bar for the whole training, with the last figures behind it."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar where the training stands."""
+        self.current_step = state.global_step
+        self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
+        self.figures: dict[str, str] = {}
+
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
+        """Show no second bar: dev is a single batch."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Show the last figures; TensorBoard and `trainer_state.json` keep all of them."""
+        names = {"loss": "train", "eval_nll": "dev", "eval_completion_nll": "dev completion"}
+        self.figures |= {names[key]: f"{value:.3f}" for key, value in logs.items() if key in names}
+        if self.training_bar is not None:
+            self.training_bar.set_postfix(self.figures)
+
+
+class StopOnSignal(TrainerCallback):
+    """Ends the training after the running step, with a checkpoint, once `asked` is set."""
+
+    def __init__(self) -> None:
+        """Wait for `asked`."""
+        self.asked = threading.Event()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask the `Trainer` to save and stop."""
+        if self.asked.is_set():
+            control.should_save = True
+            control.should_training_stop = True
+
+
+@contextmanager
+def stop_on_signal(trainer: Trainer) -> Iterator[None]:
+    """Let Ctrl-C (and a polite kill) end the training with a checkpoint; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals can only be watched from the main thread
+        return
+    stop = StopOnSignal()
+    trainer.add_callback(stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        stop.asked.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    try:
+        for number in before:
+            signal.signal(number, ask)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
