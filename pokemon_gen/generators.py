@@ -61,8 +61,10 @@ def complete_unseen(
         for number, part in enumerate(parts):
             seen = np.setdiff1d(order, part)
             unseen = np.concatenate([train[part], others[: len(others) if number == 0 else 0]])
-            for completed in _one_generator(settings, seed + number, train[seen], unseen, palette_size, bar):
-                kept, of_part = differs(completed, unseen), np.arange(len(unseen)) < len(part)
+            for rows, completed in _one_generator(
+                settings, seed + number, train[seen], unseen, palette_size, bar
+            ):
+                kept, of_part = differs(completed, unseen[rows]), rows < len(part)
                 made.append(completed[kept & of_part])
                 of_others.append(completed[kept & ~of_part])
     return Completed(np.concatenate(made), np.concatenate(of_others))
@@ -70,14 +72,16 @@ def complete_unseen(
 
 def _one_generator(
     settings: GeneratorSettings, seed: int, seen: Tokens, unseen: Tokens, palette_size: int, bar: Any
-) -> list[Tokens]:
-    """Train on `seen`, (S, 400); return the completions of `unseen`, (U, 400), at each stage."""
+) -> list[tuple[Tokens, Tokens]]:
+    """Train on `seen`, (S, 400); return rows of `unseen`, (U, 400), and their completions, at each stage."""
     model = build_model(settings.model, palette_size, seed)
-    made: list[Tokens] = []
+    generator = np.random.default_rng(seed)
+    made: list[tuple[Tokens, Tokens]] = []
 
     def complete(stage: int) -> None:
         model.eval()
-        made.append(_half_greedy(model, unseen, settings, seed + stage, len(made) % 2))
+        rows = np.sort(generator.permutation(len(unseen))[: max(2, round(settings.share * len(unseen)))])
+        made.append((rows, _half_greedy(model, unseen[rows], settings, seed + stage, len(made) % 2)))
         model.train()
 
     with tempfile.TemporaryDirectory() as folder:

@@ -93,6 +93,8 @@ class GeneratorSettings(_Section):
     """Train is cut into so many parts; each is completed by a model that has seen only the others."""
     stages: tuple[int, ...] = (30, 100, 200)
     """Steps after which a model completes its part, early to late: half greedily, half sampled."""
+    share: float = Field(1.0, gt=0, le=1)
+    """Share of its part that a model completes at each stage, drawn anew: completing takes long."""
     batch_size: int = Field(16, ge=1)
     """Sprites a step."""
     learning_rate: float = Field(4e-3, gt=0)

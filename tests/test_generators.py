@@ -52,6 +52,17 @@ def test_completions_near_the_truth_are_dropped_and_prompts_kept(few_sprites: Sp
     np.testing.assert_array_equal(made.train, again.train)
 
 
+def test_a_share_of_each_part_is_completed(few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch) -> None:
+    def complete(model: object, prompts: np.ndarray, how: object) -> np.ndarray:
+        return np.concatenate([prompts, np.full((len(prompts), 160), 166)], axis=1)
+
+    monkeypatch.setattr(generators, "complete_prompts", complete)
+    train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")
+    half = SETTINGS.model_copy(update={"share": 0.5})
+    made = complete_unseen(half, 0, train, dev, 167, "test")
+    assert len(made.train) + len(made.others) == 2 * 10 + 2 * 6  # two stages of (12 + 8) / 2, two of 12 / 2
+
+
 def test_completions_that_are_the_truth_are_left_out(
     few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:

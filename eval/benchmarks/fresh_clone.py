@@ -2,7 +2,8 @@
 
     python eval/benchmarks/fresh_clone.py
 
-Bars: `uv run pokemon-gen run` at most 4 minutes once the packages are there; `uv run pytest` at most 6.
+Bars, once the packages are there: `uv run pokemon-gen run`, from training to scorecard, at most 6 minutes;
+`uv run pytest` at most 6.
 Needs git and uv alone, so it describes no machine itself: run it beside a benchmark that does.
 """
 
@@ -31,7 +32,7 @@ def main() -> None:
         run = seconds("uv run pokemon-gen run", clone)
         tests = seconds("uv run pytest", clone)
     print(f"packages {packages:.0f} s")
-    for name, taken, bar in (("uv run pokemon-gen run", run, 240), ("uv run pytest", tests, 360)):
+    for name, taken, bar in (("uv run pokemon-gen run", run, 360), ("uv run pytest", tests, 360)):
         print(f"{name}: {taken:.0f} s; bar {bar} s: {'passed' if taken <= bar else 'NOT passed'}")
 
 
