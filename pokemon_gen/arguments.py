@@ -74,13 +74,37 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
         ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
     try:
         arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
-        devices = arguments.n_gpu
+        _on_one_device(arguments)
     except (ValueError, TypeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
     _check_together(arguments)
-    if devices > 1:
-        # Kaggle lends two T4s. DataParallel would double the batch that the config states.
+    return arguments
+
+
+def _on_one_device(arguments: TrainingArguments) -> None:
+    """Keep to one GPU: Kaggle lends two, and DataParallel would double the batch that the config states."""
+    if arguments.n_gpu > 1:
         arguments._n_gpu = 1
+
+
+def helper_arguments(folder: str, **fields: Any) -> TrainingArguments:
+    """Make the arguments of a short training that helps another: nothing saved, nothing logged, one device.
+
+    Args:
+        folder: for what `Trainer` may want to write.
+        fields: of `TrainingArguments`.
+    """
+    arguments = TrainingArguments(
+        output_dir=folder,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.accelerator.is_available(),
+        **fields,
+    )
+    _on_one_device(arguments)
     return arguments
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
+from pokemon_gen.arguments import helper_arguments
 from pokemon_gen.completion import complete_prompts
 from pokemon_gen.evaluation.negatives import differs
 from pokemon_gen.geometry import PROMPT_LENGTH
@@ -111,8 +111,8 @@ def _half_greedy(model: Any, sprites: Tokens, settings: GeneratorSettings, seed:
 
 def _arguments(settings: GeneratorSettings, seed: int, folder: str) -> TrainingArguments:
     steps = settings.stages[-1]
-    return TrainingArguments(
-        output_dir=folder,
+    return helper_arguments(
+        folder,
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -121,12 +121,6 @@ def _arguments(settings: GeneratorSettings, seed: int, folder: str) -> TrainingA
         lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs={"num_decay_steps": steps // 2, "decay_type": "linear", "min_lr_ratio": 0.02},
         seed=seed,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        use_cpu=not torch.accelerator.is_available(),
     )
 
 

@@ -17,6 +17,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.completing import Submission, submission_files, submit_choice
 from pokemon_gen.stages.judging import (
+    check_selection,
     detector,
     detector_of,
     held_out_sprites,
@@ -57,19 +58,21 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
             another run stands where this one's would go.
     """
     sprites = load_sprites(**settings.sprites.model_dump())
-    held_out_sprites(sprites, settings.selection.on)  # a mistake is told before the training
+    check_selection(settings, sprites, overwrite)  # a mistake is told before the training
     kept = None if overwrite else _kept_submission(settings, sprites)
+    if settings.selection.watch_epochs:
+        detector(settings, sprites, overwrite)  # it must be there to watch
     training = train(settings, sprites, overwrite)
     if training.status == "interrupted":
         return RunResult(training, None, None)
-    folder = training.folder
-    if settings.selection.by == "detector":
+    folder, selection, completion = training.folder, settings.selection, settings.completion
+    if selection.by == "detector" and not selection.watch_epochs:
         detector(settings, sprites, overwrite)
-    if overwrite or not selection_is_current(folder, settings):
-        select(folder, by=settings.selection.by, on=settings.selection.on)
+    if not selection_is_current(folder, settings, sprites):
+        select(folder, by=selection.by, on=selection.on, completion=completion)
     made = kept or submit_choice(choose_checkpoint(folder), training.settings, sprites, overwrite)
-    scored = None if overwrite else current_score(folder, sprites)
-    return RunResult(training, made, scored or score(folder, overwrite=True))
+    scored = current_score(folder, sprites, completion)
+    return RunResult(training, made, scored or score(folder, overwrite=True, completion=completion))
 
 
 def train(settings: Settings, sprites: Sprites | None = None, overwrite: bool = False) -> TrainingResult:

@@ -19,6 +19,8 @@ CHECKPOINTS = Path("checkpoints")
 """The folder of all runs, in the working directory."""
 RESULTS = Path("eval/results")
 """The folder of everything that is looked at, in the working directory."""
+FEATURES = RESULTS / "features"
+"""Inception features already computed."""
 STATE_NAME = "trainer_state.json"
 """The `Trainer`'s own record, the last file of a checkpoint to be written."""
 

@@ -7,6 +7,7 @@ The judge is no criterion, and its room is not imported here: what chose a check
 good it is.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from pokemon_gen.files import read_json, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import to_picture
-from pokemon_gen.runs import log_history, step_of, whole_checkpoints
+from pokemon_gen.runs import FEATURES, log_history, step_of, whole_checkpoints
 from pokemon_gen.settings import CompletionSettings, Criterion
 
 SELECTION_NAME = "selection.json"
@@ -53,7 +54,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one checkpoint; None where it could not be.
+    """What was measured of one checkpoint; None where it could not be, or came out as no number.
 
     Attributes:
         checkpoint: its folder's name.
@@ -70,7 +71,7 @@ class Figures:
     step: int
     detector: float | None
     distance: float | None
-    nll: float
+    nll: float | None
     train_loss: float | None
     accuracy: float
     fid: float | None
@@ -132,6 +133,7 @@ def rank_checkpoints(
     truth: NDArray[np.int64],
     by: Criterion,
     on: str,
+    completion: CompletionSettings,
     detector: Classifier | None,
     inception: Inception | None,
     progress: Callable[[], object] = lambda: None,
@@ -143,6 +145,7 @@ def rank_checkpoints(
         truth: (N, 400) the sprites of dev, or of the fold.
         by: the criterion.
         on: `dev` or `fold`, for the reason.
+        completion: how all of them complete.
         detector: the run's own; needed by `detector`.
         inception: needed by `fid`.
         progress: called after each checkpoint.
@@ -156,7 +159,7 @@ def rank_checkpoints(
     figures = []
     for checkpoint in checkpoints:
         loaded = load_checkpoint(checkpoint)
-        completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], loaded.settings.completion)
+        completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], completion)
         figures.append(measure_checkpoint(loaded, completed, truth, detector, inception))
         progress()
     ranked = rank(figures, by)
@@ -170,16 +173,22 @@ def rank_checkpoints(
 
 
 def rank(figures: list[Figures], by: Criterion) -> list[Figures]:
-    """Sort checkpoints, best first; ties, to four digits, go to the lower NLL.
+    """Sort checkpoints, best first; ties, to four digits, go to the lower NLL; those without figure are last.
 
     Raises:
-        PokemonGenError: if one of them lacks the figure.
+        PokemonGenError: if all of them lack the figure.
     """
-    missing = [f.checkpoint for f in figures if getattr(f, by) is None]
-    if missing:
-        raise PokemonGenError(f"{missing[0]} has no figure of {by}, so it cannot be ranked by it")
     sign = -1 if by in HIGHER_IS_BETTER else 1
-    return sorted(figures, key=lambda f: (sign * round(getattr(f, by), 4), f.nll))
+
+    def key(figures: Figures) -> tuple[bool, float, float]:
+        value = getattr(figures, by)
+        nll = math.inf if figures.nll is None else figures.nll
+        return value is None, 0.0 if value is None else sign * round(value, 4), nll
+
+    ranked = sorted(figures, key=key)
+    if getattr(ranked[0], by) is None:
+        raise PokemonGenError(f"no checkpoint has a figure of {by}, so none can be chosen by it")
+    return ranked
 
 
 def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Path:
@@ -247,27 +256,33 @@ def measure_checkpoint(
         completed: (N, 400) what it made of the prompts.
         truth: (N, 400) the true sprites.
         detector: for its mean probability and the distance in its features.
-        inception: for FID.
+        inception: for FID; the truth's features are computed once.
     """
     folder = checkpoint.folder
     losses = [entry["loss"] for entry in log_history(folder) if "loss" in entry]
     distance = fid = probability = None
     if detector:
         probability = float(detector.probabilities(completed).mean())
-        distance = frechet_distance(detector.features(completed), detector.features(truth))
+        if len(truth) > 1:
+            distance = frechet_distance(detector.features(completed), detector.features(truth))
     if inception:
-        pictures = (to_picture(sprites, checkpoint.palette) for sprites in (completed, truth))
-        fid = frechet_distance(*(inception.features(p) for p in pictures))
+        true = inception.cached_features(to_picture(truth, checkpoint.palette), FEATURES)
+        fid = frechet_distance(inception.features(to_picture(completed, checkpoint.palette)), true)
     return Figures(
         checkpoint=folder.name,
         step=step_of(folder),
-        detector=probability,
-        distance=distance,
-        nll=true_completion_nll(checkpoint.model, truth),
-        train_loss=losses[-1] if losses else None,
+        detector=_finite(probability),
+        distance=_finite(distance),
+        nll=_finite(true_completion_nll(checkpoint.model, truth)),
+        train_loss=_finite(losses[-1] if losses else None),
         accuracy=pixel_accuracy(completed, truth),
-        fid=fid,
+        fid=_finite(fid),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number, or None for what a diverged training gives."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 class DetectorWatch(TrainerCallback):
@@ -316,7 +331,9 @@ class DetectorWatch(TrainerCallback):
         """Return the seconds a first look may take: every token costs at least a step of one token."""
         first = torch.from_numpy(self.truth[:, :1]).to(model.device)
         start = self.clock()
-        model(input_ids=first)
+        model.eval()  # dropout would draw from the training's own random stream
+        model(input_ids=first).logits.cpu()  # waits for a GPU
+        model.train()
         estimate = self.clock() - start
         self.spent += estimate
         return 2 * COMPLETION_LENGTH * estimate  # twice: attention looks back, and the prompt is read

@@ -1,16 +1,24 @@
-"""One YAML = one run: what may be set, what it means, and where a mistake stands.
+"""One YAML = one run: what may be set, and what it means.
 
-A setting that is not known is an error that names the nearest known one, with its file, line and
-column: a misspelt `weight_deacy` must never train for an hour without it. Two sections are only
-carried here, because checking them needs torch: `model` (the fields of a `transformers` config,
-checked in `models.py`) and `training` (`TrainingArguments`, checked in `arguments.py`).
+`config_files.py` reads it. Two sections are only carried here, because checking them needs torch: `model`
+(the fields of a `transformers` config, checked in `models.py`) and `training` (`TrainingArguments`, checked
+in `arguments.py`).
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+)
 
 from pokemon_gen.files import write_json
 
@@ -43,6 +51,27 @@ def _with_a_type(model: dict[str, Any]) -> dict[str, Any]:
 
 ModelFields = Annotated[dict[str, Any], AfterValidator(_with_a_type)]
 """`model_type` and the fields of that type's config in `transformers`."""
+
+
+_GENERATOR = {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 64, "initializer_range": 0.05}
+_CLASSIFIER = {
+    "model_type": "regnet",
+    "embedding_size": 24,
+    "hidden_sizes": [32, 64, 128],
+    "depths": [1, 2, 1],
+    "groups_width": 16,
+    "layer_type": "x",
+    "downsample_in_first_stage": False,
+}
+
+
+def _changing(default: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return a function that fills in a default model where fields name none."""
+
+    def fill(model: Any) -> Any:
+        return {**default, **model} if isinstance(model, dict) and "model_type" not in model else model
+
+    return fill
 
 
 class SpriteSettings(_Section):
@@ -81,14 +110,8 @@ class CompletionSettings(_Section):
 class GeneratorSettings(_Section):
     """Short-trained models whose completions a detector learns to tell from real sprites."""
 
-    model: ModelFields = {
-        "model_type": "gpt2",
-        "n_layer": 2,
-        "n_head": 2,
-        "n_embd": 64,
-        "initializer_range": 0.05,
-    }
-    """As a run's `model:`."""
+    model: Annotated[ModelFields, BeforeValidator(_changing(_GENERATOR))] = _GENERATOR
+    """As a run's `model:`; without a `model_type`, what changes of the default."""
     parts: int = Field(2, ge=2)
     """Train is cut into so many parts; each is completed by a model that has seen only the others."""
     stages: tuple[int, ...] = (30, 100, 200)
@@ -118,16 +141,9 @@ class GeneratorSettings(_Section):
 class ClassifierSettings(_Section):
     """The network that tells real sprites from others."""
 
-    model: ModelFields = {
-        "model_type": "regnet",
-        "embedding_size": 24,
-        "hidden_sizes": [32, 64, 128],
-        "depths": [1, 2, 1],
-        "groups_width": 16,
-        "layer_type": "x",
-        "downsample_in_first_stage": False,
-    }
-    """`model_type` and the fields of that image classifier's config in `transformers`."""
+    model: Annotated[ModelFields, BeforeValidator(_changing(_CLASSIFIER))] = _CLASSIFIER
+    """`model_type` and the fields of that image classifier's config in `transformers`; without a
+    `model_type`, what changes of the default."""
     enlarge: int = Field(2, ge=1, le=8)
     """Screen pixels a sprite's pixel becomes along each side: most networks halve a picture at once."""
     steps: int = Field(300, ge=1)

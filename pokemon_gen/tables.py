@@ -1,5 +1,6 @@
 """What people read on the screen: tables of the scorecard, of a selection, of a detector's families."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
 
 def selection_table(by: str, ranked: Sequence[Any]) -> Table:
     """Return a run's checkpoints, best first, with every figure that was measured."""
-    names = ("detector", "distance", "nll", "train_loss", "accuracy", "fid")
+    names = [field.name for field in dataclasses.fields(ranked[0])][2:]  # after checkpoint and step
     known = [name for name in names if any(getattr(f, name) is not None for f in ranked)]
     table = _table(f"checkpoints, best first by {by}", "checkpoint", *known)
     for figures in ranked:
@@ -93,8 +94,9 @@ def _add_verdicts(table: Table, verdicts: dict[str, Any]) -> None:
         for bar, verdict in bars.items():
             word = "[green]passed[/]" if verdict["passed"] else "[red]missed[/]"
             limits = f"FID ≤ {verdict['fid_at_most']}, PDR ≥ {verdict['pdr_at_least']}"
-            halves = f"{limits}; both halves pass in {verdict['both_halves_pass']:.0%} of random halves"
-            table.add_row(f"{bar} bar of {year}", word, halves)
+            share = verdict["both_halves_pass"]
+            halves = "" if share is None else f"; both halves pass in {share:.0%} of random halves"
+            table.add_row(f"{bar} bar of {year}", word, limits + halves)
 
 
 def _with_interval(figure: float, interval: Sequence[float], digits: int) -> str:

@@ -45,10 +45,11 @@ def test_every_part_is_completed_by_a_model_that_has_not_seen_it(
 
 def test_completions_near_the_truth_are_dropped_and_prompts_kept(few_sprites: Sprites) -> None:
     train = few_sprites.tokens("train")
-    made = complete_unseen(SETTINGS, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
+    once = SETTINGS.model_copy(update={"stages": (1,)})
+    made = complete_unseen(once, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
     prompts = {row.tobytes(): row for row in train[:, :240]}
     assert all(row[:240].tobytes() in prompts for row in made.train)
-    again = complete_unseen(SETTINGS, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
+    again = complete_unseen(once, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
     np.testing.assert_array_equal(made.train, again.train)
 
 

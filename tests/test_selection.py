@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pokemon_gen import selection
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models import build_model
 from pokemon_gen.selection import (
     DetectorWatch,
     Figures,
@@ -22,6 +24,8 @@ from pokemon_gen.selection import (
     save_selection,
 )
 from pokemon_gen.settings import CompletionSettings
+from pokemon_gen.sprites import Sprites
+from tests.conftest import TINY_MODEL
 
 
 def make_run(folder: Path, nll: dict[int, float], kept: list[int]) -> Path:
@@ -95,9 +99,21 @@ def test_a_tie_goes_to_the_lower_nll() -> None:
     assert [f.step for f in ranked] == [2, 3, 1]
 
 
-def test_what_was_not_measured_cannot_choose() -> None:
-    with pytest.raises(PokemonGenError, match="checkpoint-2 has no figure of fid"):
-        rank([figures(1, fid=3.0), figures(2)], "fid")
+def test_what_was_not_measured_cannot_be_chosen() -> None:
+    """As after a training that diverged in half precision: no number is never the best one."""
+    ranked = rank([figures(1, nll=None, detector=None), figures(2), figures(3, nll=None)], "detector")
+    assert [f.step for f in ranked] == [2, 3, 1]
+    with pytest.raises(PokemonGenError, match="no checkpoint has a figure of fid"):
+        rank([figures(1), figures(2)], "fid")
+
+
+def test_looking_leaves_the_trainings_random_stream_alone(few_sprites: Sprites) -> None:
+    model = build_model({**TINY_MODEL, "attn_pdrop": 0.5}, 167, 0).train()
+    watch = DetectorWatch(None, few_sprites.tokens("dev"), CompletionSettings(), every_epochs=1)  # type: ignore[arg-type]
+    before = torch.get_rng_state()
+    assert watch._estimate(model) > 0
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
 
 
 def test_a_selection_is_kept_as_a_copy_fit_for_use(tmp_path: Path) -> None:

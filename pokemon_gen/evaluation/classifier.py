@@ -63,10 +63,6 @@ class Classifier:
         features: NDArray[np.float64] = torch.cat(pooled).double().cpu().numpy()
         return features
 
-    def passes(self, sprites: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which sprites pass for real; (N, 400) → (N,)."""
-        return self.probabilities(sprites) >= self.threshold
-
     def _batches(self, sprites: NDArray[Any]) -> list[Tensor]:
         pixels = to_pixels(to_picture(np.asarray(sprites), self.palette))
         return [enlarged(part, self.enlarge).to(self.model.device) for part in pixels.split(BATCH)]

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
+from pokemon_gen.arguments import helper_arguments
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.evaluation.classifier import REAL, Classifier, enlarged, to_pixels
 from pokemon_gen.evaluation.negatives import COMPLETIONS, FAMILIES, SHARES, spoil
@@ -185,25 +186,16 @@ def _changed_gently(pixels: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> TrainingArguments:
-    try:
-        return TrainingArguments(
-            output_dir=folder,
-            max_steps=settings.steps,
-            per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            warmup_steps=0.1,  # a share of the steps
-            lr_scheduler_type="cosine",
-            seed=seed,
-            save_strategy="no",
-            report_to="none",
-            logging_strategy="no",
-            remove_unused_columns=False,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            use_cpu=not torch.accelerator.is_available(),
-        )
-    except (ValueError, TypeError) as error:
-        raise PokemonGenError(f"classifier: {error}") from error
+    return helper_arguments(
+        folder,
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=0.1,  # a share of the steps
+        lr_scheduler_type="cosine",
+        seed=seed,
+    )
 
 
 class _Bar(TrainerCallback):

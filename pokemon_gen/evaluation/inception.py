@@ -109,7 +109,7 @@ class Inception:
                 kept: NDArray[np.float64] = np.load(file, allow_pickle=False)
                 if kept.shape == (len(pictures), DIMENSIONS):
                     return checked_features(kept, str(file))
-            except (ValueError, OSError, PokemonGenError):
+            except (ValueError, OSError, EOFError, PokemonGenError):
                 pass  # a damaged file is only made anew
         features = self.features(pictures, progress=True)
         with write_aside(file) as aside, aside.open("wb") as stream:
@@ -143,17 +143,26 @@ def read_weights(path: Path) -> dict[str, Any]:
     return state
 
 
+def weights_at_hand() -> bool:
+    """Tell whether the weights can be loaded without a download and without being given."""
+    return bool(os.environ.get(WEIGHTS_VARIABLE)) or _download_place().is_file()
+
+
+def _download_place() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(WEIGHTS_URL).name
+
+
 def _downloaded() -> Path:
     """Return the weights in torch's folder of downloads (pytorch-fid's too), fetched if needed."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(WEIGHTS_URL).name
+    path = _download_place()
     if path.is_file():
         return path
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", ""):
         raise WeightsMissingError(f"no network is wanted (HF_HUB_OFFLINE); {TWO_WAYS}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(WEIGHTS_URL, str(path), WEIGHTS_SHA256)
     except (OSError, RuntimeError) as error:  # no network; another file than expected
         raise WeightsMissingError(

@@ -2,10 +2,9 @@
 
 The homework's server counts the completions that its classifier takes for Pokémon. The judge stands in for
 it: trained once per source, of another architecture, seed and generators than any run's detector. A judge
-that a run had been chosen by would flatter it, so the class gives a verdict on many sprites and nothing
-that sprites or checkpoints could be ranked by one by one; `selection.py` may not import this room, and the
-detector's loader refuses the judge's folder. Detection rates of different judges are not compared: each
-names its judge's fingerprint.
+that a run had been chosen by would flatter it: `selection.py` may not import this room (a test holds it), no
+criterion names the judge, and the detector's loader refuses the judge's folder. Detection rates of different
+judges are not compared: each names its judge's fingerprint.
 """
 
 from dataclasses import dataclass

@@ -16,16 +16,6 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import Floats, checked_features
 
 
-def kernel_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
-    """Return the unbiased squared MMD between features (n, d) and (m, d).
-
-    Raises:
-        PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
-    """
-    kernels = Kernels.of(x, y)
-    return kernels.distance(np.ones(len(kernels.xx)), np.ones(len(kernels.yy)))
-
-
 class Kernels:
     """The kernel between all samples, from which any resampling's distance can be had."""
 
@@ -35,19 +25,39 @@ class Kernels:
 
     @classmethod
     def of(cls, x: NDArray[Any], y: NDArray[Any]) -> "Kernels":
-        """Return the kernel values of features (n, d) and (m, d)."""
+        """Return the kernel values of features (n, d) and (m, d).
+
+        Raises:
+            PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
+        """
         x, y = checked_features(x, "the first set"), checked_features(y, "the second set")
         if x.shape[1] != y.shape[1]:
             raise PokemonGenError(f"features of {x.shape[1]} and of {y.shape[1]} dimensions have no distance")
         return cls(_kernel(x, x), _kernel(y, y), _kernel(x, y))
 
-    def distance(self, x_counts: NDArray[Any], y_counts: NDArray[Any]) -> float:
-        """Return the distance where each sample was drawn so many times; (n,) and (m,).
+    def distance(self, x_counts: NDArray[Any] | None = None, y_counts: NDArray[Any] | None = None) -> float:
+        """Return the distance where each sample was drawn so many times, (n,) and (m,); none: once.
 
         Two draws of one sample are no pair: counted as one, a bootstrap would be biased upwards.
         """
+        x_counts = np.ones(len(self.xx)) if x_counts is None else x_counts
+        y_counts = np.ones(len(self.yy)) if y_counts is None else y_counts
         across = x_counts @ self.xy @ y_counts / (x_counts.sum() * y_counts.sum())
         return float(_within(self.xx, x_counts) + _within(self.yy, y_counts) - 2 * across)
+
+    def paired_distance(self, counts: NDArray[Any]) -> float:
+        """Return the distance where sample i of both sets was drawn counts[i] times, together.
+
+        A pair drawn twice is still one pair of belonging samples each time: as a product of counts it
+        would weigh four times, and a bootstrap would be biased downwards.
+        """
+        # The whole set has n - 1 times as many pairs across as belonging ones; keep their shares.
+        own = counts @ self.xy.diagonal() / counts.sum()
+        others = (counts @ self.xy @ counts - counts**2 @ self.xy.diagonal()) / (
+            counts.sum() ** 2 - (counts**2).sum()
+        )
+        across = (own + (len(counts) - 1) * others) / len(counts)
+        return float(_within(self.xx, counts) + _within(self.yy, counts) - 2 * across)
 
 
 def _kernel(x: Floats, y: Floats) -> Floats:

@@ -61,8 +61,8 @@ class Material:
         palette: their colours.
         truth: (N, 400), the true sprites of the same prompts, and whose they are; if known.
         reference: of the unpaired distance.
-        real: real sprites that are not the reference's, for the figure beside it.
-        train: (M, 400), for what is remembered.
+        dev: real sprites that nothing was trained on, for the figures that stand beside.
+        train: for what is remembered, and beside an unpaired distance from dev.
         nll: of the true completions under the model, nats/token; if truth and model are known.
         judge: or the reason why there is none.
         inception: or the reason why there is none.
@@ -73,8 +73,8 @@ class Material:
     palette: Palette
     truth: Reference | None
     reference: Reference
-    real: Reference
-    train: Tokens
+    dev: Reference
+    train: Reference
     nll: float | None
     judge: Judge | str
     inception: Inception | str
@@ -92,7 +92,7 @@ def make_scorecard(
         about: goes into the scorecard as it is: name, sprites, checkpoint, `other_data`.
 
     Returns:
-        The scorecard, plain values all through; see the README for its fields.
+        The scorecard, plain values all through, ready for JSON.
 
     Raises:
         PokemonGenError: for fewer than two completions, or features that are not finite.
@@ -116,7 +116,7 @@ def make_scorecard(
         if material.truth
         else None,
         "nearest_training_completion": _beside(
-            material, lambda sprites: float(nearest_distances(sprites, material.train).mean())
+            material, lambda sprites: float(nearest_distances(sprites, material.train.sprites).mean())
         ),
         "diversity": _beside(material, mean_pairwise_distance),
         "verdicts": _verdicts(paired.get("fid"), verdict, halves, baselines),
@@ -126,7 +126,7 @@ def make_scorecard(
 
 def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, Any]:
     """Return a figure of the completions and, beside it, of real sprites."""
-    real = material.truth or material.real
+    real = material.truth or material.dev
     return {
         "completions": figure(material.completions),
         "real": figure(real.sprites[: len(material.completions)]),
@@ -170,11 +170,11 @@ def _paired(
         other = features(sprites)
         beside[name] = {
             "fid": Grams.of(other, true).frechet_distance(),
-            "kid": _kid(Kernels.of(other, true)),
+            "kid": Kernels.of(other, true).distance(),
         }
     fid = grams.frechet_distance()
     n = len(made)
-    draws = [generator.integers(0, n, n) for _ in range(ROUNDS)]  # a sprite and its truth together
+    draws = [_resample(n, n, generator) for _ in range(ROUNDS)]  # a sprite and its truth together
     kernels = Kernels.of(made, true)
     counts = [np.bincount(rows, minlength=n) for rows in draws]
     return {
@@ -182,8 +182,8 @@ def _paired(
         "reference": truth.name,
         "fid": fid,
         "fid_interval": _interval_around(fid, [grams.draw(r, r).frechet_distance() for r in draws]),
-        "kid": _kid(kernels),
-        "kid_interval": _interval([kernels.distance(c, c) for c in counts]),
+        "kid": kernels.distance(),
+        "kid_interval": _interval([kernels.paired_distance(c) for c in counts]),
         **beside,
         "grams": grams,
     }
@@ -192,14 +192,15 @@ def _paired(
 def _unpaired(
     made: NDArray[np.float64], material: Material, features: Callable[[Tokens], NDArray[np.float64]]
 ) -> dict[str, Any]:
-    others, real = features(material.reference.sprites), features(material.real.sprites)
+    beside = material.train if material.reference.name == material.dev.name else material.dev
+    others, real = features(material.reference.sprites), features(beside.sprites)
     n = min(len(made), len(others), len(real))
     return {
         "n": n,
         "reference": material.reference.name,
         "draws": ROUNDS,
         **_in_equal_draws(made, others, n),
-        "real": {"sprites": material.real.name, **_in_equal_draws(real, others, n)},
+        "real": {"sprites": beside.name, **_in_equal_draws(real, others, n)},
     }
 
 
@@ -211,7 +212,7 @@ def _in_equal_draws(some: NDArray[np.float64], others: NDArray[np.float64], n: i
     for _ in range(ROUNDS):
         rows, columns = (generator.permutation(len(x))[:n] for x in (some, others))
         fids.append(grams.draw(rows, columns).frechet_distance())
-        rows, columns = (generator.integers(0, len(x), len(x)) for x in (some, others))
+        rows, columns = (_resample(len(x), n, generator) for x in (some, others))
         resampled.append(grams.draw(rows[:n], columns[:n]).frechet_distance())
         counts = (np.bincount(r, minlength=len(x)) for r, x in ((rows, some), (columns, others)))
         kids.append(kernels.distance(*counts))
@@ -219,13 +220,17 @@ def _in_equal_draws(some: NDArray[np.float64], others: NDArray[np.float64], n: i
     return {
         "fid": fid,
         "fid_interval": _interval_around(fid, resampled),
-        "kid": _kid(kernels),
+        "kid": kernels.distance(),
         "kid_interval": _interval(kids),
     }
 
 
-def _kid(kernels: Kernels) -> float:
-    return kernels.distance(np.ones(len(kernels.xx)), np.ones(len(kernels.yy)))
+def _resample(n: int, first: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw n of n with replacement; the first so many are not all the same, which has no distance."""
+    while True:
+        rows = generator.integers(0, n, n)
+        if len(np.unique(rows[:first])) > 1:
+            return rows
 
 
 def _interval(figures: list[float]) -> list[float]:
@@ -240,19 +245,19 @@ def _interval_around(figure: float, resampled: list[float]) -> list[float]:
 def _pdr(material: Material, verdict: Verdict | None) -> dict[str, Any]:
     if verdict is None or isinstance(material.judge, str):
         return {"not_computed": str(material.judge)}
-    real = material.judge.verdict(material.real.sprites)
+    real = material.judge.verdict(material.dev.sprites)
     return {
         "rate": verdict.rate,
         "interval": [verdict.low, verdict.high],
         "mean_probability": verdict.mean_probability,
         "judge": verdict.judge,
-        "real": {"sprites": material.real.name, "rate": real.rate, "interval": [real.low, real.high]},
+        "real": {"sprites": material.dev.name, "rate": real.rate, "interval": [real.low, real.high]},
     }
 
 
 def _halves(grams: Grams, verdict: Verdict | None) -> list[tuple[float, float]] | None:
     """Return the worse FID and the worse rate of both halves, for random halves of the sprites."""
-    if verdict is None:
+    if verdict is None or len(verdict.passed) < 4:  # a half of one sprite has no distance
         return None
     n = len(verdict.passed)
     generator = np.random.default_rng(SEED)
@@ -280,14 +285,16 @@ def _verdicts(
                 "fid_at_most": limits["fid"],
                 "pdr_at_least": limits["pdr"],
                 "passed": fid <= limits["fid"] and verdict.rate >= limits["pdr"],
-                "both_halves_pass": float(
-                    np.mean([f <= limits["fid"] and r >= limits["pdr"] for f, r in halves or []])
-                ),
+                "both_halves_pass": _share_passing(halves, limits) if halves else None,
             }
             for bar, limits in bars.items()
         }
         for year, bars in baselines.items()
     }
+
+
+def _share_passing(halves: list[tuple[float, float]], limits: Mapping[str, float]) -> float:
+    return float(np.mean([fid <= limits["fid"] and rate >= limits["pdr"] for fid, rate in halves]))
 
 
 def _warnings(

@@ -173,15 +173,6 @@ def look_at(
     return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
 
 
-def _submission_files(name: str) -> tuple[Path, Path, Path]:
-    base = submission.SUBMISSIONS / name
-    return (
-        base.with_name(f"{name}.txt"),
-        base.with_name(f"{name}.json"),
-        base.with_name(f"{name}.png"),
-    )
-
-
 def submission_files(name: str) -> tuple[Path, Path, Path]:
     """Return where a run's submission, its sidecar and its picture are."""
     base = submission.SUBMISSIONS / name

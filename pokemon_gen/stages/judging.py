@@ -1,4 +1,4 @@
-"""Stages that judge: train the detector and the judge, select a checkpoint, score completions."""
+"""Stages of detector and judge: train either, and select a checkpoint by the detector or otherwise."""
 
 import shutil
 from collections.abc import Sequence
@@ -30,7 +30,14 @@ from pokemon_gen.selection import (
     rank_checkpoints,
     save_selection,
 )
-from pokemon_gen.settings import SETTINGS_NAME, Criterion, DetectorSettings, JudgeSettings, Settings
+from pokemon_gen.settings import (
+    SETTINGS_NAME,
+    CompletionSettings,
+    Criterion,
+    DetectorSettings,
+    JudgeSettings,
+    Settings,
+)
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import FOLD
 
@@ -85,6 +92,21 @@ def detector(settings: Settings, sprites: Sprites | None = None, overwrite: bool
     return _train_once(settings, settings.detector, sprites, folder, DETECTOR_NAME, overwrite)
 
 
+def check_selection(settings: Settings, sprites: Sprites, overwrite: bool) -> None:
+    """Say, before a training, what the selection after it would stumble over.
+
+    Raises:
+        PokemonGenError: for a fold that is not held out, a detector that cannot be trained, or FID
+            without weights.
+    """
+    held_out_sprites(sprites, settings.selection.on)
+    if settings.selection.by == "detector" or settings.selection.watch_epochs:
+        folder = CHECKPOINTS / settings.name / DETECTOR_NAME
+        _check(settings, settings.detector, sprites, folder, DETECTOR_NAME, overwrite)
+    if settings.selection.by == "fid":
+        Inception.load()
+
+
 def judge(source: str, overrides: Sequence[str] = (), overwrite: bool = False) -> Trained:
     """Train the judge of a source of sprites, once: `checkpoints/judge-<fingerprint>/`.
 
@@ -110,7 +132,10 @@ def find_judge(sprites: Sprites) -> Judge | str:
     """
     folder = judge_folder(CHECKPOINTS, sprites.fingerprint)
     if not (folder / FACTS_NAME).is_file():
-        return f"no judge of these sprites yet; `pokemon-gen judge {sprites.source}` trains it, once"
+        return (
+            f"no judge of these sprites yet; `pokemon-gen judge {sprites.source}` trains it, once (with the "
+            "sprites.* settings of the run, if it has any)"
+        )
     found = Judge.load(folder)
     if found.palette != sprites.palette:
         raise PokemonGenError(f"{folder}: a judge of another palette than {sprites.source} has")
@@ -123,6 +148,7 @@ def select(
     by: Criterion | None = None,
     on: str | None = None,
     inception_weights: str | Path | None = None,
+    completion: CompletionSettings | None = None,
 ) -> Selected:
     """Rank every checkpoint of a run and copy the best to `checkpoints/<name>/best/`.
 
@@ -131,6 +157,7 @@ def select(
         by: the criterion; none: `selection.by` of the run's settings.
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
         inception_weights: for `by="fid"`; see `Inception.load`.
+        completion: how checkpoints complete; none: as the last one's settings say.
 
     Returns:
         The selection; `selection.json` and a plot stand in the run's folder.
@@ -144,6 +171,7 @@ def select(
         raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     settings = load_settings(last / SETTINGS_NAME)
     by, on = by or settings.selection.by, on or settings.selection.on
+    completion = completion or settings.completion
     sprites = load_sprites(**settings.sprites.model_dump())
     truth = held_out_sprites(sprites, on)
     chooser = detector_of(folder, sprites)
@@ -154,10 +182,16 @@ def select(
         )
     inception = Inception.load(inception_weights) if by == "fid" else None
     with tqdm(desc="select", unit="checkpoint", total=len(list(folder.glob("checkpoint-*")))) as bar:
-        selection = rank_checkpoints(folder, truth, by, on, chooser, inception, lambda: bar.update())
+        selection = rank_checkpoints(
+            folder, truth, by, on, completion, chooser, inception, lambda: bar.update()
+        )
     about = {
         "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
+        "n": len(truth),
+        "completion": completion.model_dump(mode="json"),
         "detector": chooser.facts["fingerprint"] if chooser else None,
+        "protocol": inception.protocol if inception else None,
+        "weights_sha256": inception.weights_sha256 if inception else None,
     }
     best = save_selection(folder, selection, about)
     picture = folder / "selection.png"
@@ -165,10 +199,18 @@ def select(
     return Selected(selection, best, folder / SELECTION_NAME, picture)
 
 
-def selection_is_current(run: Path, settings: Settings) -> bool:
-    """Tell whether a run's selection is of the checkpoints and settings of now."""
+def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> bool:
+    """Tell whether a run's selection is of the checkpoints, settings and detector of now."""
     facts = current_selection(run)
-    return facts is not None and (facts["by"], facts["on"]) == (settings.selection.by, settings.selection.on)
+    if facts is None:
+        return False
+    chosen = settings.selection
+    if chosen.by == "detector":
+        chooser = detector_of(run, sprites)
+        if chooser is None or chooser.facts["fingerprint"] != facts.get("detector"):
+            return False
+    completion = settings.completion.model_dump(mode="json")
+    return (facts["by"], facts["on"], facts.get("completion")) == (chosen.by, chosen.on, completion)
 
 
 def held_out_sprites(sprites: Sprites, on: str) -> NDArray[np.int64]:
@@ -189,14 +231,17 @@ def detector_of(run: Path, sprites: Sprites) -> Classifier | None:
     """Return the run's detector if there is one.
 
     Raises:
-        PokemonGenError: if it is damaged, or of another palette.
+        PokemonGenError: if it is damaged, or has learned from other sprites: it would know a fold that
+            was held out since.
     """
     if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
         return None
     found = load_detector(run)
-    if found.palette != sprites.palette:
+    learned = _what_it_learned(found.facts)[1:]
+    if found.palette != sprites.palette or learned != _what_it_learned(_about(None, sprites))[1:]:
         raise PokemonGenError(
-            f"{run / DETECTOR_NAME}: a detector of another palette than {sprites.source} has"
+            f"{run / DETECTOR_NAME}: a detector of another palette or other training sprites than the run's "
+            f"({sprites.source}); `pokemon-gen detector CONFIG --overwrite` trains it anew"
         )
     return found
 
@@ -210,25 +255,48 @@ def _train_once(
     overwrite: bool,
 ) -> Trained:
     """Train and save a classifier, or return the one that is there."""
-    about = {
-        "settings": how.model_dump(mode="json"),
+    about = _about(how, sprites)
+    if _check(settings, how, sprites, folder, role, overwrite):
+        return Trained(folder, Classifier.load(folder, role).facts, kept=True)
+    _train(how, sprites, folder, role, about)
+    return Trained(folder, Classifier.load(folder, role).facts, kept=False)
+
+
+def _about(how: DetectorSettings | None, sprites: Sprites) -> dict[str, Any]:
+    """Return what a detector or judge is trained on."""
+    return {
+        "settings": how.model_dump(mode="json") if how else None,
         "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
         "train": len(sprites.dataset["train"]),
     }
+
+
+def _check(
+    settings: Settings | JudgeSettings,
+    how: DetectorSettings,
+    sprites: Sprites,
+    folder: Path,
+    role: str,
+    overwrite: bool,
+) -> bool:
+    """Find every mistake before anything is trained; tell whether a classifier is there already."""
+    about = _about(how, sprites)
     if (folder / FACTS_NAME).is_file() and not overwrite:
         facts = read_json(folder / FACTS_NAME)
         if _what_it_learned(facts) != _what_it_learned(about):
             raise PokemonGenError(
                 f"{folder} holds a {role} of other settings or sprites, and is kept; --overwrite replaces it"
             )
-        return Trained(folder, Classifier.load(folder, role).facts, kept=True)
-    try:  # a mistake is told before anything is trained
+        return True
+    if len(sprites.dataset["dev"]) < 2:
+        raise PokemonGenError(f"{sprites.source}: a {role} is measured on two or more dev sprites")
+    _split(sprites.tokens("train"), how, sprites.source)
+    try:
         build_classifier(how.classifier, how.seed, f"{role}.classifier.model")
         build_model(how.generator.model, len(sprites.palette), how.seed, f"{role}.generator.model")
     except SettingError as error:
         raise PokemonGenError(f"{settings.where(error.setting)}: {error}".removeprefix(": ")) from error
-    _train(how, sprites, folder, role, about)
-    return Trained(folder, Classifier.load(folder, role).facts, kept=False)
+    return False
 
 
 def _what_it_learned(facts: dict[str, Any]) -> Any:

@@ -9,30 +9,29 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from pokemon_gen.completion import complete_prompts
 from pokemon_gen.config_files import override_sprites
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError
+from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError, weights_at_hand
 from pokemon_gen.evaluation.judge import Judge
 from pokemon_gen.evaluation.measures import match_truth
-from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard
+from pokemon_gen.evaluation.scorecard import SCHEMA, Material, Reference, make_scorecard
 from pokemon_gen.files import read_json, refuse_existing, write_json
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import from_picture
 from pokemon_gen.rows import read_rows
-from pokemon_gen.runs import RESULTS, whole_checkpoints
+from pokemon_gen.runs import FEATURES, RESULTS, whole_checkpoints
 from pokemon_gen.selection import choose_checkpoint
-from pokemon_gen.settings import Settings, SpriteSettings
+from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 from pokemon_gen.stages.completing import check_palettes, settings_of, trained_on
 from pokemon_gen.stages.judging import find_judge
 
 SCORECARD_NAME = "scorecard.json"
-FEATURES = RESULTS / "features"
-"""Inception features already computed."""
 SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
 BASELINES = "eval/baselines.yaml"
 
@@ -65,6 +64,7 @@ def score(
     protocol: Protocol = "pytorch-fid",
     resize: bool = False,
     overwrite: bool = False,
+    completion: CompletionSettings | None = None,
 ) -> Score:
     """Score completions.
 
@@ -79,6 +79,7 @@ def score(
         protocol: of FID.
         resize: bring images of other sizes to 20x20; without it they are refused.
         overwrite: replace a scorecard that is there.
+        completion: how a checkpoint completes; none: as its own settings say.
 
     Returns:
         The scorecard, written to `eval/results/<name>/scorecard.json`.
@@ -89,36 +90,40 @@ def score(
     path = Path(completions)
     file = RESULTS / _name(path) / SCORECARD_NAME
     refuse_existing(file, overwrite)
-    judged = _load(path, overrides, resize)
+    judged = _load(path, overrides, resize, completion)
     compared = _reference(reference, judged.source, resize)
     truth = _truth(judged, compared)
+    dev, train = (Reference(split, judged.source.tokens(split)) for split in ("dev", "train"))
+    if truth is not None and compared.name == truth.name:
+        compared = train  # unpaired means other prompts than the completions' own
     try:
         inception: Inception | str = Inception.load(inception_weights, protocol)
     except WeightsMissingError as error:
         inception = str(error)
-    train = judged.source.tokens("train")
-    # Real sprites of other prompts than the reference's: what the unpaired distance of the real is.
-    against = Reference("train", train) if truth is not None else compared
-    real = Reference("dev", judged.source.tokens("dev"))
     material = Material(
         completions=judged.sprites,
         palette=judged.source.palette,
         truth=truth,
-        reference=against,
-        real=Reference("train", train) if against.name == "dev" else real,
+        reference=compared,
+        dev=dev,
         train=train,
         nll=_nll(judged.checkpoint, truth),
         judge=find_judge(judged.source),
         inception=inception,
         cache=FEATURES,
     )
-    scorecard = make_scorecard(material, _baselines(), {"name": judged.name, **judged.facts})
+    about = {"name": judged.name, "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
+    scorecard = make_scorecard(material, _baselines(), about)
     write_json(file, scorecard)
     return Score(scorecard, file)
 
 
-def current_score(run: Path, sprites: Sprites) -> Score | None:
-    """Return the run's scorecard if it is of the chosen checkpoint and of the judge of now."""
+def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -> Score | None:
+    """Return the run's scorecard, unless another would come out now.
+
+    It must be of the chosen checkpoint, of these completion settings, of the judge of now and against dev;
+    and if it has no FID, the weights must still be missing.
+    """
     file = RESULTS / _name(run) / SCORECARD_NAME
     if not file.is_file():
         return None
@@ -126,11 +131,20 @@ def current_score(run: Path, sprites: Sprites) -> Score | None:
     judge = find_judge(sprites)
     fingerprint = judge.fingerprint if isinstance(judge, Judge) else None
     sha256 = fingerprint_checkpoint(choose_checkpoint(run).checkpoint)
+    now = (SCHEMA, sha256, completion.model_dump(mode="json"), fingerprint, "dev", "pytorch-fid")
     try:
-        same = scorecard["checkpoint"]["sha256"] == sha256 and scorecard["pdr"].get("judge") == fingerprint
+        before = (
+            scorecard["schema"],
+            scorecard["checkpoint"]["sha256"],
+            scorecard["checkpoint"]["completion"],
+            scorecard["pdr"].get("judge"),
+            scorecard["asked_reference"],
+            scorecard["asked_protocol"],
+        )
+        stale = "not_computed" in scorecard["paired"] and weights_at_hand()
     except (KeyError, TypeError, AttributeError):
         return None
-    return Score(scorecard, file) if same else None
+    return Score(scorecard, file) if before == now and not stale else None
 
 
 def _name(path: Path) -> str:
@@ -139,41 +153,68 @@ def _name(path: Path) -> str:
     return f"{path.parent.name}-{path.name}" if (path / "config.json").is_file() else path.name
 
 
-def _load(path: Path, overrides: Sequence[str], resize: bool) -> _Completions:
+def _load(
+    path: Path, overrides: Sequence[str], resize: bool, completion: CompletionSettings | None
+) -> _Completions:
     if path.suffix == ".txt":
         return _load_text(path, overrides)
     if (path / "config.json").is_file() or whole_checkpoints(path):
-        return _load_checkpoint(path, overrides)
+        return _load_checkpoint(path, overrides, completion)
     if not path.is_dir():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
+    if (path / SETTINGS_NAME).is_file():
+        raise PokemonGenError(f"{path}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     source = _sprites(None, overrides, path)
-    sprites = from_picture(_pictures(path, resize), source.palette)
+    pictures = _pictures(path, resize, "sprites.skip_bad_images=true" in overrides)
+    sprites = from_picture(pictures, source.palette)
     return _Completions(_name(path), sprites, source, None, _facts(source, None, sprites))
 
 
 def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
     sidecar = path.with_suffix(".json")
-    made_by = read_json(sidecar) if sidecar.is_file() else {}
-    known = made_by.get("settings", {}).get("sprites")
-    source = _sprites(SpriteSettings.model_validate(known) if known else None, overrides, path)
-    sprites = np.array(read_rows(path, len(source.palette), (LENGTH,)), dtype=np.int64)
-    checkpoint = made_by.get("checkpoint")
+    known, palette, checkpoint = _read_sidecar(sidecar) if sidecar.is_file() else (None, None, None)
+    source = _sprites(known, overrides, path)
+    if palette not in (None, source.palette.fingerprint):
+        raise PokemonGenError(
+            f"{path}: written for another palette ({palette}) than {source.source} has "
+            f"({source.palette.fingerprint})"
+        )
+    rows = read_rows(path, len(source.palette), (LENGTH,))
+    if len(rows) < 2:
+        raise PokemonGenError(f"{path}: a scorecard needs two or more completions")
+    sprites = np.array(rows, dtype=np.int64)
     return _Completions(_name(path), sprites, source, None, _facts(source, checkpoint, sprites))
 
 
-def _load_checkpoint(path: Path, overrides: Sequence[str]) -> _Completions:
+def _read_sidecar(sidecar: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
+    """Return a sidecar's sprites, the fingerprint of its palette, and its checkpoint."""
+    facts = read_json(sidecar)
+    try:
+        known = SpriteSettings.model_validate(facts["settings"]["sprites"])
+        palette, checkpoint = facts["palette"], facts["checkpoint"]
+        checkpoint["trained_on"]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise PokemonGenError(f"{sidecar}: not a sidecar of completions") from error
+    return known, palette, checkpoint
+
+
+def _load_checkpoint(
+    path: Path, overrides: Sequence[str], completion: CompletionSettings | None
+) -> _Completions:
     choice = choose_checkpoint(path)
     settings: Settings = settings_of(choice.checkpoint, overrides)
+    completion = completion or settings.completion
     loaded = load_checkpoint(choice.checkpoint)
     source = load_sprites(**settings.sprites.model_dump())
     check_palettes(loaded, source)
     prompts = source.prompts("dev")
-    sprites = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
+    sprites = complete_prompts(loaded.model, prompts, completion, progress=True)
     checkpoint = {
         "folder": str(loaded.folder),
         "trained_on": trained_on(loaded.folder),
         "sha256": fingerprint_checkpoint(loaded.folder),
         "chosen_for": choice.reason,
+        "completion": completion.model_dump(mode="json"),
     }
     return _Completions(_name(path), sprites, source, loaded, _facts(source, checkpoint, sprites))
 
@@ -215,7 +256,7 @@ def _reference(reference: str, source: Sprites, resize: bool) -> Reference:
             raise PokemonGenError(f"{path}: a blind test: its sprites have no completion to compare with")
         sprites = np.array(rows, dtype=np.int64)
     elif path.is_dir():
-        sprites = from_picture(_pictures(path, resize), source.palette)
+        sprites = from_picture(_pictures(path, resize, skip_bad_images=False), source.palette)
     else:
         raise PokemonGenError(f"{reference}: no reference: use dev, train, a folder of images or a .txt")
     if len(sprites) < 2:
@@ -229,7 +270,7 @@ def _truth(judged: _Completions, reference: Reference) -> Reference | None:
     for split in SPLITS_OF_TRUTH:
         if split in judged.source.dataset:
             tokens = judged.source.tokens(split)
-            if tokens.shape[1] == LENGTH and reference.name != "train":
+            if tokens.shape[1] == LENGTH:
                 candidates.append(Reference(split, tokens))
     for candidate in candidates:
         rows = match_truth(judged.sprites, candidate.sprites)
@@ -244,7 +285,7 @@ def _nll(checkpoint: Checkpoint | None, truth: Reference | None) -> float | None
     return true_completion_nll(checkpoint.model, truth.sprites)
 
 
-def _pictures(folder: Path, resize: bool) -> NDArray[np.uint8]:
+def _pictures(folder: Path, resize: bool, skip_bad_images: bool) -> NDArray[np.uint8]:
     """Read a folder of 20x20 images.
 
     Raises:
@@ -253,7 +294,7 @@ def _pictures(folder: Path, resize: bool) -> NDArray[np.uint8]:
     files = find_images(folder)
     if len(files) < 2:
         raise PokemonGenError(f"{folder}: a distance needs two or more images, and there is one")
-    return read_images(files, any_size=resize)
+    return read_images(files, skip_bad_images, any_size=resize)
 
 
 def _baselines() -> dict[str, Any]:

@@ -6,7 +6,7 @@ from scipy import linalg
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import Grams, frechet_distance
-from pokemon_gen.evaluation.kid import Kernels, kernel_distance
+from pokemon_gen.evaluation.kid import Kernels
 
 RANDOM = np.random.default_rng(0)
 
@@ -61,18 +61,29 @@ def slow_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_the_kernel_distance_is_its_definition() -> None:
     x, y = RANDOM.normal(size=(7, 5)), RANDOM.normal(size=(9, 5)) + 1
-    assert kernel_distance(x, y) == pytest.approx(slow_kernel_distance(x, y), rel=1e-12)
+    assert Kernels.of(x, y).distance() == pytest.approx(slow_kernel_distance(x, y), rel=1e-12)
 
 
 def test_the_kernel_distance_has_no_bias_and_no_bias_in_its_bootstrap() -> None:
     distances, resampled = [], []
     for _ in range(300):
         kernels = Kernels.of(RANDOM.normal(size=(12, 4)), RANDOM.normal(size=(12, 4)))
-        distances.append(kernels.distance(np.ones(12), np.ones(12)))
+        distances.append(kernels.distance())
         counts = [np.bincount(RANDOM.integers(0, 12, 12), minlength=12) for _ in range(2)]
         resampled.append(kernels.distance(*counts))
     for figures in (distances, resampled):
         assert abs(np.mean(figures)) < 3.5 * np.std(figures) / 300**0.5
+
+
+def test_the_paired_bootstrap_lies_around_the_figure() -> None:
+    """Pairs that are alike, as a completion and its truth are: the mean of the resamples is the figure."""
+    x = RANDOM.normal(size=(40, 6))
+    kernels = Kernels.of(x, x + 0.3 * RANDOM.normal(size=(40, 6)))
+    assert kernels.paired_distance(np.ones(40)) == pytest.approx(kernels.distance())
+    resampled = [
+        kernels.paired_distance(np.bincount(RANDOM.integers(0, 40, 40), minlength=40)) for _ in range(2000)
+    ]
+    assert abs(np.mean(resampled) - kernels.distance()) < 4 * np.std(resampled) / 2000**0.5
 
 
 @pytest.mark.parametrize(
@@ -85,6 +96,6 @@ def test_the_kernel_distance_has_no_bias_and_no_bias_in_its_bootstrap() -> None:
     ],
 )
 def test_what_has_no_distance_is_refused(x: np.ndarray, message: str) -> None:
-    for distance in (frechet_distance, kernel_distance):
+    for distance in (frechet_distance, Kernels.of):
         with pytest.raises(PokemonGenError, match=message):
             distance(x, np.ones((3, 4 if x.shape[-1] == 4 else 2)))

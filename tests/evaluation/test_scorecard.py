@@ -54,8 +54,8 @@ def material(generated: Sprites, tmp_path: Path) -> Material:
         palette=generated.palette,
         truth=Reference("dev", dev),
         reference=Reference("train", generated.tokens("train")),
-        real=Reference("dev", dev),
-        train=generated.tokens("train"),
+        dev=Reference("dev", dev),
+        train=Reference("train", generated.tokens("train")),
         nll=1.5,
         judge=Lenient(0.8),
         inception=Projection(),
@@ -129,7 +129,22 @@ def test_what_is_not_there_is_said_and_nothing_takes_its_name(material: Material
     blind = card(replace(material, truth=None, nll=None))
     assert "not known" in blind["paired"]["not_computed"]
     assert blind["unpaired"]["fid"] > 0
+    assert blind["nearest_training_completion"]["real"] > 0.1  # of dev: train's own would be 0
+    assert blind["pdr"]["real"]["sprites"] == "dev"
     assert blind["pixel_accuracy"] is None
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_two_completions_are_enough_for_what_two_can_say(material: Material, count: int) -> None:
+    assert material.truth is not None
+    few = replace(
+        material,
+        completions=material.completions[:count],
+        truth=Reference("dev", material.truth.sprites[:count]),
+    )
+    found = card(few)
+    assert found["verdicts"]["2026"]["simple"]["both_halves_pass"] is None
+    assert np.isfinite(found["paired"]["kid_interval"]).all()
 
 
 def test_one_completion_is_no_set(material: Material) -> None:

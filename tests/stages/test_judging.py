@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.pipeline import train
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.stages.judging import detector, find_judge, judge, select
+from pokemon_gen.stages.judging import detector, find_judge, judge, select, selection_is_current
 from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_text_folder
 
 Make = Callable[..., Settings]
@@ -67,7 +68,7 @@ def test_the_judge_is_found_by_its_sprites_whatever_is_held_out(judged: Settings
     assert not isinstance(found, str)
     assert found.facts["train"] == 24  # the judge learns of all of train
     missing = find_judge(load_sprites("generated"))
-    assert missing == "no judge of these sprites yet; `pokemon-gen judge generated` trains it, once"
+    assert "`pokemon-gen judge generated` trains it, once" in str(missing)
     assert judge("text:few", tiny_judge_overrides()).kept
     with pytest.raises(PokemonGenError, match="holds a judge of other settings"):
         judge("text:few", [*tiny_judge_overrides(), "judge.seed=5"])
@@ -123,8 +124,32 @@ def test_a_detector_of_another_palette_is_refused(judged: Settings, few_sprites:
     palette = few_sprites.palette.rgb.copy()
     palette[[5, 6]] = palette[[6, 5]]
     write_palette(Path("few/colormap.txt"), type(few_sprites.palette)(palette))
-    with pytest.raises(PokemonGenError, match="a detector of another palette than text:few has"):
+    with pytest.raises(PokemonGenError, match="a detector of another palette or other training sprites"):
         select(RUN, by="detector", on="dev")
+
+
+def test_a_detector_that_has_seen_the_fold_is_refused(judged: Settings) -> None:
+    """Trained while 6 sprites were held out, it would know of a fold of 8."""
+    train(tiny_settings(sprites={"source": "text:few", "held_out": 8}), overwrite=True)
+    with pytest.raises(PokemonGenError, match="other training sprites than the run's"):
+        select(RUN, by="detector", on="fold")
+
+
+def test_a_selection_is_current_for_the_detector_and_completion_it_was_made_with(judged: Settings) -> None:
+    sprites = load_sprites("text:few", held_out=6)
+    chosen = judged.model_copy(update={"selection": SelectionSettings(by="detector", on="fold")})
+    select(RUN, by="detector", on="fold")
+    assert selection_is_current(RUN, chosen, sprites)
+    bolder = judged.completion.model_copy(update={"temperature": 0.5})
+    assert not selection_is_current(RUN, chosen.model_copy(update={"completion": bolder}), sprites)
+    other = judged.detector.model_copy(update={"seed": 9})
+    detector(chosen.model_copy(update={"detector": other}), overwrite=True)
+    assert not selection_is_current(RUN, chosen, sprites)
+
+
+def test_what_changes_of_a_default_network_is_enough() -> None:
+    changed = load_settings("quick", ["detector.classifier.model.depths=[1, 1, 1]"]).detector.classifier.model
+    assert (changed["model_type"], changed["depths"]) == ("regnet", [1, 1, 1])
 
 
 def test_a_mistaken_classifier_has_its_place(tiny: Make) -> None:

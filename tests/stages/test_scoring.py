@@ -20,10 +20,11 @@ from pokemon_gen.stages.completing import complete
 from pokemon_gen.stages.judging import judge
 from pokemon_gen.stages.scoring import current_score, score
 from pokemon_gen.tables import scorecard_table
-from tests.conftest import tiny_judge_overrides, tiny_settings, write_rows, write_text_folder
+from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_rows, write_text_folder
 from tests.evaluation.test_scorecard import Projection
 
 RUN = Path("checkpoints/tiny")
+ROWS = Path("eval/results/tiny/completions-dev.txt")  # completed already: nothing to wait for
 SOURCE = ["sprites.source=text:few"]
 
 
@@ -75,9 +76,11 @@ def test_a_run_ends_with_a_scorecard_of_its_best(scored: Settings) -> None:
 
 
 def test_a_scorecard_is_made_anew_when_the_judge_comes(scored: Settings, few_sprites: Sprites) -> None:
-    assert current_score(RUN, few_sprites) is not None
+    assert current_score(RUN, few_sprites, scored.completion) is not None
+    other = scored.completion.model_copy(update={"do_sample": True})
+    assert current_score(RUN, few_sprites, other) is None
     shutil.rmtree(next(Path("checkpoints").glob("judge-*")))
-    assert current_score(RUN, few_sprites) is None
+    assert current_score(RUN, few_sprites, scored.completion) is None
     result = run(scored)
     assert result.score is not None
     assert "`pokemon-gen judge text:few`" in result.score.scorecard["pdr"]["not_computed"]
@@ -135,10 +138,12 @@ def test_a_reference_of_ones_own(scored: Settings, few_sprites: Sprites, network
     found = score("submissions/tiny.txt", reference=folder).scorecard
     assert (found["unpaired"]["reference"], found["unpaired"]["n"]) == (folder, 5)
     rows = write_rows(Path("rows.txt"), few_sprites.tokens("dev").tolist())
-    found = score(RUN, reference=str(rows), overwrite=True).scorecard
-    assert (found["truth"], found["paired"]["n"]) == ("rows.txt", 8)
-    found = score(RUN, reference="train", overwrite=True).scorecard
-    assert "not known" in found["paired"]["not_computed"]
+    found = score(ROWS, reference=str(rows)).scorecard
+    assert (found["truth"], found["paired"]["n"], found["unpaired"]["reference"]) == ("rows.txt", 8, "train")
+    found = score(ROWS, reference=folder, overwrite=True).scorecard
+    assert (found["truth"], found["unpaired"]["reference"]) == ("dev", folder)
+    found = score(ROWS, reference="train", overwrite=True).scorecard
+    assert (found["truth"], found["unpaired"]["reference"]) == ("dev", "train")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +156,7 @@ def test_a_reference_of_ones_own(scored: Settings, few_sprites: Sprites, network
 )
 def test_a_reference_at_fault_is_refused(scored: Settings, reference: str, message: str) -> None:
     with pytest.raises(PokemonGenError, match=message):
-        score(RUN, reference=reference, overwrite=True)
+        score(ROWS, reference=reference)
 
 
 def test_other_data_is_marked(scored: Settings) -> None:
@@ -159,7 +164,7 @@ def test_other_data_is_marked(scored: Settings) -> None:
     shutil.copytree("few", "others")
     rows = Path("others/train.txt").read_text().splitlines()
     Path("others/train.txt").write_text("\n".join(rows[1:]))
-    found = score(RUN, overrides=["sprites.source=text:others"], overwrite=True).scorecard
+    found = score(ROWS, overrides=["sprites.source=text:others"]).scorecard
     assert found["other_data"]
     assert found["warnings"][0] == "other data: not allowed by the homework"
 
@@ -167,13 +172,13 @@ def test_other_data_is_marked(scored: Settings) -> None:
 def test_a_scorecard_is_kept_unless_told_and_written_whole(
     scored: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = Path("eval/results/tiny/scorecard.json")
+    file = score(ROWS).file
     before = file.read_bytes()
     with pytest.raises(PokemonGenError, match=r"scorecard.json exists and is kept"):
-        score(RUN)
+        score(ROWS)
     monkeypatch.setattr("pokemon_gen.stages.scoring.make_scorecard", lambda *_: {"x": object()})
     with pytest.raises(TypeError):
-        score(RUN, overwrite=True)
+        score(ROWS, overwrite=True)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.glob(".*")] == []
 
@@ -183,13 +188,13 @@ def test_a_wrong_file_of_weights_is_an_error_and_missing_ones_are_not(
 ) -> None:
     Path("weights.pth").write_bytes(b"short")
     with pytest.raises(PokemonGenError, match=r"weights.pth: not the FID Inception weights"):
-        score(RUN, inception_weights="weights.pth", overwrite=True)
+        score(ROWS, inception_weights="weights.pth")
 
     def missing(*_: Any) -> None:
         raise WeightsMissingError("none; the two ways")
 
     monkeypatch.setattr(Inception, "load", missing)
-    assert score(RUN, overwrite=True).scorecard["paired"] == {"not_computed": "none; the two ways"}
+    assert score(ROWS).scorecard["paired"] == {"not_computed": "none; the two ways"}
 
 
 def test_what_cannot_be_scored_is_named(scored: Settings) -> None:
@@ -198,3 +203,23 @@ def test_what_cannot_be_scored_is_named(scored: Settings) -> None:
     Path("bad.txt").write_text("1 2 3\n")
     with pytest.raises(PokemonGenError, match=r"bad.txt:1:6: 3 tokens, not 400"):
         score("bad.txt", overrides=SOURCE)
+    Path("bad.txt").write_text("")
+    with pytest.raises(PokemonGenError, match=r"bad.txt: a scorecard needs two or more completions"):
+        score("bad.txt", overrides=SOURCE)
+    for sidecar in ("[]", "{}", '{"settings": {"sprites": {"sorce": 1}}}'):
+        Path("bad.json").write_text(sidecar)
+        with pytest.raises(PokemonGenError, match=r"bad.json: not a sidecar of completions"):
+            score("bad.txt")
+    shutil.rmtree(next(RUN.glob("checkpoint-2")))
+    for path in [*RUN.glob("checkpoint-*"), RUN / "best"]:
+        shutil.rmtree(path)
+    with pytest.raises(PokemonGenError, match=r"checkpoints.tiny: no whole checkpoint in it"):
+        score(RUN, overwrite=True)
+
+
+def test_rows_of_another_palette_are_refused(scored: Settings, few_sprites: Sprites) -> None:
+    palette = few_sprites.palette.rgb.copy()
+    palette[[5, 6]] = palette[[6, 5]]
+    write_palette(Path("few/colormap.txt"), type(few_sprites.palette)(palette))
+    with pytest.raises(PokemonGenError, match=r"completions-dev.txt: written for another palette"):
+        score(ROWS)
