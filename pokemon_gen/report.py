@@ -131,7 +131,9 @@ def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Pa
     centre = np.bincount(bins, weights * probabilities, CALIBRATION_BINS)
     filled = total > 0
     left.plot([0, 1], [0, 1], color=GRID, linewidth=1)
-    left.plot(centre[filled] / total[filled], real[filled] / total[filled], "o-", color=BLUE)
+    given, found = centre[filled] / total[filled], real[filled] / total[filled]
+    left.plot(given, found, color=BLUE, linewidth=1)
+    left.scatter(given, found, 12 + 400 * total[filled], color=BLUE)  # a bin of few sprites says little
     left.set(xlabel="probability given", ylabel="share that is real", title="calibration on dev")
     for label, name, colour in ((1, "real", BLUE), (0, "completed", ORANGE)):
         right.hist(

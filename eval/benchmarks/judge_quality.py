@@ -82,7 +82,7 @@ def main() -> None:
         show(f"{folder.name}, NLL {nll[-1]:.4f}", verdict)
     best = nll.index(min(nll)) + 1
     rho = stats.spearmanr(probability[:best], [-value for value in nll[:best]]).statistic
-    print(f"Spearman over {best} checkpoints: {rho:.3f}; bar 0.8: {bar(rho >= 0.8)}")
+    print(f"Spearman over {best} checkpoints: {rho:.3f}; bar 0.8 over 10: {bar(rho >= 0.8 and best >= 10)}")
 
 
 if __name__ == "__main__":
