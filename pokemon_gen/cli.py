@@ -234,12 +234,11 @@ def _print_trained(made: Any) -> None:
 def _print_scorecard(scorecard: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.tables import scorecard_table
+    from pokemon_gen.tables import scorecard_notes, scorecard_table
 
-    console = Console()
-    console.print(scorecard_table(scorecard))
-    for warning in scorecard["warnings"]:
-        console.print(f"[yellow]warning:[/] {warning}", highlight=False)
+    Console().print(scorecard_table(scorecard))
+    for note in scorecard_notes(scorecard):
+        click.echo(note)
 
 
 def _print_training(result: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
+from pokemon_gen.models import fingerprint_checkpoint
 from pokemon_gen.runs import CHECKPOINTS
 from pokemon_gen.selection import DetectorWatch, choose_checkpoint
 from pokemon_gen.settings import Settings
@@ -70,6 +71,8 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
         detector(settings, sprites, overwrite)
     if not selection_is_current(folder, settings, sprites):
         select(folder, by=selection.by, on=selection.on, completion=completion)
+    if kept:
+        _check_choice(kept, folder)
     made = kept or submit_choice(choose_checkpoint(folder), training.settings, sprites, overwrite)
     scored = current_score(folder, sprites, completion)
     return RunResult(training, made, scored or score(folder, overwrite=True, completion=completion))
@@ -114,6 +117,16 @@ def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:
     if not same:
         raise PokemonGenError(f"{file} exists, of other settings or sprites, and is kept. {instead}")
     return Submission(file, sidecar, picture, chosen, reason, submission.check(file))
+
+
+def _check_choice(kept: Submission, folder: Path) -> None:
+    """Make sure that a submission that was there already is of the checkpoint that is chosen now."""
+    chosen = choose_checkpoint(folder)
+    if read_json(kept.sidecar)["checkpoint"]["sha256"] != fingerprint_checkpoint(chosen.checkpoint):
+        raise PokemonGenError(
+            f"{kept.file} exists, of another checkpoint ({kept.checkpoint}) than the one chosen now "
+            f"({chosen.reason}), and is kept; `pokemon-gen submit {folder} --overwrite` replaces it"
+        )
 
 
 def _same_run(settings: Settings, before: dict[str, Any]) -> bool:

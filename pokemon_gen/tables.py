@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 NOTHING = "–"
+MISSING = "not computed: see below"
 
 
 def scorecard_table(scorecard: dict[str, Any]) -> Table:
@@ -18,7 +19,7 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
     for name, ideal in (("paired", "ideal 0"), ("unpaired", "ideal: as the real ones")):
         distance = scorecard[name]
         if "not_computed" in distance:
-            table.add_row(f"FID, {name}", f"not computed: {escape(distance['not_computed'])}", NOTHING)
+            table.add_row(f"FID, {name}", MISSING, NOTHING)
             continue
         what = f"against {distance['reference']}, n={distance['n']}, {distance['protocol']}; {ideal}"
         for figure, digits in (("fid", 2), ("kid", 5)):
@@ -29,6 +30,17 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
     _add_plain(table, scorecard)
     _add_verdicts(table, scorecard["verdicts"])
     return table
+
+
+def scorecard_notes(scorecard: dict[str, Any]) -> list[str]:
+    """Return in full why a figure or the verdict is missing, and every warning; too long for a table."""
+    notes = []
+    for name, what in (("paired", "FID, paired"), ("unpaired", "FID, unpaired"), ("pdr", "PDR")):
+        if "not_computed" in scorecard[name]:
+            notes.append(f"{what}: not computed: {scorecard[name]['not_computed']}")
+    if "not_judged" in scorecard["verdicts"]:
+        notes.append(f"verdict: none: {scorecard['verdicts']['not_judged']}")
+    return notes + [f"warning: {warning}" for warning in scorecard["warnings"]]
 
 
 def selection_table(by: str, ranked: Sequence[Any]) -> Table:
@@ -67,7 +79,7 @@ def _beside(distance: dict[str, Any], figure: str, digits: int) -> str:
 
 def _add_pdr(table: Table, pdr: dict[str, Any]) -> None:
     if "not_computed" in pdr:
-        table.add_row("PDR", f"not computed: {escape(pdr['not_computed'])}", NOTHING)
+        table.add_row("PDR", MISSING, NOTHING)
         return
     real = pdr["real"]
     beside = f"real ({real['sprites']}): {_with_interval(real['rate'], real['interval'], 3)}"
@@ -88,7 +100,7 @@ def _add_plain(table: Table, scorecard: dict[str, Any]) -> None:
 
 def _add_verdicts(table: Table, verdicts: dict[str, Any]) -> None:
     if "not_judged" in verdicts:
-        table.add_row("verdict", f"none: {escape(verdicts['not_judged'])}", NOTHING)
+        table.add_row("verdict", "none", NOTHING)
         return
     for year, bars in verdicts.items():
         for bar, verdict in bars.items():

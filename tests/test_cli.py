@@ -68,8 +68,8 @@ def test_every_verb_in_turn(pg: Run, config: str, few_folder: Path) -> None:
     status, out, _ = pg("run", config)  # all is there: nothing is done twice
     assert status == 0
     made = out.splitlines()[-1]
-    assert made.startswith("made checkpoints/tiny/best, submissions/tiny.txt, submissions/tiny.json, ")
-    assert made.endswith("submissions/tiny.png, eval/results/tiny/scorecard.json")
+    assert made.startswith("made checkpoints/tiny/")  # the checkpoint that `submit` took
+    assert made.endswith(", submissions/tiny.json, submissions/tiny.png, eval/results/tiny/scorecard.json")
 
     status, out, _ = pg("select", "checkpoints/tiny", "--by", "accuracy")
     assert status == 0
@@ -120,7 +120,7 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
         (["select", "nowhere"], "nowhere: no whole checkpoint in it"),
         (["score", "nowhere"], "nowhere: no checkpoint, .txt or folder of images to score"),
         (["judge", "text:nowhere"], "text:nowhere: no such folder"),
-        (["judge", "generated", "judge.classifer.steps=3"], "did you mean 'judge.classifier.steps'?"),
+        (["judge", "generated", "judge.classifer.steps=3"], "did you mean 'judge.classifier'?"),
         (["detector", "quick", "detector.classifier.model.depth=[1]"], "'detector.classifier.model.depths'?"),
         (["run", "quick", "selection.on=fold"], "there is no fold to choose on"),
         (["run", "quick", "selection.by=judge"], "selection.by: should be 'detector', 'fid', 'nll'"),

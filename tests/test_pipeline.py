@@ -105,6 +105,19 @@ def test_another_runs_submission_is_kept_and_said_so_before_training(
         run(tiny(seed=9))
 
 
+def test_a_submission_of_another_checkpoint_than_the_chosen_is_kept_and_said_so(done: Settings) -> None:
+    """Submitted by hand from another checkpoint: `run` must not pass it off as the selected one's."""
+    best = json.loads(Path("checkpoints/tiny/selection.json").read_text())["chosen"]
+    other = "checkpoint-2" if best == "checkpoint-4" else "checkpoint-4"
+    submit(Path("checkpoints/tiny") / other, overwrite=True)
+    with pytest.raises(
+        PokemonGenError, match=r"of another checkpoint .* submit checkpoints/tiny --overwrite"
+    ):
+        run(done)
+    submit(Path("checkpoints/tiny"), overwrite=True)
+    assert run(done).submission is not None
+
+
 def test_overwrite_replaces_a_run(done: Settings, tiny: Make) -> None:
     before = SUBMISSION.read_bytes()
     result = run(tiny(seed=9), overwrite=True)

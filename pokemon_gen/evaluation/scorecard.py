@@ -277,7 +277,7 @@ def _verdicts(
 ) -> dict[str, Any]:
     """Return for each year and bar whether both figures pass, and how often both halves do."""
     if fid is None or verdict is None:
-        missing = "FID of known truth" if fid is None else "PDR"
+        missing = "paired FID" if fid is None else "PDR"
         return {"not_judged": f"a bar is passed by FID and PDR at once, and there is no {missing}"}
     return {
         year: {

@@ -124,7 +124,7 @@ def test_what_is_not_there_is_said_and_nothing_takes_its_name(material: Material
     without = card(replace(material, inception="no weights", judge="no judge"))
     assert without["paired"] == without["unpaired"] == {"not_computed": "no weights"}
     assert without["pdr"] == {"not_computed": "no judge"}
-    assert "no FID" in without["verdicts"]["not_judged"]
+    assert "no paired FID" in without["verdicts"]["not_judged"]
     assert without["pixel_accuracy"] is not None
     blind = card(replace(material, truth=None, nll=None))
     assert "not known" in blind["paired"]["not_computed"]

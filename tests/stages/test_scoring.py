@@ -19,7 +19,7 @@ from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.completing import complete
 from pokemon_gen.stages.judging import judge
 from pokemon_gen.stages.scoring import current_score, score
-from pokemon_gen.tables import scorecard_table
+from pokemon_gen.tables import scorecard_notes, scorecard_table
 from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_rows, write_text_folder
 from tests.evaluation.test_scorecard import Projection
 
@@ -71,7 +71,8 @@ def test_a_run_ends_with_a_scorecard_of_its_best(scored: Settings) -> None:
     assert not scorecard["other_data"]
     text = as_text(scorecard)
     assert "FID, paired" in text
-    assert "not computed: " in text
+    assert "not computed" in text
+    assert scorecard["paired"]["not_computed"] in scorecard_notes(scorecard)[0]  # whole: it holds an address
     assert f"PDR, judge {scorecard['pdr']['judge']}" in text
 
 
