@@ -266,8 +266,9 @@ def measure_checkpoint(
         if len(truth) > 1:
             distance = frechet_distance(detector.features(completed), detector.features(truth))
     if inception:
-        true = inception.cached_features(to_picture(truth, checkpoint.palette), FEATURES)
-        fid = frechet_distance(inception.features(to_picture(completed, checkpoint.palette)), true)
+        true = inception.cached_features(to_picture(truth, checkpoint.palette), "the true sprites", FEATURES)
+        made = inception.features(to_picture(completed, checkpoint.palette), str(folder))
+        fid = frechet_distance(made, true)
     return Figures(
         checkpoint=folder.name,
         step=step_of(folder),

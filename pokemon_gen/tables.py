@@ -34,10 +34,11 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
 
 def scorecard_notes(scorecard: dict[str, Any]) -> list[str]:
     """Return in full why a figure or the verdict is missing, and every warning; too long for a table."""
-    notes = []
-    for name, what in (("paired", "FID, paired"), ("unpaired", "FID, unpaired"), ("pdr", "PDR")):
+    whats: dict[str, list[str]] = {}
+    for name, what in (("paired", "paired FID"), ("unpaired", "unpaired FID"), ("pdr", "PDR")):
         if "not_computed" in scorecard[name]:
-            notes.append(f"{what}: not computed: {scorecard[name]['not_computed']}")
+            whats.setdefault(scorecard[name]["not_computed"], []).append(what)
+    notes = [f"{', '.join(names)}: not computed: {why}" for why, names in whats.items()]
     if "not_judged" in scorecard["verdicts"]:
         notes.append(f"verdict: none: {scorecard['verdicts']['not_judged']}")
     return notes + [f"warning: {warning}" for warning in scorecard["warnings"]]

@@ -88,7 +88,7 @@ def main() -> None:
     sprites = load_sprites(options.source)
     sets = [to_picture(sprites.tokens(split)[:COUNT], sprites.palette) for split in ("dev", "train")]
     state = read_weights(options.inception_weights) if options.inception_weights else seeded_weights(sets[1])
-    ours = {p: [Inception(state, "benchmark", p).features(pictures) for pictures in sets] for p in PROTOCOLS}
+    ours = {p: [Inception(state, "benchmark", p).features(x, "") for x in sets] for p in PROTOCOLS}
     spread = np.median(ours["pytorch-fid"][0].std(0))
     print(f"{COUNT} + {COUNT} sprites; features differ between sprites by {spread:.3f} (median deviation)")
     with tempfile.TemporaryDirectory() as temporary:

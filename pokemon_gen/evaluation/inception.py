@@ -80,10 +80,11 @@ class Inception:
         return cls(state, WEIGHTS_SHA256, protocol)
 
     @torch.no_grad()
-    def features(self, pictures: NDArray[np.uint8], progress: bool = False) -> NDArray[np.float64]:
+    def features(self, pictures: NDArray[np.uint8], name: str, progress: bool = False) -> NDArray[np.float64]:
         """Return the pool features of pictures; (N, H, W, 3) RGB bytes → (N, 2048).
 
-        In single precision, as both libraries have it, whatever autocast is on.
+        In single precision, as both libraries have it, whatever autocast is on. `name` says in errors
+        whose pictures they are.
 
         Raises:
             PokemonGenError: for features that are not finite.
@@ -97,9 +98,9 @@ class Inception:
                     found.append(_FORWARDS[self.protocol](self._network, batch.to(self._device)).cpu())
                 bar.update(len(batch))
         features = torch.cat(found).double().numpy()
-        return checked_features(features, f"Inception features ({self.protocol})")
+        return checked_features(features, f"{name}: Inception features ({self.protocol})")
 
-    def cached_features(self, pictures: NDArray[np.uint8], folder: Path) -> NDArray[np.float64]:
+    def cached_features(self, pictures: NDArray[np.uint8], name: str, folder: Path) -> NDArray[np.float64]:
         """Return `features`, kept in `folder` by the content of the pictures, protocol and weights."""
         key = hashlib.sha256(f"{self.protocol} {self.weights_sha256} {pictures.shape} ".encode())
         key.update(np.ascontiguousarray(pictures).tobytes())
@@ -111,7 +112,7 @@ class Inception:
                     return checked_features(kept, str(file))
             except (ValueError, OSError, EOFError, PokemonGenError):
                 pass  # a damaged file is only made anew
-        features = self.features(pictures, progress=True)
+        features = self.features(pictures, name, progress=True)
         with write_aside(file) as aside, aside.open("wb") as stream:
             np.save(stream, features)
         return features

@@ -57,6 +57,7 @@ class Material:
     """All that a scorecard is made of.
 
     Attributes:
+        name: where the completions come from, for errors.
         completions: (N, 400) tokens.
         palette: their colours.
         truth: (N, 400), the true sprites of the same prompts, and whose they are; if known.
@@ -69,6 +70,7 @@ class Material:
         cache: the folder of features already computed.
     """
 
+    name: str
     completions: Tokens
     palette: Palette
     truth: Reference | None
@@ -140,10 +142,11 @@ def _distances(material: Material) -> dict[str, Any]:
         return {"paired": dict(missing), "unpaired": dict(missing)}
     inception = material.inception
 
-    def features(sprites: Tokens) -> NDArray[np.float64]:
-        return inception.cached_features(to_picture(sprites, material.palette), material.cache)
+    def features(sprites: Reference) -> NDArray[np.float64]:
+        pictures = to_picture(sprites.sprites, material.palette)
+        return inception.cached_features(pictures, sprites.name, material.cache)
 
-    made = features(material.completions)
+    made = features(Reference(material.name, material.completions))
     how = {"protocol": inception.protocol, "weights_sha256": inception.weights_sha256}
     if material.truth is None:
         paired: dict[str, Any] = {"not_computed": "the true sprites of these prompts are not known"}
@@ -156,9 +159,9 @@ def _paired(
     made: NDArray[np.float64],
     truth: Reference,
     palette_size: int,
-    features: Callable[[Tokens], NDArray[np.float64]],
+    features: Callable[[Reference], NDArray[np.float64]],
 ) -> dict[str, Any]:
-    true = features(truth.sprites)
+    true = features(truth)
     grams = Grams.of(made, true)
     generator = np.random.default_rng(SEED)
     spoilt = {
@@ -167,7 +170,7 @@ def _paired(
     }
     beside = {}
     for name, sprites in spoilt.items():
-        other = features(sprites)
+        other = features(Reference(f"{truth.name}, {name}", sprites))
         beside[name] = {
             "fid": Grams.of(other, true).frechet_distance(),
             "kid": Kernels.of(other, true).distance(),
@@ -190,10 +193,10 @@ def _paired(
 
 
 def _unpaired(
-    made: NDArray[np.float64], material: Material, features: Callable[[Tokens], NDArray[np.float64]]
+    made: NDArray[np.float64], material: Material, features: Callable[[Reference], NDArray[np.float64]]
 ) -> dict[str, Any]:
     beside = material.train if material.reference.name == material.dev.name else material.dev
-    others, real = features(material.reference.sprites), features(beside.sprites)
+    others, real = features(material.reference), features(beside)
     n = min(len(made), len(others), len(real))
     return {
         "n": n,

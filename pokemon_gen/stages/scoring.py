@@ -101,6 +101,7 @@ def score(
     except WeightsMissingError as error:
         inception = str(error)
     material = Material(
+        name=str(path),
         completions=judged.sprites,
         palette=judged.source.palette,
         truth=truth,

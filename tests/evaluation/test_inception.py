@@ -28,7 +28,9 @@ def state(pictures: np.ndarray) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def features(state: dict[str, Any], pictures: np.ndarray) -> dict[Protocol, np.ndarray]:
-    return {protocol: Inception(state, "seeded", protocol).features(pictures) for protocol in PROTOCOLS}
+    return {
+        protocol: Inception(state, "seeded", protocol).features(pictures, "dev") for protocol in PROTOCOLS
+    }
 
 
 def test_features_differ_between_sprites(features: dict[Protocol, np.ndarray]) -> None:
@@ -83,15 +85,15 @@ def test_features_are_kept_by_content_protocol_and_weights(
     monkeypatch.setattr(Inception, "features", features)
     one = Inception(state, "seeded", "pytorch-fid")
     for _ in range(2):
-        one.cached_features(pictures[:2], tmp_path)
+        one.cached_features(pictures[:2], "x", tmp_path)
     assert len(calls) == 1
-    one.cached_features(pictures[1:3], tmp_path)
-    Inception(state, "other", "pytorch-fid").cached_features(pictures[:2], tmp_path)
-    Inception(state, "seeded", "torch-fidelity").cached_features(pictures[:2], tmp_path)
+    one.cached_features(pictures[1:3], "x", tmp_path)
+    Inception(state, "other", "pytorch-fid").cached_features(pictures[:2], "x", tmp_path)
+    Inception(state, "seeded", "torch-fidelity").cached_features(pictures[:2], "x", tmp_path)
     assert len(calls) == 4
     for file in tmp_path.iterdir():
         file.write_bytes(b"damaged")
-    one.cached_features(pictures[:2], tmp_path)
+    one.cached_features(pictures[:2], "x", tmp_path)
     assert len(calls) == 5
 
 
@@ -100,8 +102,8 @@ def test_features_that_are_not_finite_are_refused(state: dict[str, Any], picture
         name: value * torch.nan if name == "Mixed_7c.branch1x1.conv.weight" else value
         for name, value in state.items()
     }
-    with pytest.raises(PokemonGenError, match="not finite"):
-        Inception(broken, "broken", "pytorch-fid").features(pictures[:2])
+    with pytest.raises(PokemonGenError, match=r"mine.txt: .*sample 1 has features that are not finite"):
+        Inception(broken, "broken", "pytorch-fid").features(pictures[:2], "mine.txt")
 
 
 def test_a_wrong_file_of_weights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

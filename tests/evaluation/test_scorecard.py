@@ -26,10 +26,10 @@ class Projection(Inception):
         self.protocol, self.weights_sha256 = "pytorch-fid", "none"
         self.matrix = np.random.default_rng(0).normal(size=(1200, 64)) / 1200
 
-    def features(self, pictures: np.ndarray, progress: bool = False) -> np.ndarray:
+    def features(self, pictures: np.ndarray, name: str = "", progress: bool = False) -> np.ndarray:
         return pictures.reshape(len(pictures), -1).astype(float) @ self.matrix
 
-    def cached_features(self, pictures: np.ndarray, folder: Path) -> np.ndarray:
+    def cached_features(self, pictures: np.ndarray, name: str, folder: Path) -> np.ndarray:
         return self.features(pictures)
 
 
@@ -50,6 +50,7 @@ def material(generated: Sprites, tmp_path: Path) -> Material:
     dev = generated.tokens("dev")[:40]
     completions = noise_completion(dev, 167, np.random.default_rng(0))
     return Material(
+        name="mine.txt",
         completions=completions,
         palette=generated.palette,
         truth=Reference("dev", dev),
