@@ -165,14 +165,18 @@ def save_selection_plot(checkpoints: Sequence[dict[str, Any]], by: str, path: Pa
 
 
 def _axes(count: int) -> tuple[Any, Any]:
-    """Return a figure and its axes, side by side; without a display, and without pyplot's global state."""
+    """Return a figure and its axes, three a row; without a display, and without pyplot's global state."""
     from matplotlib.figure import Figure  # slow to load, and most verbs draw no plot
 
-    figure = Figure(figsize=(4 * count, 3.4), layout="constrained", dpi=110)
-    axes = figure.subplots(1, count, squeeze=False)[0]
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(4 * columns, 3.4 * rows), layout="constrained", dpi=110)
+    axes = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes[:count]
 
 
 def _save_figure(figure: Any, path: Path) -> None:

@@ -241,8 +241,8 @@ def _interval(figures: list[float]) -> list[float]:
 
 
 def _interval_around(figure: float, resampled: list[float]) -> list[float]:
-    """Return the resamples' 95 % interval, moved so that their mean is the figure."""
-    return [figure + q - float(np.mean(resampled)) for q in _interval(resampled)]
+    """Return the resamples' 95 % interval, moved so that their mean is the figure; no distance is below 0."""
+    return [max(0.0, figure + q - float(np.mean(resampled))) for q in _interval(resampled)]
 
 
 def _pdr(material: Material, verdict: Verdict | None) -> dict[str, Any]:
