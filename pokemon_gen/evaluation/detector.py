@@ -75,6 +75,8 @@ def measure(classifier: Classifier, dev: NDArray[np.int64], completions: NDArray
     spoilt = {name: spoil(name, dev, len(classifier.palette), generator) for name in FAMILIES}
     families = []
     for name, sprites in {**spoilt, COMPLETIONS: completions}.items():
+        if not len(sprites):
+            continue  # of few sprites, all may come out like the originals
         found = classifier.probabilities(sprites)
         passing = float((found >= classifier.threshold).mean())
         families.append(FamilyMeasure(name, len(sprites), auc(real, found), passing))
