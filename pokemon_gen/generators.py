@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
 from pokemon_gen.arguments import helper_arguments
 from pokemon_gen.completion import complete_prompts
@@ -92,8 +92,7 @@ def _one_generator(
             data_collator=batch_of,
             callbacks=[_AtStages(settings.stages, complete, bar)],
         )
-        for callback in (ProgressCallback, PrinterCallback):
-            trainer.remove_callback(callback)
+        trainer.remove_callback(ProgressCallback)
         with quiet():
             trainer.train()
     return made

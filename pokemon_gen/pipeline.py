@@ -70,12 +70,14 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     if selection.by == "detector" and not selection.watch_epochs:
         detector(settings, sprites, overwrite)
     if not selection_is_current(folder, settings, sprites):
-        select(folder, by=selection.by, on=selection.on, completion=completion)
+        select(folder, sprites, by=selection.by, on=selection.on, completion=completion)
     if kept:
         _check_choice(kept, folder)
     made = kept or submit_choice(choose_checkpoint(folder), training.settings, sprites, overwrite)
     scored = current_score(folder, sprites, completion)
-    return RunResult(training, made, scored or score(folder, overwrite=True, completion=completion))
+    return RunResult(
+        training, made, scored or score(folder, overwrite=True, completion=completion, sprites=sprites)
+    )
 
 
 def train(settings: Settings, sprites: Sprites | None = None, overwrite: bool = False) -> TrainingResult:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
 from pokemon_gen.settings import SETTINGS_NAME
@@ -32,6 +33,18 @@ SPRITES_NAME = "sprites.json"
 def whole_checkpoints(folder: Path) -> list[Path]:
     """Return the run's checkpoints that were written to the end, in the order of their steps."""
     return sorted((c for c in folder.glob("checkpoint-*") if is_checkpoint(c) and _is_whole(c)), key=step_of)
+
+
+def needed_checkpoints(folder: Path) -> list[Path]:
+    """Return `whole_checkpoints`.
+
+    Raises:
+        PokemonGenError: if there is none.
+    """
+    checkpoints = whole_checkpoints(folder)
+    if not checkpoints:
+        raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
+    return checkpoints
 
 
 def last_checkpoint(folder: Path) -> Path | None:

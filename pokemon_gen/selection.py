@@ -30,7 +30,7 @@ from pokemon_gen.files import read_json, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import to_picture
-from pokemon_gen.runs import FEATURES, log_history, step_of, whole_checkpoints
+from pokemon_gen.runs import FEATURES, log_history, needed_checkpoints, step_of, whole_checkpoints
 from pokemon_gen.settings import CompletionSettings, Criterion
 
 SELECTION_NAME = "selection.json"
@@ -109,12 +109,10 @@ def choose_checkpoint(folder: str | Path) -> Choice:
         return Choice(folder, "as asked for")
     if not folder.is_dir():
         raise PokemonGenError(f"{folder}: no such checkpoint or run")
-    checkpoints = whole_checkpoints(folder)
     selected = current_selection(folder)
     if selected:
         return Choice(folder / BEST_NAME, selected["reason"])
-    if not checkpoints:
-        raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
+    checkpoints = needed_checkpoints(folder)
     measured = {
         entry["step"]: entry["eval_completion_nll"]
         for entry in log_history(checkpoints[-1])
@@ -153,11 +151,8 @@ def rank_checkpoints(
     Raises:
         PokemonGenError: for a run without a checkpoint, or a criterion without what it needs.
     """
-    checkpoints = whole_checkpoints(run)
-    if not checkpoints:
-        raise PokemonGenError(f"{run}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     figures = []
-    for checkpoint in checkpoints:
+    for checkpoint in needed_checkpoints(run):
         loaded = load_checkpoint(checkpoint)
         completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], completion)
         figures.append(measure_checkpoint(loaded, completed, truth, detector, inception))

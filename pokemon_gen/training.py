@@ -206,8 +206,7 @@ class SpriteTrainer(Trainer):
         folder = Path(output_dir or self.args.output_dir)
         self.sprites.palette.save(folder)
         self.settings.save(folder)
-        trained_on = {"source": self.sprites.source, "fingerprint": self.sprites.fingerprint}
-        write_json(folder / SPRITES_NAME, trained_on)
+        write_json(folder / SPRITES_NAME, self.sprites.origin)
         # A pickle, which nothing loads: a checkpoint to be shared is better without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
 

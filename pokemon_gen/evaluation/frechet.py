@@ -38,9 +38,7 @@ def frechet_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
     Raises:
         PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
     """
-    x, y = checked_features(x, "the first set"), checked_features(y, "the second set")
-    if x.shape[1] != y.shape[1]:
-        raise PokemonGenError(f"features of {x.shape[1]} and of {y.shape[1]} dimensions have no distance")
+    x, y = checked_pair(x, y)
     mean_x, mean_y = x.mean(0), y.mean(0)
     factor_x, factor_y = _factor(x - mean_x), _factor(y - mean_y)
     means = float(((mean_x - mean_y) ** 2).sum())
@@ -63,6 +61,18 @@ def checked_features(features: NDArray[Any], name: str) -> Floats:
     return features
 
 
+def checked_pair(x: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Return two sets of features that have a distance, in double precision.
+
+    Raises:
+        PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
+    """
+    x, y = checked_features(x, "the first set"), checked_features(y, "the second set")
+    if x.shape[1] != y.shape[1]:
+        raise PokemonGenError(f"features of {x.shape[1]} and of {y.shape[1]} dimensions have no distance")
+    return x, y
+
+
 @dataclass(frozen=True)
 class Grams:
     """All inner products of two sets: what any distance between draws from them can be had from.
@@ -83,7 +93,7 @@ class Grams:
     @classmethod
     def of(cls, x: NDArray[Any], y: NDArray[Any]) -> "Grams":
         """Return the inner products of features (n, d) and (m, d), shifted to their common mean."""
-        x, y = checked_features(x, "the first set"), checked_features(y, "the second set")
+        x, y = checked_pair(x, y)
         middle = np.concatenate([x, y]).mean(0)  # large means would drown the digits that matter
         x, y = x - middle, y - middle
         return cls(x @ x.T, y @ y.T, x @ y.T)

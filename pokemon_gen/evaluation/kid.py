@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.frechet import Floats, checked_features
+from pokemon_gen.evaluation.frechet import Floats, checked_pair
 
 
 class Kernels:
@@ -30,9 +29,7 @@ class Kernels:
         Raises:
             PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
         """
-        x, y = checked_features(x, "the first set"), checked_features(y, "the second set")
-        if x.shape[1] != y.shape[1]:
-            raise PokemonGenError(f"features of {x.shape[1]} and of {y.shape[1]} dimensions have no distance")
+        x, y = checked_pair(x, y)
         return cls(_kernel(x, x), _kernel(y, y), _kernel(x, y))
 
     def distance(self, x_counts: NDArray[Any] | None = None, y_counts: NDArray[Any] | None = None) -> float:

@@ -102,10 +102,9 @@ def make_scorecard(
     if len(material.completions) < 2:
         raise PokemonGenError("a scorecard needs two or more completions")
     verdict = None if isinstance(material.judge, str) else material.judge.verdict(material.completions)
-    distances = _distances(material)
+    distances, grams = _distances(material)
     paired = distances["paired"]
-    warnings = _warnings(paired, verdict, baselines, about)
-    halves = _halves(paired.pop("grams"), verdict) if "grams" in paired else None
+    halves = _halves(grams, verdict) if grams else None
     return {
         "schema": SCHEMA,
         **about,
@@ -122,7 +121,7 @@ def make_scorecard(
         ),
         "diversity": _beside(material, mean_pairwise_distance),
         "verdicts": _verdicts(paired.get("fid"), verdict, halves, baselines),
-        "warnings": warnings,
+        "warnings": _warnings(paired, verdict, baselines, about),
     }
 
 
@@ -136,49 +135,47 @@ def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, 
     }
 
 
-def _distances(material: Material) -> dict[str, Any]:
+def _distances(material: Material) -> tuple[dict[str, Any], Grams | None]:
+    """Return both distances, and the inner products that the halves' paired ones are had from."""
     if isinstance(material.inception, str):
         missing = {"not_computed": material.inception}
-        return {"paired": dict(missing), "unpaired": dict(missing)}
+        return {"paired": missing, "unpaired": missing}, None
     inception = material.inception
 
     def features(sprites: Reference) -> NDArray[np.float64]:
         pictures = to_picture(sprites.sprites, material.palette)
         return inception.cached_features(pictures, sprites.name, material.cache)
 
-    made = features(Reference(material.name, material.completions))
+    made, grams = features(Reference(material.name, material.completions)), None
     how = {"protocol": inception.protocol, "weights_sha256": inception.weights_sha256}
     if material.truth is None:
         paired: dict[str, Any] = {"not_computed": "the true sprites of these prompts are not known"}
     else:
-        paired = how | _paired(made, material.truth, len(material.palette), features)
-    return {"paired": paired, "unpaired": how | _unpaired(made, material, features)}
+        true = features(material.truth)
+        grams = Grams.of(made, true)
+        paired = how | _paired(made, true, grams, material.truth, len(material.palette), features)
+    return {"paired": paired, "unpaired": how | _unpaired(made, material, features)}, grams
 
 
 def _paired(
     made: NDArray[np.float64],
+    true: NDArray[np.float64],
+    grams: Grams,
     truth: Reference,
     palette_size: int,
     features: Callable[[Reference], NDArray[np.float64]],
 ) -> dict[str, Any]:
-    true = features(truth)
-    grams = Grams.of(made, true)
     generator = np.random.default_rng(SEED)
-    spoilt = {
-        "wrong_completions": splice(truth.sprites, palette_size, generator),
-        "noise": noise_completion(truth.sprites, palette_size, generator),
-    }
     beside = {}
-    for name, sprites in spoilt.items():
+    for name, spoil in (("wrong_completions", splice), ("noise", noise_completion)):
+        sprites = spoil(truth.sprites, palette_size, generator)
         other = features(Reference(f"{truth.name}, {name}", sprites))
         beside[name] = {
             "fid": Grams.of(other, true).frechet_distance(),
             "kid": Kernels.of(other, true).distance(),
         }
-    fid = grams.frechet_distance()
-    n = len(made)
+    fid, n, kernels = grams.frechet_distance(), len(made), Kernels.of(made, true)
     draws = [_resample(n, n, generator) for _ in range(ROUNDS)]  # a sprite and its truth together
-    kernels = Kernels.of(made, true)
     counts = [np.bincount(rows, minlength=n) for rows in draws]
     return {
         "n": n,
@@ -188,7 +185,6 @@ def _paired(
         "kid": kernels.distance(),
         "kid_interval": _interval([kernels.paired_distance(c) for c in counts]),
         **beside,
-        "grams": grams,
     }
 
 

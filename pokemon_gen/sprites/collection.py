@@ -55,6 +55,11 @@ class Sprites:
         whole = np.concatenate([self.tokens("train"), self.tokens("dev")])
         return float((whole == BACKGROUND).mean())
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Source and fingerprint, as every file that depends on these sprites names them."""
+        return {"source": self.source, "fingerprint": self.fingerprint}
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the palette and every split's tokens.

@@ -141,7 +141,7 @@ def submit_choice(choice: Choice, settings: Settings, sprites: Sprites, overwrit
     completed = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
     facts = made_by(loaded, settings)
     facts["checkpoint"]["chosen_for"] = choice.reason
-    facts["sprites"] = {"source": sprites.source, "fingerprint": sprites.fingerprint}
+    facts["sprites"] = sprites.origin
     drawn = draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed))
     save_picture(drawn, picture)
     report = submission.write(file, completed, prompts, len(loaded.palette), facts, overwrite)
@@ -200,18 +200,18 @@ def made_by(loaded: Checkpoint, settings: Settings) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "palette": loaded.palette.fingerprint,
-        "checkpoint": {
-            "folder": str(loaded.folder),
-            "trained_on": trained_on(loaded.folder),
-            "sha256": fingerprint_checkpoint(loaded.folder),
-        },
+        "checkpoint": checkpoint_facts(loaded.folder),
     }
 
 
-def trained_on(checkpoint: Path) -> Any:
-    """Return source and fingerprint of the sprites a checkpoint was trained on, if it says so."""
-    file = checkpoint / SPRITES_NAME
-    return read_json(file) if file.is_file() else None
+def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
+    """Return what names a checkpoint: place, fingerprint, and what it was trained on, if it says so."""
+    trained_on = checkpoint / SPRITES_NAME
+    return {
+        "folder": str(checkpoint),
+        "trained_on": read_json(trained_on) if trained_on.is_file() else None,
+        "sha256": fingerprint_checkpoint(checkpoint),
+    }
 
 
 def _png(output: str | Path) -> Path:

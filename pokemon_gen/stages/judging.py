@@ -22,7 +22,7 @@ from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, last_checkpoint
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, needed_checkpoints
 from pokemon_gen.selection import (
     SELECTION_NAME,
     Selection,
@@ -144,6 +144,7 @@ def find_judge(sprites: Sprites) -> Judge | str:
 
 def select(
     run: str | Path,
+    sprites: Sprites | None = None,
     *,
     by: Criterion | None = None,
     on: str | None = None,
@@ -154,6 +155,7 @@ def select(
 
     Args:
         run: its folder.
+        sprites: the run's, if they are loaded already.
         by: the criterion; none: `selection.by` of the run's settings.
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
         inception_weights: for `by="fid"`; see `Inception.load`.
@@ -166,13 +168,10 @@ def select(
         PokemonGenError: for a run without checkpoints or without what the criterion needs.
     """
     folder = Path(run)
-    last = last_checkpoint(folder)
-    if last is None:
-        raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
-    settings = load_settings(last / SETTINGS_NAME)
+    settings = load_settings(needed_checkpoints(folder)[-1] / SETTINGS_NAME)
     by, on = by or settings.selection.by, on or settings.selection.on
     completion = completion or settings.completion
-    sprites = load_sprites(**settings.sprites.model_dump())
+    sprites = sprites or load_sprites(**settings.sprites.model_dump())
     truth = held_out_sprites(sprites, on)
     chooser = detector_of(folder, sprites)
     if chooser is None and by == "detector":
@@ -186,7 +185,7 @@ def select(
             folder, truth, by, on, completion, chooser, inception, lambda: bar.update()
         )
     about = {
-        "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
+        "sprites": sprites.origin,
         "n": len(truth),
         "completion": completion.model_dump(mode="json"),
         "detector": chooser.facts["fingerprint"] if chooser else None,
@@ -237,8 +236,7 @@ def detector_of(run: Path, sprites: Sprites) -> Classifier | None:
     if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
         return None
     found = load_detector(run)
-    learned = _what_it_learned(found.facts)[1:]
-    if found.palette != sprites.palette or learned != _what_it_learned(_about(None, sprites))[1:]:
+    if found.palette != sprites.palette or _learned_from(found.facts) != _train_of(sprites):
         raise PokemonGenError(
             f"{run / DETECTOR_NAME}: a detector of another palette or other training sprites than the run's "
             f"({sprites.source}); `pokemon-gen detector CONFIG --overwrite` trains it anew"
@@ -255,20 +253,10 @@ def _train_once(
     overwrite: bool,
 ) -> Trained:
     """Train and save a classifier, or return the one that is there."""
-    about = _about(how, sprites)
-    if _check(settings, how, sprites, folder, role, overwrite):
-        return Trained(folder, Classifier.load(folder, role).facts, kept=True)
-    _train(how, sprites, folder, role, about)
-    return Trained(folder, Classifier.load(folder, role).facts, kept=False)
-
-
-def _about(how: DetectorSettings | None, sprites: Sprites) -> dict[str, Any]:
-    """Return what a detector or judge is trained on."""
-    return {
-        "settings": how.model_dump(mode="json") if how else None,
-        "sprites": {"source": sprites.source, "fingerprint": sprites.fingerprint},
-        "train": len(sprites.dataset["train"]),
-    }
+    kept = _check(settings, how, sprites, folder, role, overwrite)
+    if not kept:
+        _train(how, sprites, folder, role)
+    return Trained(folder, Classifier.load(folder, role).facts, kept)
 
 
 def _check(
@@ -280,10 +268,10 @@ def _check(
     overwrite: bool,
 ) -> bool:
     """Find every mistake before anything is trained; tell whether a classifier is there already."""
-    about = _about(how, sprites)
     if (folder / FACTS_NAME).is_file() and not overwrite:
         facts = read_json(folder / FACTS_NAME)
-        if _what_it_learned(facts) != _what_it_learned(about):
+        same_settings = facts.get("settings") == how.model_dump(mode="json")
+        if not same_settings or _learned_from(facts) != _train_of(sprites):
             raise PokemonGenError(
                 f"{folder} holds a {role} of other settings or sprites, and is kept; --overwrite replaces it"
             )
@@ -299,11 +287,17 @@ def _check(
     return False
 
 
-def _what_it_learned(facts: dict[str, Any]) -> Any:
-    return facts.get("settings"), facts.get("train"), facts.get("sprites", {}).get("fingerprint")
+def _learned_from(facts: dict[str, Any]) -> tuple[Any, Any]:
+    """Return which training sprites a classifier's facts name: the source's, and how many of them."""
+    return facts.get("sprites", {}).get("fingerprint"), facts.get("train")
 
 
-def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str, about: dict[str, Any]) -> None:
+def _train_of(sprites: Sprites) -> tuple[str, int]:
+    """Return the same of sprites at hand: a fold held out makes them fewer."""
+    return sprites.fingerprint, len(sprites.dataset["train"])
+
+
+def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> None:
     train, dev = sprites.tokens("train"), sprites.tokens("dev")
     learned, held_out = _split(train, how, sprites.source)
     size = len(sprites.palette)
@@ -319,6 +313,7 @@ def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str, abo
     measures = measure(classifier, dev, made.others)
     shutil.rmtree(folder, ignore_errors=True)  # only now: until here the old one stands
     save_calibration(measures.probabilities, measures.labels, folder / CALIBRATION_NAME)
+    about = {"settings": how.model_dump(mode="json"), "sprites": sprites.origin, "train": len(train)}
     classifier.save(folder, role, {**about, **measures.as_facts()})
 
 

@@ -23,12 +23,12 @@ from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import from_picture
 from pokemon_gen.rows import read_rows
-from pokemon_gen.runs import FEATURES, RESULTS, whole_checkpoints
+from pokemon_gen.runs import FEATURES, RESULTS, needed_checkpoints, whole_checkpoints
 from pokemon_gen.selection import choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
-from pokemon_gen.stages.completing import check_palettes, settings_of, trained_on
+from pokemon_gen.stages.completing import check_palettes, checkpoint_facts, settings_of
 from pokemon_gen.stages.judging import find_judge
 
 SCORECARD_NAME = "scorecard.json"
@@ -48,7 +48,6 @@ class Score:
 class _Completions:
     """Completions, and what is known of where they come from."""
 
-    name: str
     sprites: NDArray[np.int64]
     source: Sprites
     checkpoint: Checkpoint | None
@@ -65,6 +64,7 @@ def score(
     resize: bool = False,
     overwrite: bool = False,
     completion: CompletionSettings | None = None,
+    sprites: Sprites | None = None,
 ) -> Score:
     """Score completions.
 
@@ -80,6 +80,7 @@ def score(
         resize: bring images of other sizes to 20x20; without it they are refused.
         overwrite: replace a scorecard that is there.
         completion: how a checkpoint completes; none: as its own settings say.
+        sprites: a checkpoint's own, if they are loaded already.
 
     Returns:
         The scorecard, written to `eval/results/<name>/scorecard.json`.
@@ -90,7 +91,7 @@ def score(
     path = Path(completions)
     file = RESULTS / _name(path) / SCORECARD_NAME
     refuse_existing(file, overwrite)
-    judged = _load(path, overrides, resize, completion)
+    judged = _load(path, overrides, resize, completion, sprites)
     compared = _reference(reference, judged.source, resize)
     truth = _truth(judged, compared)
     dev, train = (Reference(split, judged.source.tokens(split)) for split in ("dev", "train"))
@@ -113,7 +114,7 @@ def score(
         inception=inception,
         cache=FEATURES,
     )
-    about = {"name": judged.name, "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
+    about = {"name": _name(path), "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
     scorecard = make_scorecard(material, _baselines(), about)
     write_json(file, scorecard)
     return Score(scorecard, file)
@@ -155,26 +156,31 @@ def _name(path: Path) -> str:
 
 
 def _load(
-    path: Path, overrides: Sequence[str], resize: bool, completion: CompletionSettings | None
+    path: Path,
+    overrides: Sequence[str],
+    resize: bool,
+    completion: CompletionSettings | None,
+    source: Sprites | None,
 ) -> _Completions:
     if path.suffix == ".txt":
         return _load_text(path, overrides)
     if (path / "config.json").is_file() or whole_checkpoints(path):
-        return _load_checkpoint(path, overrides, completion)
+        return _load_checkpoint(path, overrides, completion, source)
     if not path.is_dir():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
     if (path / SETTINGS_NAME).is_file():
-        raise PokemonGenError(f"{path}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
-    source = _sprites(None, overrides, path)
-    pictures = _pictures(path, resize, "sprites.skip_bad_images=true" in overrides)
+        needed_checkpoints(path)  # a run, and there are none
+    settings = _sprite_settings(None, overrides, path)
+    source = load_sprites(**settings.model_dump())
+    pictures = _pictures(path, resize, settings.skip_bad_images)
     sprites = from_picture(pictures, source.palette)
-    return _Completions(_name(path), sprites, source, None, _facts(source, None, sprites))
+    return _Completions(sprites, source, None, _facts(source, None, sprites))
 
 
 def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
     sidecar = path.with_suffix(".json")
     known, palette, checkpoint = _read_sidecar(sidecar) if sidecar.is_file() else (None, None, None)
-    source = _sprites(known, overrides, path)
+    source = load_sprites(**_sprite_settings(known, overrides, path).model_dump())
     if palette not in (None, source.palette.fingerprint):
         raise PokemonGenError(
             f"{path}: written for another palette ({palette}) than {source.source} has "
@@ -184,7 +190,7 @@ def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
     if len(rows) < 2:
         raise PokemonGenError(f"{path}: a scorecard needs two or more completions")
     sprites = np.array(rows, dtype=np.int64)
-    return _Completions(_name(path), sprites, source, None, _facts(source, checkpoint, sprites))
+    return _Completions(sprites, source, None, _facts(source, checkpoint, sprites))
 
 
 def _read_sidecar(sidecar: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
@@ -200,24 +206,22 @@ def _read_sidecar(sidecar: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
 
 
 def _load_checkpoint(
-    path: Path, overrides: Sequence[str], completion: CompletionSettings | None
+    path: Path, overrides: Sequence[str], completion: CompletionSettings | None, source: Sprites | None
 ) -> _Completions:
     choice = choose_checkpoint(path)
     settings: Settings = settings_of(choice.checkpoint, overrides)
     completion = completion or settings.completion
     loaded = load_checkpoint(choice.checkpoint)
-    source = load_sprites(**settings.sprites.model_dump())
+    source = source or load_sprites(**settings.sprites.model_dump())
     check_palettes(loaded, source)
     prompts = source.prompts("dev")
     sprites = complete_prompts(loaded.model, prompts, completion, progress=True)
     checkpoint = {
-        "folder": str(loaded.folder),
-        "trained_on": trained_on(loaded.folder),
-        "sha256": fingerprint_checkpoint(loaded.folder),
+        **checkpoint_facts(loaded.folder),
         "chosen_for": choice.reason,
         "completion": completion.model_dump(mode="json"),
     }
-    return _Completions(_name(path), sprites, source, loaded, _facts(source, checkpoint, sprites))
+    return _Completions(sprites, source, loaded, _facts(source, checkpoint, sprites))
 
 
 def _facts(source: Sprites, checkpoint: dict[str, Any] | None, sprites: NDArray[np.int64]) -> dict[str, Any]:
@@ -226,20 +230,20 @@ def _facts(source: Sprites, checkpoint: dict[str, Any] | None, sprites: NDArray[
     other_data = learned.get("fingerprint") not in (None, source.fingerprint)
     return {
         "completions_sha256": hashlib.sha256(sprites.astype("<i8").tobytes()).hexdigest(),
-        "sprites": {"source": source.source, "fingerprint": source.fingerprint},
+        "sprites": source.origin,
         "checkpoint": checkpoint,
         "other_data": other_data,
     }
 
 
-def _sprites(known: SpriteSettings | None, overrides: Sequence[str], path: Path) -> Sprites:
-    """Load the sprites that completions belong to."""
+def _sprite_settings(known: SpriteSettings | None, overrides: Sequence[str], path: Path) -> SpriteSettings:
+    """Return whose sprites completions are, as their sidecar or the overrides say."""
     if known is None and not any(word.startswith("sprites.source=") for word in overrides):
         raise PokemonGenError(
             f"{path}: nothing says whose sprites these are; add sprites.source=..., such as "
             "sprites.source=text:FOLDER"
         )
-    return load_sprites(**override_sprites(known or SpriteSettings(), overrides).model_dump())
+    return override_sprites(known or SpriteSettings(), overrides)
 
 
 def _reference(reference: str, source: Sprites, resize: bool) -> Reference:
