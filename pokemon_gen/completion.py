@@ -1,4 +1,4 @@
-"""Prompt → completion: the stock model's `generate` with its KV cache, exactly 400 tokens back.
+"""Prompt → completion: exactly 400 tokens back, by the fast loop of `decoding.py`.
 
 Sampling is the Gumbel-max trick: adding Gumbel noise to the logits and taking the largest is drawing
 from the softmax (Gumbel 1954; Maddison et al. 2014, "A* Sampling"). The noise comes from a generator
@@ -8,7 +8,7 @@ not depend on which others share its batch, or in which order.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from pokemon_gen.decoding import can_decode, decode
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.settings import CompletionSettings
@@ -83,44 +84,82 @@ def _complete_in_memory(
     """Complete prompts of one length, (B, length) → (B, 400), in batches as large as memory allows."""
 
     def in_batches(batch_size: int) -> NDArray[np.int64]:
-        return np.concatenate([_generate(model, part, settings, bar) for part in prompts.split(batch_size)])
+        return np.concatenate([_continue(model, part, settings, bar) for part in prompts.split(batch_size)])
 
     whole: NDArray[np.int64] = find_executable_batch_size(in_batches, starting_batch_size=len(prompts))()
     return whole
 
 
-@torch.no_grad()
-def _generate(
+def _continue(
     model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any
 ) -> NDArray[np.int64]:
+    """Complete a batch of prompts of one length: (B, length) → (B, 400)."""
     new_tokens = LENGTH - prompts.shape[1]
-    processors: list[LogitsProcessor] = []
-    if settings.do_sample:
-        processors = _sampling(prompts, settings, (new_tokens, model.config.vocab_size), model.device)
-    # Greedy of `generate` is the largest score; the processors make that a draw where asked.
-    # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
-    config = GenerationConfig(max_new_tokens=new_tokens, do_sample=False, use_cache=True)
+    shift = _Shift(prompts, settings, (new_tokens, model.config.vocab_size), model.device)
     prompts = prompts.to(model.device)
+
+    def choose(scores: Tensor, number: int) -> Tensor:
+        bar.update()
+        return shift(scores, number).argmax(-1)
+
+    if can_decode(model):
+        completions = decode([model], prompts, new_tokens, choose)
+        return torch.cat([prompts, completions], dim=1).cpu().numpy()
+    return _generate(model, prompts, choose)
+
+
+@torch.no_grad()
+def _generate(
+    model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor, int], Tensor]
+) -> NDArray[np.int64]:
+    """Complete by `generate`, for models whose past is no keys and values."""
+    # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
+    config = GenerationConfig(max_new_tokens=LENGTH - prompts.shape[1], do_sample=False)
     generated: Any = model.generate(
         prompts,
         attention_mask=torch.ones_like(prompts),  # colours only: nothing is padding
         generation_config=config,
-        logits_processor=LogitsProcessorList([*processors, _Tick(bar)]),
+        logits_processor=LogitsProcessorList([_Chosen(choose, prompts.shape[1])]),
     )
     sprites: NDArray[np.int64] = generated.cpu().numpy()
     return sprites
 
 
-def _sampling(
-    prompts: Tensor, settings: CompletionSettings, shape: tuple[int, int], device: torch.device
-) -> list[LogitsProcessor]:
-    processors: list[LogitsProcessor] = [TemperatureLogitsWarper(settings.temperature)]
-    if settings.top_k:
-        processors.append(TopKLogitsWarper(settings.top_k))
-    if settings.top_p < 1:
-        processors.append(TopPLogitsWarper(settings.top_p))
-    noise = np.stack([_noise(prompt, settings.seed, shape) for prompt in prompts.numpy()])
-    return [*processors, _AddNoise(torch.from_numpy(noise).to(device), prompts.shape[1])]
+class _Shift:
+    """Shifts scores so that the largest is the token to take: greedy as they are, or a draw."""
+
+    def __init__(
+        self, prompts: Tensor, settings: CompletionSettings, shape: tuple[int, int], device: torch.device
+    ) -> None:
+        self.warpers: list[LogitsProcessor] = []
+        self.noise: Tensor | None = None  # (B, new tokens, V)
+        if not settings.do_sample:
+            return
+        self.warpers.append(TemperatureLogitsWarper(settings.temperature))
+        if settings.top_k:
+            self.warpers.append(TopKLogitsWarper(settings.top_k))
+        if settings.top_p < 1:
+            self.warpers.append(TopPLogitsWarper(settings.top_p))
+        noise = np.stack([_noise(prompt, settings.seed, shape) for prompt in prompts.numpy()])
+        self.noise = torch.from_numpy(noise).to(device)
+
+    def __call__(self, scores: Tensor, number: int) -> Tensor:
+        """Shift the scores, (B, V), of the completion's token of this number."""
+        for warper in self.warpers:
+            scores = warper(None, scores)  # these look at the scores alone
+        return scores if self.noise is None else scores + self.noise[:, number]
+
+
+class _Chosen(LogitsProcessor):
+    """Leaves `generate` no choice but the token chosen."""
+
+    def __init__(self, choose: Callable[[Tensor, int], Tensor], prompt_length: int) -> None:
+        self.choose = choose
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        chosen = self.choose(scores, input_ids.shape[1] - self.prompt_length)
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0)
 
 
 def _noise(prompt: NDArray[Any], seed: int, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -128,25 +167,3 @@ def _noise(prompt: NDArray[Any], seed: int, shape: tuple[int, int]) -> NDArray[n
     digest = hashlib.sha256(prompt.astype("<i8").tobytes()).digest()
     generator = np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
     return generator.gumbel(size=shape).astype(np.float32)
-
-
-class _AddNoise(LogitsProcessor):
-    """Adds each sprite's own noise of the step, so that the largest score is a draw."""
-
-    def __init__(self, noise: Tensor, prompt_length: int) -> None:
-        self.noise = noise  # (B, new tokens, V)
-        self.prompt_length = prompt_length
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        return scores + self.noise[:, input_ids.shape[1] - self.prompt_length]  # (B, V)
-
-
-class _Tick(LogitsProcessor):
-    """Moves the bar one token on."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar = bar
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.bar.update()
-        return scores

@@ -1,5 +1,6 @@
 """`completion.py`: exactly 400 tokens, prompts untouched, and a draw of each sprite's own."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -116,22 +117,38 @@ def test_draws_follow_the_models_distribution(settings: CompletionSettings, allo
     np.testing.assert_allclose(shares, allowed, atol=0.015)  # five standard deviations
 
 
+def test_a_model_without_keys_and_values_completes_too() -> None:
+    """Mamba keeps another kind of state: compare with a full forward for every token."""
+    mamba = {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}
+    model = build_model(mamba, V, seed=0).eval()
+    expected = torch.arange(2 * 394).reshape(2, 394) % V
+    prompts = expected.numpy()
+    with torch.no_grad():
+        while expected.shape[1] < 400:
+            expected = torch.cat([expected, model(expected).logits[:, -1:].argmax(-1)], dim=1)
+    np.testing.assert_array_equal(complete_prompts(model, prompts), expected.numpy())
+    sampled = complete_prompts(model, prompts, SAMPLED)
+    np.testing.assert_array_equal(complete_prompts(model, prompts[::-1], SAMPLED)[::-1], sampled)
+
+
 def test_a_batch_is_split_only_when_memory_asks(
     model: PreTrainedModel, prompts: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = complete_prompts(model, prompts, SAMPLED)
-    generate, batches = model.generate, []
+    forward, batches = model.forward, []
 
-    def small_memory(tokens: torch.Tensor, **options: Any) -> Any:
-        batches.append(len(tokens))
-        if len(tokens) > 4:
+    def small_memory(input_ids: torch.Tensor, **options: Any) -> Any:
+        batches.append(len(input_ids))
+        if len(input_ids) > 4:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return generate(tokens, **options)
+        return forward(input_ids=input_ids, **options)
 
-    monkeypatch.setattr(model, "generate", small_memory)
+    # The loop asks the signature whether a model takes positions.
+    small_memory.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    monkeypatch.setattr(model, "forward", small_memory)
     np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), whole)
     assert batches[0] == 6
-    assert batches[-2:] == [4, 2]
+    assert (batches[-11], batches[-1]) == (4, 2)  # ten tokens of each part
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ FLOORS = [
     {"files"},
     {"palette", "settings"},
     {"rows", "config_files"},
-    {"sprites", "submission", "models", "precision", "report", "tables", "watching"},
+    {"decoding", "sprites", "submission", "models", "precision", "report", "tables", "watching"},
     {"arguments", "runs", "completion"},
     {"evaluation"},
     {"training", "selection"},

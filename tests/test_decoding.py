@@ -1,0 +1,137 @@
+"""`decoding.py`: the tokens of `generate`, and what an ensemble and repeats are."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+
+from pokemon_gen.decoding import can_decode, decode
+from pokemon_gen.models import build_model
+from tests.test_completion import V, sharp_model
+from tests.test_models import FAMILIES
+
+TIE = 1e-4
+"""Logits nearer to each other than this may be taken in either order."""
+
+
+def greedy(scores: Tensor, number: int) -> Tensor:
+    return scores.argmax(-1)
+
+
+def generate(model: PreTrainedModel, tokens: Tensor, new_tokens: int) -> Tensor:
+    config = GenerationConfig(max_new_tokens=new_tokens, do_sample=False)
+    whole = model.generate(tokens, attention_mask=torch.ones_like(tokens), generation_config=config)
+    return whole[:, tokens.shape[1] :]
+
+
+def assert_same_but_for_ties(model: PreTrainedModel, tokens: Tensor, ours: Tensor, theirs: Tensor) -> None:
+    """Where a row first differs, the two tokens' logits must be nearly equal; what follows is free."""
+    for row in range(len(tokens)):
+        different = (ours[row] != theirs[row]).nonzero()
+        if len(different):
+            first = int(different[0])
+            with torch.no_grad():
+                logits = model(torch.cat([tokens[row], ours[row, :first]])[None]).logits[0, -1]
+            assert abs(logits[ours[row, first]] - logits[theirs[row, first]]) < TIE
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Tensor:
+    return torch.randint(V, (5, 30), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("sharp", [True, False], ids=["sharp", "nearly tied"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_tokens_are_those_of_generate(family: str, sharp: bool, tokens: Tensor) -> None:
+    model = sharp_model(family) if sharp else build_model(FAMILIES[family], V, seed=2).eval()
+    ours = decode([model], tokens, 80, greedy)
+    assert ours.shape == (5, 80)
+    assert_same_but_for_ties(model, tokens, ours, generate(model, tokens, 80))
+
+
+def test_the_models_own_attention_is_given_back(tokens: Tensor) -> None:
+    model = sharp_model("llama")
+
+    def interrupted(scores: Tensor, number: int) -> Tensor:
+        if number == 2:
+            assert model.config._attn_implementation != "sdpa"
+            raise KeyboardInterrupt
+        return scores.argmax(-1)
+
+    with pytest.raises(KeyboardInterrupt):
+        decode([model], tokens, 4, interrupted)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_an_attention_chosen_by_the_user_is_kept(tokens: Tensor) -> None:
+    model = sharp_model("llama")
+    expected = decode([model], tokens, 20, greedy)
+    model.set_attn_implementation("eager")
+
+    def choose(scores: Tensor, number: int) -> Tensor:
+        assert model.config._attn_implementation == "eager"
+        return scores.argmax(-1)
+
+    assert_same_but_for_ties(model, tokens, decode([model], tokens, 20, choose), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_are_those_of_a_whole_forward(family: str, tokens: Tensor) -> None:
+    """Keys and values in place must change no logit: compare each step with a forward of everything."""
+    model = sharp_model(family)
+    seen: list[Tensor] = []
+
+    def choose(scores: Tensor, number: int) -> Tensor:
+        seen.append(scores)
+        return scores.argmax(-1)
+
+    new = decode([model], tokens, 50, choose)
+    with torch.no_grad():
+        logits = model(torch.cat([tokens, new], dim=1)).logits[:, 29:-1]
+    torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_an_ensemble_averages_probabilities(tokens: Tensor) -> None:
+    members = [sharp_model("gpt2"), sharp_model("llama")]
+    seen: list[Tensor] = []
+
+    def choose(scores: Tensor, number: int) -> Tensor:
+        seen.append(scores)
+        return scores.argmax(-1)
+
+    new = decode(members, tokens, 3, choose)
+    with torch.no_grad():
+        whole = torch.cat([tokens, new], dim=1)
+        mean = torch.stack([member(whole).logits[:, 29:-1].softmax(-1) for member in members]).mean(0)
+    torch.testing.assert_close(torch.stack(seen, dim=1).softmax(-1), mean, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> None:
+    model = sharp_model(family)
+    sizes: list[torch.Size] = []
+    handle = model.get_input_embeddings().register_forward_pre_hook(
+        lambda module, inputs: sizes.append(inputs[0].shape)
+    )
+    forced = torch.randint(V, (15, 6), generator=torch.Generator().manual_seed(1))
+    seen: list[Tensor] = []
+
+    def choose(scores: Tensor, number: int) -> Tensor:
+        seen.append(scores)
+        return forced[:, number]
+
+    assert torch.equal(decode([model], tokens, 6, choose, repeats=3), forced)
+    handle.remove()
+    assert sizes == [(5, 30)] + [(15, 1)] * 5
+    with torch.no_grad():
+        whole = torch.cat([tokens.repeat_interleave(3, dim=0), forced], dim=1)
+        logits = model(whole).logits[:, 29:-1]
+    torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_of_another_kind_of_state_is_not_decoded() -> None:
+    mamba = build_model(
+        {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}, V, seed=0
+    )
+    assert not can_decode(mamba)
+    assert all(can_decode(build_model(fields, V, seed=0)) for fields in FAMILIES.values())
