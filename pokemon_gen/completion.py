@@ -30,6 +30,7 @@ from transformers import (
 from pokemon_gen.decoding import can_decode, decode
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.geometry import LENGTH
+from pokemon_gen.models import palette_size, with_nothing_done
 from pokemon_gen.settings import CompletionSettings
 
 
@@ -59,7 +60,7 @@ def complete_prompts(
     settings = settings or CompletionSettings()
     rows_of_length: dict[int, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
-        _check_prompt(row, prompt, model.config.vocab_size)
+        _check_prompt(row, prompt, palette_size(model))
         rows_of_length[len(prompt)].append(row)
     model.eval()
     sprites = np.empty((len(prompts), LENGTH), dtype=np.int64)
@@ -95,7 +96,7 @@ def _continue(
 ) -> NDArray[np.int64]:
     """Complete a batch of prompts of one length: (B, length) → (B, 400)."""
     new_tokens = LENGTH - prompts.shape[1]
-    shift = _Shift(prompts, settings, (new_tokens, model.config.vocab_size), model.device)
+    shift = _Shift(prompts, settings, (new_tokens, palette_size(model)), model.device)
     prompts = prompts.to(model.device)
 
     def choose(scores: Tensor, number: int) -> Tensor:
@@ -115,13 +116,14 @@ def _generate(
     """Complete by `generate`, for models whose past is no keys and values."""
     # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
     config = GenerationConfig(max_new_tokens=LENGTH - prompts.shape[1], do_sample=False)
+    given = with_nothing_done(model, prompts)
     generated: Any = model.generate(
-        prompts,
-        attention_mask=torch.ones_like(prompts),  # colours only: nothing is padding
+        given,
+        attention_mask=torch.ones_like(given),  # nothing is padding
         generation_config=config,
-        logits_processor=LogitsProcessorList([_Chosen(choose, prompts.shape[1])]),
+        logits_processor=LogitsProcessorList([_Chosen(choose, given.shape[1], palette_size(model))]),
     )
-    sprites: NDArray[np.int64] = generated.cpu().numpy()
+    sprites: NDArray[np.int64] = generated[:, -LENGTH:].cpu().numpy()
     return sprites
 
 
@@ -153,12 +155,13 @@ class _Shift:
 class _Chosen(LogitsProcessor):
     """Leaves `generate` no choice but the token chosen."""
 
-    def __init__(self, choose: Callable[[Tensor, int], Tensor], prompt_length: int) -> None:
+    def __init__(self, choose: Callable[[Tensor, int], Tensor], given: int, palette_size: int) -> None:
         self.choose = choose
-        self.prompt_length = prompt_length
+        self.given = given
+        self.palette_size = palette_size
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        chosen = self.choose(scores, input_ids.shape[1] - self.prompt_length)
+        chosen = self.choose(scores[:, : self.palette_size], input_ids.shape[1] - self.given)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0)
 
 

@@ -22,6 +22,8 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from pokemon_gen.models import palette_size, with_nothing_done
+
 _ATTENTION = "pokemon_gen_one_query"
 
 
@@ -51,9 +53,8 @@ def decode(
     Returns:
         (B * repeats, new_tokens); rows that go on from one another's tokens stand together.
     """
-    length = tokens.shape[1]
-    members = [_Member(model, length + new_tokens) for model in models]
-    scores = _scores(members, tokens, 0)
+    members = [_Member(model, tokens.shape[1] + new_tokens) for model in models]
+    scores = _scores(members, tokens)
     if repeats > 1:
         scores = scores.repeat_interleave(repeats, dim=0)
         for member in members:
@@ -61,7 +62,7 @@ def decode(
     chosen = [choose(scores, 0)]
     with _one_query_attention(models):
         for number in range(1, new_tokens):
-            scores = _scores(members, chosen[-1][:, None], length + number - 1)
+            scores = _scores(members, chosen[-1][:, None])
             chosen.append(choose(scores, number))
     return torch.stack(chosen, dim=1)
 
@@ -71,6 +72,8 @@ class _Member:
 
     def __init__(self, model: PreTrainedModel, room: int) -> None:
         self.model = model
+        self.palette_size = palette_size(model)
+        room += with_nothing_done(model, torch.empty(1, 0, dtype=torch.long)).shape[1]
         self.cache = DynamicCache(config=model.config)
         # Only plain layers get room; those of a sliding window forget, and stay as they are.
         self.cache.layers = [
@@ -78,18 +81,21 @@ class _Member:
         ]
         self.takes_positions = "position_ids" in signature(model.forward).parameters
 
-    def read(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Read (B, T) tokens at positions (1, T); return the logits of what follows them, (B, V)."""
+    def read(self, tokens: Tensor) -> Tensor:
+        """Read (B, T) tokens; return the logits of the colour that follows them, (B, V)."""
+        start = self.cache.get_seq_length()
+        if start == 0:
+            tokens = with_nothing_done(self.model, tokens)
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]  # (1, T)
         options = {"position_ids": positions} if self.takes_positions else {}
         answer = self.model(input_ids=tokens, past_key_values=self.cache, use_cache=True, **options)
-        logits: Tensor = answer.logits[:, -1].float()
+        logits: Tensor = answer.logits[:, -1, : self.palette_size].float()
         return logits
 
 
-def _scores(members: Sequence[_Member], tokens: Tensor, start: int) -> Tensor:
+def _scores(members: Sequence[_Member], tokens: Tensor) -> Tensor:
     """Return what follows (B, T) tokens, (B, V): logits of one model, log of the mean of several."""
-    positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]  # (1, T)
-    scores = [member.read(tokens, positions) for member in members]
+    scores = [member.read(tokens) for member in members]
     if len(scores) == 1:
         return scores[0]
     return torch.stack(scores).log_softmax(-1).logsumexp(0)  # the mean's, but for a constant

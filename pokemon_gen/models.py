@@ -22,6 +22,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
+from pokemon_gen.augment import NOTHING_TOLD, Told
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH
@@ -57,7 +58,11 @@ class Checkpoint:
 
 
 def build_model(
-    model: dict[str, Any], palette_size: int, seed: int, section: str = "model"
+    model: dict[str, Any],
+    palette_size: int,
+    seed: int,
+    section: str = "model",
+    told: Told = NOTHING_TOLD,
 ) -> PreTrainedModel:
     """Make a decoder-only model with fresh weights.
 
@@ -66,9 +71,10 @@ def build_model(
         palette_size: the vocabulary's size, V.
         seed: of the initial weights.
         section: where these fields stand in a config, for errors.
+        told: the special tokens that say what was done to a sprite; by default there are none.
 
     Returns:
-        A causal language model: `input_ids` (B, T) → `logits` (B, T, V).
+        A causal language model: `input_ids` (B, T) → `logits` (B, T, V + special tokens).
 
     Raises:
         PokemonGenError: for an unknown type or field, a value that does not fit, too few positions,
@@ -79,12 +85,15 @@ def build_model(
     check_fields(fields, config_class, section, _OURS)
     positions = _positions_field(config_class)
     if positions:
-        fields.setdefault(positions, LENGTH)
+        fields.setdefault(positions, LENGTH + len(told.nothing_done))
     no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     try:
-        config = config_class(vocab_size=palette_size, **no_tokens, **fields)
-        if positions and getattr(config, positions) < LENGTH:
-            raise ValueError(f"{getattr(config, positions)} positions cannot hold {LENGTH} tokens")
+        config = config_class(vocab_size=palette_size + told.special_tokens, **no_tokens, **fields)
+        if told.special_tokens:
+            config.palette_size, config.nothing_done = palette_size, list(told.nothing_done)
+        needed = LENGTH + len(told.nothing_done)
+        if positions and getattr(config, positions) < needed:
+            raise ValueError(f"{getattr(config, positions)} positions cannot hold {needed} tokens")
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
@@ -118,10 +127,10 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             )
     except Exception as error:  # safetensors, `transformers` and json each have their own
         raise PokemonGenError(f"{folder}: the model cannot be loaded: {error}") from error
-    if model.config.vocab_size != len(palette):
+    if palette_size(model) != len(palette):
         raise PokemonGenError(
-            f"{folder}: the model has {model.config.vocab_size} tokens and the palette "
-            f"{len(palette)} colours; they do not belong together"
+            f"{folder}: the model knows {palette_size(model)} colours and the palette has {len(palette)}; "
+            "they do not belong together"
         )
     return Checkpoint(model.to(best_device()).eval(), palette, settings, folder)
 
@@ -154,6 +163,29 @@ def best_device() -> torch.device:
     return accelerator or torch.device("cpu")
 
 
+def palette_size(model: PreTrainedModel) -> int:
+    """Return how many of a model's tokens are colours, V; special tokens have the numbers from V on."""
+    size: int = getattr(model.config, "palette_size", model.config.vocab_size)
+    return size
+
+
+def with_nothing_done(model: PreTrainedModel, tokens: Tensor) -> Tensor:
+    """Put before sprites what tells the model that nothing was done to them; (B, T) → (B, special + T)."""
+    nothing: list[int] = getattr(model.config, "nothing_done", [])
+    return torch.cat([tokens.new_tensor(nothing).expand(len(tokens), -1), tokens], dim=1)
+
+
+def only_sprites(logits: Tensor, length: int, palette_size: int) -> Tensor:
+    """Leave out the special tokens, places and scores; (B, special + T, V + more) → (B, T, V).
+
+    Args:
+        logits: of tokens with special ones before them.
+        length: T, the sprites' own tokens.
+        palette_size: V.
+    """
+    return logits[:, logits.shape[1] - length :, :palette_size]
+
+
 def token_nll(logits: Tensor, tokens: Tensor) -> Tensor:
     """Return the negative log-likelihood of every predicted token, in nats.
 
@@ -176,8 +208,11 @@ def completion_nll(nll: Any) -> Any:
 @torch.no_grad()
 def true_completion_nll(model: PreTrainedModel, sprites: Any) -> float:
     """Return the mean NLL of true completions under a model, nats/token; (N, 400) tokens."""
-    batches = torch.as_tensor(sprites).to(model.device).split(_NLL_BATCH)
-    found = [completion_nll(token_nll(model(input_ids=batch).logits, batch)) for batch in batches]
+    found = []
+    for batch in torch.as_tensor(sprites).to(model.device).split(_NLL_BATCH):
+        logits = model(input_ids=with_nothing_done(model, batch)).logits
+        nll = token_nll(only_sprites(logits, LENGTH, palette_size(model)), batch)
+        found.append(completion_nll(nll))
     return float(torch.cat(found).mean())
 
 

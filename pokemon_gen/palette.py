@@ -115,13 +115,14 @@ class Palette:
         nearest = np.empty(len(flat), dtype=np.int64)
         for start in range(0, len(flat), 4096):  # bounds the (4096, V, 3) difference to a few MB
             lab = oklab(flat[start : start + 4096])
-            distance = ((lab[:, None] - self._lab[None]) ** 2).sum(-1)  # (n, V)
+            distance = ((lab[:, None] - self.lab[None]) ** 2).sum(-1)  # (n, V)
             nearest[start : start + 4096] = distance.argmin(1)
         return nearest[back.reshape(-1)].reshape(rgb.shape[:-1])
 
     @cached_property
-    def _lab(self) -> NDArray[np.float64]:
-        return oklab(self.rgb)  # (V, 3)
+    def lab(self) -> NDArray[np.float64]:
+        """The colours in OKLab, (V, 3)."""
+        return oklab(self.rgb)
 
     def save(self, folder: Path) -> None:
         """Write `palette.json` into `folder`."""

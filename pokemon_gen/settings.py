@@ -92,6 +92,17 @@ class SpriteSettings(_Section):
     """The last so many sprites of train are the *fold*: never trained on, to choose by instead of dev."""
 
 
+class AugmentationSettings(_Section):
+    """What is done to sprites while training; the model is told by a token before the first pixel."""
+
+    places: Literal["none", "mirror", "all"] = "none"
+    """`mirror`: also left to right; `all`: the eight ways to lay a square down."""
+    hues: int = Field(1, ge=1, le=360)
+    """Turns of the colour circle, this one included; 1: colours stay."""
+    unchanged: float = Field(0.5, ge=0, le=1)
+    """Share of sprites that keep their places, and, drawn apart, their hues."""
+
+
 class CompletionSettings(_Section):
     """How the next token is chosen from the model's distribution (names as in `transformers`)."""
 
@@ -190,6 +201,7 @@ class Settings(_Config):
     """`model_type` and the fields of that type's config in `transformers`."""
     training: dict[str, Any] = {}
     """Any field of `transformers.TrainingArguments`, and `decay_every_parameter`."""
+    augmentation: AugmentationSettings = AugmentationSettings()
     completion: CompletionSettings = CompletionSettings()
     detector: DetectorSettings = DetectorSettings()
     selection: SelectionSettings = SelectionSettings()

@@ -10,6 +10,7 @@ from the last whole one.
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +27,20 @@ from transformers import (
 )
 
 from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, fit_schedule, training_arguments
+from pokemon_gen.augment import Augmentation
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models import build_model, completion_nll, quiet, token_nll
+from pokemon_gen.geometry import LENGTH
+from pokemon_gen.models import (
+    build_model,
+    completion_nll,
+    only_sprites,
+    quiet,
+    token_nll,
+    with_nothing_done,
+)
+from pokemon_gen.palette import Palette
 from pokemon_gen.precision import choose_precision
 from pokemon_gen.runs import (
     CHECKPOINTS,
@@ -114,7 +125,7 @@ def train(
         settings = _continued_settings(settings, checkpoint, sprites)
     elif not overwrite:
         _refuse_what_is_no_leftover(folder)
-    model, arguments, settings = _prepare(settings, len(sprites.palette), folder)
+    model, arguments, settings = _prepare(settings, sprites.palette, folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
@@ -154,11 +165,12 @@ def make_trainer(
         train_dataset=SpriteDataset(sprites.tokens("train")),
         eval_dataset=SpriteDataset(sprites.tokens("dev")),
         data_collator=batch_of,
-        preprocess_logits_for_metrics=_nll_of_batch,
+        preprocess_logits_for_metrics=partial(_nll_of_batch, palette_size=len(sprites.palette)),
         compute_metrics=_mean_nll,
         callbacks=list(callbacks),
     )
     trainer.sprites, trainer.settings = sprites, settings
+    trainer.augmentation = augmentation_of(settings, sprites.palette)
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(TrainingBar())
@@ -188,11 +200,48 @@ def batch_of(tokens: Tensor) -> dict[str, Tensor]:
     return {"input_ids": tokens, "labels": tokens}
 
 
+def augmentation_of(settings: Settings, palette: Palette) -> Augmentation:
+    """Make what a run's `augmentation:` section asks for."""
+    return Augmentation(palette, **settings.augmentation.model_dump())
+
+
+def _told_batch(tokens: Tensor) -> dict[str, Tensor]:
+    """Make a batch of (B, special + 400) tokens; what stands before the second pixel is given."""
+    labels = tokens.clone()
+    labels[:, : tokens.shape[1] - LENGTH + 1] = -100  # what torch's cross-entropy leaves out
+    return {"input_ids": tokens, "labels": labels}
+
+
+def _mixed(*numbers: int) -> int:
+    """Make one seed of several numbers, unlike those of their neighbours."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
 class SpriteTrainer(Trainer):
     """`Trainer` whose checkpoints carry palette, settings and a fingerprint of the sprites, and no pickle."""
 
     sprites: Sprites
     settings: Settings
+    augmentation: Augmentation
+    _batch = (-1, 0)
+    """The step that the last batch was of, and its number within that step."""
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Take a step on sprites changed anew, and told.
+
+        What is drawn depends on the seed and the step alone: a collator's draws run ahead of the step by
+        what `DataLoader` fetches early, so that a run that goes on would draw others.
+        """
+        step, number = self._batch
+        self._batch = (self.state.global_step, number + 1 if step == self.state.global_step else 0)
+        generator = torch.Generator().manual_seed(_mixed(self.args.seed, *self._batch))
+        changed = self.augmentation(inputs["input_ids"], generator)
+        return super().training_step(model, _told_batch(changed), num_items_in_batch)
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Predict sprites as they are, told so."""
+        told = with_nothing_done(self.model, inputs["input_ids"])
+        return super().prediction_step(model, _told_batch(told), *args, **kwargs)
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """Return which parameters decay: all, or `Trainer`'s choice (no biases, no norms)."""
@@ -212,7 +261,7 @@ class SpriteTrainer(Trainer):
 
 
 def _prepare(
-    settings: Settings, palette_size: int, folder: Path
+    settings: Settings, palette: Palette, folder: Path
 ) -> tuple[PreTrainedModel, SpriteTrainingArguments, Settings]:
     """Make model and arguments; settings come back with the precision that was chosen.
 
@@ -220,7 +269,8 @@ def _prepare(
         PokemonGenError: for a mistaken field, with its place in the config's file.
     """
     try:
-        model = build_model(settings.model, palette_size, settings.seed)
+        told = augmentation_of(settings, palette).told
+        model = build_model(settings.model, len(palette), settings.seed, told=told)
         training_arguments(settings, folder)  # a mistake is told before the precision is measured
         settings = _with_precision(settings, model)
         return model, training_arguments(settings, folder), settings
@@ -278,6 +328,7 @@ def _what_must_stay(settings: Settings) -> dict[str, Any]:
         "sprites": settings.sprites.model_dump(),
         "model": settings.model,
         "training": settings.training,
+        "augmentation": settings.augmentation.model_dump(),
     }
     flat = {
         f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()
@@ -296,9 +347,10 @@ def _with_precision(settings: Settings, model: PreTrainedModel) -> Settings:
     return settings.model_copy(update={"training": {**given, **chosen}})
 
 
-def _nll_of_batch(logits: Any, labels: Tensor) -> Tensor:
-    """Reduce (B, T, V) logits to (B, T - 1) nats, so that an evaluation keeps 167 times less."""
-    return token_nll(logits[0] if isinstance(logits, tuple) else logits, labels)
+def _nll_of_batch(logits: Any, labels: Tensor, palette_size: int) -> Tensor:
+    """Reduce (B, special + 400, V + more) logits to (B, 399) nats: an evaluation keeps 167 times less."""
+    logits = logits[0] if isinstance(logits, tuple) else logits
+    return token_nll(only_sprites(logits, LENGTH, palette_size), labels[:, -LENGTH:])
 
 
 def _mean_nll(prediction: EvalPrediction) -> dict[str, float]:

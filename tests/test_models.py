@@ -149,7 +149,7 @@ def test_broken_weights_are_an_error_that_names_the_folder(checkpoint: Path) -> 
 
 def test_a_model_of_another_palette_is_refused(checkpoint: Path) -> None:
     Palette(torch.eye(3).int().numpy()).save(checkpoint)
-    with pytest.raises(PokemonGenError, match="167 tokens and the palette 3 colours"):
+    with pytest.raises(PokemonGenError, match="knows 167 colours and the palette has 3"):
         load_checkpoint(checkpoint)
 
 

@@ -13,11 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 from transformers import TrainerCallback, get_scheduler
 
 from pokemon_gen.arguments import count_steps, fit_schedule, training_arguments
+from pokemon_gen.augment import Told
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models import build_model, load_checkpoint, token_nll
+from pokemon_gen.models import build_model, load_checkpoint, palette_size, token_nll, true_completion_nll
 from pokemon_gen.palette import Palette
 from pokemon_gen.runs import last_checkpoint, log_history, whole_checkpoints
 from pokemon_gen.settings import Settings
@@ -27,6 +29,7 @@ from pokemon_gen.training import train
 from tests.conftest import TINY_MODEL
 
 RUN = Path("checkpoints/tiny")
+DROPOUTS = ("attn_pdrop", "resid_pdrop", "embd_pdrop")
 Make = Callable[..., Settings]
 
 
@@ -60,14 +63,7 @@ def test_the_train_loss_is_nats_per_predicted_token(
     tiny: Make, few_sprites: Sprites, model_type: str
 ) -> None:
     """`Trainer` would divide GPT-2's loss by 400 tokens a sprite, where 399 are predicted."""
-    fields = {
-        "attn_pdrop": 0.0,
-        "resid_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "n_layer": 1,
-        "n_embd": 16,
-        "n_head": 2,
-    }
+    fields = {**dict.fromkeys(DROPOUTS, 0.0), "n_layer": 1, "n_embd": 16, "n_head": 2}
     llama = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
     model = {"model_type": model_type, **(fields if model_type == "gpt2" else llama)}
     settings = tiny(
@@ -103,20 +99,89 @@ def test_training_again_goes_on_or_says_that_nothing_is_left(tiny: Make, few_spr
     assert (again.status, again.step, again.dev_nll) == ("nothing left to do", 4, longer.dev_nll)
 
 
-def test_a_continued_run_ends_where_an_uninterrupted_one_does(tiny: Make, few_sprites: Sprites) -> None:
-    """Dropout and the order of sprites go on in the same random stream, in the middle of an epoch too."""
+CHANGED = {"places": "all", "hues": 6, "unchanged": 0.3}
+
+
+@pytest.mark.parametrize("augmentation", [{}, CHANGED], ids=["sprites as they are", "changed"])
+def test_a_continued_run_ends_where_an_uninterrupted_one_does(
+    tiny: Make, few_sprites: Sprites, augmentation: dict[str, Any]
+) -> None:
+    """Dropout, changes and the order of sprites go on in the same stream, in the middle of an epoch too."""
 
     class Stop(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             control.should_training_stop = control.should_save = state.global_step == 2
 
     training = {"max_steps": 6, "save_steps": 6, "eval_steps": 1, "per_device_train_batch_size": 6}
-    assert train(tiny(training=training, name="parts"), few_sprites, [Stop()]).status == "interrupted"
-    train(tiny(training=training, name="parts"), few_sprites)
-    train(tiny(training=training, name="whole"), few_sprites)
-    parts, whole = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
-    for name, value in whole.items():
-        torch.testing.assert_close(parts[name], value, rtol=0, atol=0, msg=name)
+    parts, whole = (
+        tiny(training=training, name=name, augmentation=augmentation) for name in ("parts", "whole")
+    )
+    assert train(parts, few_sprites, [Stop()]).status == "interrupted"
+    train(parts, few_sprites)
+    train(whole, few_sprites)
+    ended, expected = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
+    for name, value in expected.items():
+        torch.testing.assert_close(ended[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_a_model_is_told_what_was_done(tiny: Make, few_sprites: Sprites, model_type: str) -> None:
+    """Special tokens in training, that nothing was done in measuring, and a loss of 399 tokens a sprite."""
+    llama = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    model = {
+        "model_type": model_type,
+        **(llama if model_type == "llama" else {**TINY_MODEL, **dict.fromkeys(DROPOUTS, 0.0)}),
+    }
+    seen: list[Tensor] = []
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+            model.register_forward_pre_hook(
+                lambda module, args, options: seen.append(options["input_ids"].clone()), with_kwargs=True
+            )
+
+    training = {"max_steps": 1, "eval_steps": 1, "save_steps": 1, "per_device_train_batch_size": 24}
+    settings = tiny(model=model, training=training, augmentation=CHANGED)
+    result = train(settings, few_sprites, [Watch()])
+    checkpoint = load_checkpoint(RUN / "checkpoint-1")
+    v = len(few_sprites.palette)
+    assert checkpoint.model.config.vocab_size == v + 8 + 6
+    assert palette_size(checkpoint.model) == v
+    trained, measured = seen[0].cpu(), seen[1].cpu()
+    assert trained.shape == (24, 402)
+    assert len(set(map(tuple, trained[:, :2].tolist()))) > 5
+    assert measured[:, :2].tolist() == [[v, v + 8]] * 8
+    np.testing.assert_array_equal(measured[:, 2:], few_sprites.tokens("dev"))
+    assert result.dev_completion_nll == pytest.approx(
+        true_completion_nll(checkpoint.model, few_sprites.tokens("dev")), rel=1e-5
+    )
+    fresh = build_model(model, v, seed=0, told=Told(14, (v, v + 8)))
+    with torch.no_grad():  # all scores count while learning, special tokens' too
+        nll = token_nll(fresh(trained).logits, trained)[:, 2:]
+    logged = [entry["loss"] for entry in log_history(RUN / "checkpoint-1") if "loss" in entry]
+    assert logged == [pytest.approx(nll.mean().item(), rel=1e-4)]
+
+
+def test_each_batch_of_a_step_is_changed_in_its_own_way(tiny: Make, few_sprites: Sprites) -> None:
+    """Gradients gathered over several batches: the same sprites would be changed in the same way."""
+    same = collect(
+        {split: np.repeat(few_sprites.tokens(split)[:1], 24, 0) for split in ("train", "dev")}
+        | {"test": few_sprites.prompts("test")},
+        few_sprites.palette,
+        "same",
+    )
+    seen: list[Tensor] = []
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+            model.register_forward_pre_hook(
+                lambda module, args, options: seen.append(options["input_ids"].cpu()), with_kwargs=True
+            )
+
+    training = {"max_steps": 2, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 6}
+    train(tiny(training={**training, "eval_strategy": "no"}, augmentation=CHANGED), same, [Watch()])
+    assert len(seen) == 4
+    assert len({batch.numpy().tobytes() for batch in seen}) == 4
 
 
 def test_overwrite_begins_anew(tiny: Make, few_sprites: Sprites) -> None:
