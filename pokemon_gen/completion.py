@@ -9,6 +9,7 @@ not depend on which others share its batch, or in which order.
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,23 @@ from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import palette_size, with_nothing_done
 from pokemon_gen.settings import CompletionSettings
 
+_CANDIDATE_ROWS = 160
+"""Rows of a batch of candidates: more are no faster on a CPU, and each row keeps its keys and values."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Several completions of each prompt.
+
+    Attributes:
+        sprites: (N, K, 400) tokens; each begins with its prompt, untouched.
+        log_likelihood: (N, K) of the completion under the model's own distribution (whatever the
+            temperature it was drawn at), nats/token.
+    """
+
+    sprites: NDArray[np.int64]
+    log_likelihood: NDArray[np.float64]
+
 
 def complete_prompts(
     model: PreTrainedModel,
@@ -40,15 +58,13 @@ def complete_prompts(
     settings: CompletionSettings | None = None,
     progress: bool = False,
 ) -> NDArray[np.int64]:
-    """Complete prompts to whole sprites.
-
-    Prompts of one length go through the model as one batch, split only when memory runs out.
+    """Complete prompts to whole sprites, one each.
 
     Args:
         model: a causal language model over the palette's tokens.
         prompts: N rows of 1 to 399 tokens.
         settings: how tokens are chosen; none: greedy.
-        progress: show a bar, a step for each token of a batch.
+        progress: show a bar, a step for each token.
 
     Returns:
         (N, 400) tokens; each row begins with its prompt, untouched.
@@ -57,19 +73,35 @@ def complete_prompts(
         PokemonGenError: for a prompt of no or of 400 and more tokens, or tokens the model does not
             have.
     """
-    settings = settings or CompletionSettings()
+    one = (settings or CompletionSettings()).model_copy(update={"candidates": 1})
+    return draw_candidates(model, prompts, one, progress).sprites[:, 0]
+
+
+def draw_candidates(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]] | NDArray[Any],
+    settings: CompletionSettings,
+    progress: bool = False,
+) -> Candidates:
+    """Complete each prompt `settings.candidates` times; see `complete_prompts`.
+
+    Prompts of one length go through the model as one batch, each read once for all its candidates;
+    batches are split where memory runs out, and kept to some hundred rows where there are candidates.
+    """
     rows_of_length: dict[int, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
         _check_prompt(row, prompt, palette_size(model))
         rows_of_length[len(prompt)].append(row)
     model.eval()
-    sprites = np.empty((len(prompts), LENGTH), dtype=np.int64)
-    total = sum(LENGTH - length for length in rows_of_length)
+    sprites = np.empty((len(prompts), settings.candidates, LENGTH), dtype=np.int64)
+    log_likelihood = np.empty(sprites.shape[:2])
+    total = sum(settings.candidates * (LENGTH - len(prompt)) for prompt in prompts)
     with tqdm(total=total, desc="complete", unit="token", disable=not progress) as bar:
         for rows in rows_of_length.values():
             batch = torch.tensor(np.stack([np.asarray(prompts[row]) for row in rows]))  # (B, length)
-            sprites[rows] = _complete_in_memory(model, batch, settings, bar)
-    return sprites
+            drawn = _draw_in_memory(model, batch, settings, bar)
+            sprites[rows], log_likelihood[rows] = drawn.sprites, drawn.log_likelihood
+    return Candidates(sprites, log_likelihood)
 
 
 def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: int) -> None:
@@ -79,41 +111,53 @@ def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: 
         raise PokemonGenError(f"prompt {row + 1}: its tokens are not all in 0..{palette_size - 1}")
 
 
-def _complete_in_memory(
+def _draw_in_memory(
     model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any
-) -> NDArray[np.int64]:
-    """Complete prompts of one length, (B, length) → (B, 400), in batches as large as memory allows."""
+) -> Candidates:
+    """Complete prompts of one length, (B, length), in batches as large as memory allows."""
 
-    def in_batches(batch_size: int) -> NDArray[np.int64]:
-        return np.concatenate([_continue(model, part, settings, bar) for part in prompts.split(batch_size)])
+    def in_batches(batch_size: int) -> Candidates:
+        parts = [_draw(model, part, settings, bar) for part in prompts.split(batch_size)]
+        return Candidates(
+            np.concatenate([part.sprites for part in parts]),
+            np.concatenate([part.log_likelihood for part in parts]),
+        )
 
-    whole: NDArray[np.int64] = find_executable_batch_size(in_batches, starting_batch_size=len(prompts))()
-    return whole
+    batch_size = len(prompts)
+    if settings.candidates > 1:
+        batch_size = min(batch_size, max(1, _CANDIDATE_ROWS // settings.candidates))
+    drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
+    return drawn
 
 
-def _continue(
-    model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any
-) -> NDArray[np.int64]:
-    """Complete a batch of prompts of one length: (B, length) → (B, 400)."""
-    new_tokens = LENGTH - prompts.shape[1]
+def _draw(model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
+    """Complete a batch of prompts of one length, (B, length), K times each."""
+    repeats, new_tokens = settings.candidates, LENGTH - prompts.shape[1]
     shift = _Shift(prompts, settings, (new_tokens, palette_size(model)), model.device)
-    prompts = prompts.to(model.device)
+    likelihoods: list[Tensor] = []
 
     def choose(scores: Tensor, number: int) -> Tensor:
-        bar.update()
-        return shift(scores, number).argmax(-1)
+        chosen = shift(scores, number).argmax(-1)  # (B * K,)
+        likelihoods.append(scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0])
+        bar.update(len(chosen))
+        return chosen
 
+    prompts = prompts.to(model.device)
+    given = prompts.repeat_interleave(repeats, dim=0)
     if can_decode(model):
-        completions = decode([model], prompts, new_tokens, choose)
-        return torch.cat([prompts, completions], dim=1).cpu().numpy()
-    return _generate(model, prompts, choose)
+        whole = torch.cat([given, decode([model], prompts, new_tokens, choose, repeats)], dim=1)
+    else:
+        whole = _generate(model, given, choose)
+    log_likelihood = torch.stack(likelihoods).mean(0)  # (B * K,)
+    shape = (len(prompts), repeats)
+    return Candidates(
+        whole.view(*shape, LENGTH).cpu().numpy(), log_likelihood.view(shape).double().cpu().numpy()
+    )
 
 
 @torch.no_grad()
-def _generate(
-    model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor, int], Tensor]
-) -> NDArray[np.int64]:
-    """Complete by `generate`, for models whose past is no keys and values."""
+def _generate(model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Complete by `generate`, for models whose past is no keys and values: (B, length) → (B, 400)."""
     # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
     config = GenerationConfig(max_new_tokens=LENGTH - prompts.shape[1], do_sample=False)
     given = with_nothing_done(model, prompts)
@@ -123,7 +167,7 @@ def _generate(
         generation_config=config,
         logits_processor=LogitsProcessorList([_Chosen(choose, given.shape[1], palette_size(model))]),
     )
-    sprites: NDArray[np.int64] = generated[:, -LENGTH:].cpu().numpy()
+    sprites: Tensor = generated[:, -LENGTH:]
     return sprites
 
 
@@ -134,7 +178,7 @@ class _Shift:
         self, prompts: Tensor, settings: CompletionSettings, shape: tuple[int, int], device: torch.device
     ) -> None:
         self.warpers: list[LogitsProcessor] = []
-        self.noise: Tensor | None = None  # (B, new tokens, V)
+        self.noise: Tensor | None = None  # (B * K, new tokens, V)
         if not settings.do_sample:
             return
         self.warpers.append(TemperatureLogitsWarper(settings.temperature))
@@ -142,11 +186,13 @@ class _Shift:
             self.warpers.append(TopKLogitsWarper(settings.top_k))
         if settings.top_p < 1:
             self.warpers.append(TopPLogitsWarper(settings.top_p))
-        noise = np.stack([_noise(prompt, settings.seed, shape) for prompt in prompts.numpy()])
+        noise = np.concatenate(
+            [_noise(prompt, settings.seed, (settings.candidates, *shape)) for prompt in prompts.numpy()]
+        )
         self.noise = torch.from_numpy(noise).to(device)
 
     def __call__(self, scores: Tensor, number: int) -> Tensor:
-        """Shift the scores, (B, V), of the completion's token of this number."""
+        """Shift the scores, (B * K, V), of the completion's token of this number."""
         for warper in self.warpers:
             scores = warper(None, scores)  # these look at the scores alone
         return scores if self.noise is None else scores + self.noise[:, number]
@@ -165,8 +211,11 @@ class _Chosen(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0)
 
 
-def _noise(prompt: NDArray[Any], seed: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return one sprite's Gumbel noise, (new tokens, V), from the seed and its prompt alone."""
+def _noise(prompt: NDArray[Any], seed: int, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Return one sprite's Gumbel noise, (K, new tokens, V), from the seed and its prompt alone.
+
+    The first candidates are the same however many follow.
+    """
     digest = hashlib.sha256(prompt.astype("<i8").tobytes()).digest()
     generator = np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
     return generator.gumbel(size=shape).astype(np.float32)

@@ -22,6 +22,7 @@ from pokemon_gen.stages.judging import (
     detector,
     detector_of,
     held_out_sprites,
+    needs_detector,
     select,
     selection_is_current,
 )
@@ -67,7 +68,7 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     if training.status == "interrupted":
         return RunResult(training, None, None)
     folder, selection, completion = training.folder, settings.selection, settings.completion
-    if selection.by == "detector" and not selection.watch_epochs:
+    if needs_detector(settings) and not selection.watch_epochs:
         detector(settings, sprites, overwrite)
     if not selection_is_current(folder, settings, sprites):
         select(folder, sprites, by=selection.by, on=selection.on, completion=completion)

@@ -8,7 +8,7 @@ in `arguments.py`).
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     field_validator,
+    model_validator,
 )
 
 from pokemon_gen.files import write_json
@@ -116,6 +117,16 @@ class CompletionSettings(_Section):
     """Draw among the likeliest tokens that share this much probability; 1: all."""
     seed: int = Field(0, ge=0)
     """With a prompt's own tokens, the seed of that sprite's drawing."""
+    candidates: int = Field(1, ge=1, le=1000)
+    """Completions drawn of each prompt; the best, by the run's detector and by likelihood, is kept."""
+    likelihood_weight: float = Field(1.0, ge=0)
+    """What a nat per token of likelihood counts against the detector's log-odds."""
+
+    @model_validator(mode="after")
+    def _candidates_are_drawn(self) -> Self:
+        if self.candidates > 1 and not self.do_sample:
+            raise ValueError("candidates: greedy completions are all the same; they need do_sample: true")
+        return self
 
 
 class GeneratorSettings(_Section):

@@ -20,7 +20,7 @@ FLOORS = [
     {"arguments", "runs", "decoding"},
     {"completion"},
     {"evaluation"},
-    {"training", "selection"},
+    {"training", "selection", "reranking"},
     {"generators"},
     {"stages"},
     {"pipeline"},
@@ -33,6 +33,7 @@ FORBIDDEN = {
     "submission": {"settings"},
     "completion": {"training", "arguments"},
     "selection": {"training", "generators"},
+    "reranking": {"training"},
 }
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

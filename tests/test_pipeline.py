@@ -12,8 +12,11 @@ from PIL import Image
 
 from pokemon_gen import pipeline
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.detector import load_detector
+from pokemon_gen.models import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run
+from pokemon_gen.reranking import complete_best
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.completing import complete, look_at, submit
@@ -81,6 +84,25 @@ def test_a_run_goes_on_after_its_training(done: Settings) -> None:
         file.unlink()
     assert run(done).training.status == "nothing left to do"
     assert SUBMISSION.is_file()
+
+
+def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Sprites) -> None:
+    """Though checkpoints are chosen by NLL, the detector is trained: the candidates need it."""
+    settings = tiny(completion={"do_sample": True, "candidates": 3})
+    result = run(settings)
+    assert result.submission is not None
+    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    detector = load_detector(Path("checkpoints/tiny"))
+    assert facts["ranked_by_detector"] == detector.facts["fingerprint"]
+    model = load_checkpoint(result.submission.checkpoint).model
+    best = complete_best(model, few_sprites.prompts("test"), settings.completion, detector)
+    np.testing.assert_array_equal(np.loadtxt(SUBMISSION, dtype=int), best)
+    shutil.rmtree("checkpoints/tiny/detector")
+    with pytest.raises(PokemonGenError, match=r"3 are ranked by the run's detector, and .* has none"):
+        submit("checkpoints/tiny", overwrite=True)
+    one = submit("checkpoints/tiny", overrides=["completion.candidates=1"], overwrite=True)
+    assert not one.report.faults
+    assert json.loads(one.sidecar.read_text())["ranked_by_detector"] is None
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:

@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen import submission
-from pokemon_gen.completion import complete_prompts
 from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
+from pokemon_gen.evaluation.detector import load_detector
 from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
+from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_prompts, rows_text
-from pokemon_gen.runs import RESULTS, SPRITES_NAME
+from pokemon_gen.runs import DETECTOR_NAME, RESULTS, SPRITES_NAME
 from pokemon_gen.selection import Choice, choose_checkpoint
-from pokemon_gen.settings import SETTINGS_NAME, Settings, SpriteSettings
+from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 
@@ -108,9 +110,10 @@ def complete(
         given: Any = own.prompts(split)
     else:
         given = _given_prompts(prompts, loaded, settings.sprites.skip_bad_images)
-    sprites = complete_prompts(loaded.model, given, settings.completion, progress=True)
+    detector = ranking_detector(loaded, settings.completion)
+    sprites = complete_best(loaded.model, given, settings.completion, detector, progress=True)
     save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
-    write_json(rows.with_suffix(".json"), made_by(loaded, settings))
+    write_json(rows.with_suffix(".json"), made_by(loaded, settings, detector))
     write_text(rows, rows_text(sprites))
     return Completions(sprites, picture, rows)
 
@@ -138,8 +141,9 @@ def submit_choice(choice: Choice, settings: Settings, sprites: Sprites, overwrit
     loaded = load_checkpoint(choice.checkpoint)
     check_palettes(loaded, sprites)
     prompts = sprites.prompts("test")
-    completed = complete_prompts(loaded.model, prompts, settings.completion, progress=True)
-    facts = made_by(loaded, settings)
+    detector = ranking_detector(loaded, settings.completion)
+    completed = complete_best(loaded.model, prompts, settings.completion, detector, progress=True)
+    facts = made_by(loaded, settings, detector)
     facts["checkpoint"]["chosen_for"] = choice.reason
     facts["sprites"] = sprites.origin
     drawn = draw_completions(completed, loaded.palette, [PROMPT_LENGTH] * len(completed))
@@ -194,13 +198,36 @@ def settings_of(checkpoint: Path, overrides: Sequence[str]) -> Settings:
     return load_settings(checkpoint / SETTINGS_NAME, overrides)
 
 
-def made_by(loaded: Checkpoint, settings: Settings) -> dict[str, Any]:
-    """Return what a sidecar says of the checkpoint and the settings that completions come from."""
+def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Classifier | None:
+    """Return the detector of a checkpoint's run, if there are candidates to rank.
+
+    Raises:
+        PokemonGenError: if there are, and the run has no detector, or one of another palette.
+    """
+    if settings.candidates == 1:
+        return None
+    run = checkpoint.folder.resolve().parent
+    if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
+        raise PokemonGenError(
+            f"completion.candidates: {settings.candidates} are ranked by the run's detector, and {run} has "
+            "none; `pokemon-gen detector CONFIG` trains it, or completion.candidates=1 needs none"
+        )
+    detector = load_detector(run)
+    if detector.palette != checkpoint.palette:
+        raise PokemonGenError(
+            f"{run / DETECTOR_NAME}: a detector of another palette than {checkpoint.folder}"
+        )
+    return detector
+
+
+def made_by(loaded: Checkpoint, settings: Settings, detector: Classifier | None) -> dict[str, Any]:
+    """Return what a sidecar says of the checkpoint, settings and detector that completions come from."""
     return {
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "palette": loaded.palette.fingerprint,
         "checkpoint": checkpoint_facts(loaded.folder),
+        "ranked_by_detector": detector.facts["fingerprint"] if detector else None,
     }
 
 

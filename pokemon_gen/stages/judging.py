@@ -100,11 +100,17 @@ def check_selection(settings: Settings, sprites: Sprites, overwrite: bool) -> No
             without weights.
     """
     held_out_sprites(sprites, settings.selection.on)
-    if settings.selection.by == "detector" or settings.selection.watch_epochs:
+    if needs_detector(settings):
         folder = CHECKPOINTS / settings.name / DETECTOR_NAME
         _check(settings, settings.detector, sprites, folder, DETECTOR_NAME, overwrite)
     if settings.selection.by == "fid":
         Inception.load()
+
+
+def needs_detector(settings: Settings) -> bool:
+    """Tell whether a run chooses anything by its detector: checkpoints, or candidates of a completion."""
+    selection = settings.selection
+    return selection.by == "detector" or bool(selection.watch_epochs) or settings.completion.candidates > 1
 
 
 def judge(source: str, overrides: Sequence[str] = (), overwrite: bool = False) -> Trained:

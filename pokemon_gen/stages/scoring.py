@@ -11,7 +11,6 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pokemon_gen.completion import complete_prompts
 from pokemon_gen.config_files import override_sprites
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError, weights_at_hand
@@ -22,13 +21,14 @@ from pokemon_gen.files import read_json, refuse_existing, write_json
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import from_picture
+from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
 from pokemon_gen.runs import FEATURES, RESULTS, needed_checkpoints, whole_checkpoints
 from pokemon_gen.selection import choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
-from pokemon_gen.stages.completing import check_palettes, checkpoint_facts, settings_of
+from pokemon_gen.stages.completing import check_palettes, checkpoint_facts, ranking_detector, settings_of
 from pokemon_gen.stages.judging import find_judge
 
 SCORECARD_NAME = "scorecard.json"
@@ -215,7 +215,8 @@ def _load_checkpoint(
     source = source or load_sprites(**settings.sprites.model_dump())
     check_palettes(loaded, source)
     prompts = source.prompts("dev")
-    sprites = complete_prompts(loaded.model, prompts, completion, progress=True)
+    detector = ranking_detector(loaded, completion)
+    sprites = complete_best(loaded.model, prompts, completion, detector, progress=True)
     checkpoint = {
         **checkpoint_facts(loaded.folder),
         "chosen_for": choice.reason,
