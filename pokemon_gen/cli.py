@@ -163,6 +163,23 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     _print_trained(train_judge(source, overrides, overwrite))
 
 
+@cli.command(epilog="Example: pokemon-gen ensemble both checkpoints/llama checkpoints/mistral")
+@click.argument("name")
+@click.argument("checkpoints", nargs=-1, required=True)
+@_overwrite
+def ensemble(name: str, checkpoints: tuple[str, ...], overwrite: bool) -> None:
+    """Make checkpoints/NAME/best/ of two or more CHECKPOINTS, whose probabilities it averages.
+
+    It completes, submits and scores as any checkpoint does.
+    """
+    from pokemon_gen.stages.assembling import assemble
+
+    made = assemble(name, checkpoints, overwrite)
+    for member in made.members:
+        click.echo(f"{member['folder']}: {member['from']}, {member['chosen_for']}")
+    click.echo(f"made {made.folder}")
+
+
 _weights = click.option("--inception-weights", help="The FID Inception's weights; or POKEMON_GEN_INCEPTION.")
 
 

@@ -29,6 +29,7 @@ from transformers import (
 )
 
 from pokemon_gen.decoding import can_decode, decode
+from pokemon_gen.ensemble import Completer, Ensemble
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import palette_size, with_nothing_done
@@ -53,7 +54,7 @@ class Candidates:
 
 
 def complete_prompts(
-    model: PreTrainedModel,
+    model: Completer,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings | None = None,
     progress: bool = False,
@@ -61,7 +62,7 @@ def complete_prompts(
     """Complete prompts to whole sprites, one each.
 
     Args:
-        model: a causal language model over the palette's tokens.
+        model: a causal language model over the palette's tokens, or an ensemble of them.
         prompts: N rows of 1 to 399 tokens.
         settings: how tokens are chosen; none: greedy.
         progress: show a bar, a step for each token.
@@ -78,7 +79,7 @@ def complete_prompts(
 
 
 def draw_candidates(
-    model: PreTrainedModel,
+    model: Completer,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings,
     progress: bool = False,
@@ -111,9 +112,7 @@ def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: 
         raise PokemonGenError(f"prompt {row + 1}: its tokens are not all in 0..{palette_size - 1}")
 
 
-def _draw_in_memory(
-    model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any
-) -> Candidates:
+def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
     """Complete prompts of one length, (B, length), in batches as large as memory allows."""
 
     def in_batches(batch_size: int) -> Candidates:
@@ -130,7 +129,7 @@ def _draw_in_memory(
     return drawn
 
 
-def _draw(model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
+def _draw(model: Completer, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
     """Complete a batch of prompts of one length, (B, length), K times each."""
     repeats, new_tokens = settings.candidates, LENGTH - prompts.shape[1]
     shift = _Shift(prompts, settings, (new_tokens, palette_size(model)), model.device)
@@ -145,7 +144,9 @@ def _draw(model: PreTrainedModel, prompts: Tensor, settings: CompletionSettings,
     prompts = prompts.to(model.device)
     given = prompts.repeat_interleave(repeats, dim=0)
     if can_decode(model):
-        whole = torch.cat([given, decode([model], prompts, new_tokens, choose, repeats)], dim=1)
+        whole = torch.cat([given, decode(model, prompts, new_tokens, choose, repeats)], dim=1)
+    elif isinstance(model, Ensemble):
+        raise PokemonGenError("an ensemble's members must keep their past as keys and values; one does not")
     else:
         whole = _generate(model, given, choose)
     log_likelihood = torch.stack(likelihoods).mean(0)  # (B * K,)

@@ -7,7 +7,7 @@ query is two products of matrices (`_attend`). Both go in through the doors of `
 caches and attention, so that any model that uses them decodes so; one that keeps another kind of state
 (Mamba, RWKV) is left to `generate` (`completion.py`).
 
-Several models decode together as an ensemble: at each token their probabilities are averaged.
+The members of an ensemble decode together (`ensemble.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,19 +22,23 @@ from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from pokemon_gen.ensemble import Completer, averaged, members_of
 from pokemon_gen.models import palette_size, with_nothing_done
 
 _ATTENTION = "pokemon_gen_one_query"
 
 
-def can_decode(model: PreTrainedModel) -> bool:
-    """Tell whether a model keeps its past as keys and values, which `decode` needs."""
-    return not model._is_stateful and "past_key_values" in signature(model.forward).parameters
+def can_decode(model: Completer) -> bool:
+    """Tell whether a model (or every member) keeps its past as keys and values, which `decode` needs."""
+    return all(
+        not one._is_stateful and "past_key_values" in signature(one.forward).parameters
+        for one in members_of(model)
+    )
 
 
 @torch.no_grad()
 def decode(
-    models: Sequence[PreTrainedModel],
+    model: Completer,
     tokens: Tensor,
     new_tokens: int,
     choose: Callable[[Tensor, int], Tensor],
@@ -43,7 +47,7 @@ def decode(
     """Go on from given tokens.
 
     Args:
-        models: one, or the members of an ensemble over the same tokens, all on one device.
+        model: one, or an ensemble.
         tokens: (B, T), given.
         new_tokens: how many follow.
         choose: the next token of each row, (B * repeats,), from log-probabilities or logits
@@ -53,8 +57,9 @@ def decode(
     Returns:
         (B * repeats, new_tokens); rows that go on from one another's tokens stand together.
     """
-    members = [_Member(model, tokens.shape[1] + new_tokens) for model in models]
-    scores = _scores(members, tokens)
+    models = members_of(model)
+    members = [_Member(one, tokens.shape[1] + new_tokens) for one in models]
+    scores = averaged([member.read(tokens) for member in members])
     if repeats > 1:
         scores = scores.repeat_interleave(repeats, dim=0)
         for member in members:
@@ -62,7 +67,7 @@ def decode(
     chosen = [choose(scores, 0)]
     with _one_query_attention(models):
         for number in range(1, new_tokens):
-            scores = _scores(members, chosen[-1][:, None])
+            scores = averaged([member.read(chosen[-1][:, None]) for member in members])
             chosen.append(choose(scores, number))
     return torch.stack(chosen, dim=1)
 
@@ -91,14 +96,6 @@ class _Member:
         answer = self.model(input_ids=tokens, past_key_values=self.cache, use_cache=True, **options)
         logits: Tensor = answer.logits[:, -1, : self.palette_size].float()
         return logits
-
-
-def _scores(members: Sequence[_Member], tokens: Tensor) -> Tensor:
-    """Return what follows (B, T) tokens, (B, V): logits of one model, log of the mean of several."""
-    scores = [member.read(tokens) for member in members]
-    if len(scores) == 1:
-        return scores[0]
-    return torch.stack(scores).log_softmax(-1).logsumexp(0)  # the mean's, but for a constant
 
 
 class _RoomyLayer(DynamicLayer):

@@ -24,7 +24,9 @@ from transformers.utils import logging
 
 from pokemon_gen.augment import NOTHING_TOLD, Told
 from pokemon_gen.config_files import load_settings
+from pokemon_gen.ensemble import ENSEMBLE_NAME, Completer, Ensemble, averaged, members_of
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
+from pokemon_gen.files import read_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH
 from pokemon_gen.palette import PALETTE_NAME, Palette
 from pokemon_gen.settings import SETTINGS_NAME, Settings
@@ -45,13 +47,13 @@ class Checkpoint:
     """A trained model, ready to complete.
 
     Attributes:
-        model: on the fastest device there is, in evaluation mode.
+        model: on the fastest device there is, in evaluation mode; an ensemble, if the folder holds one.
         palette: the colours of its tokens.
         settings: of the run that trained it.
         folder: where it was loaded from.
     """
 
-    model: PreTrainedModel
+    model: Completer
     palette: Palette
     settings: Settings
     folder: Path
@@ -115,6 +117,8 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         PokemonGenError: if something of it is missing or broken, or if model and palette differ.
     """
     folder = Path(folder)
+    if (folder / ENSEMBLE_NAME).is_file():
+        return _load_ensemble(folder)
     for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
         if not (folder / name).is_file():
             raise PokemonGenError(f"{folder}: no checkpoint: it has no {name}")
@@ -149,9 +153,46 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _load_ensemble(folder: Path) -> Checkpoint:
+    members = [load_checkpoint(member) for member in member_folders(folder)]
+    first = members[0]
+    if any(member.palette != first.palette for member in members):
+        raise PokemonGenError(f"{folder}: its members have different palettes")
+    ensemble = Ensemble([one for member in members for one in members_of(member.model)]).eval()
+    return Checkpoint(ensemble, first.palette, load_settings(folder / SETTINGS_NAME), folder)
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """Return the folders of an ensemble's members.
+
+    Raises:
+        PokemonGenError: if `ensemble.json` is damaged.
+    """
+    file = folder / ENSEMBLE_NAME
+    try:
+        members = [folder / member["folder"] for member in read_json(file)["members"]]
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(f"{file}: not an ensemble's") from error
+    if not members:
+        raise PokemonGenError(f"{file}: names no members")
+    return members
+
+
+def is_loadable(folder: Path) -> bool:
+    """Tell whether a folder is meant as a checkpoint: of one model, or of an ensemble."""
+    return (folder / CONFIG_NAME).is_file() or (folder / ENSEMBLE_NAME).is_file()
+
+
 def fingerprint_checkpoint(folder: Path) -> str:
-    """Return the SHA-256 of a checkpoint's weights, config and palette, 64 hexadecimal digits."""
+    """Return the SHA-256 of a checkpoint's weights, config and palette, 64 hexadecimal digits.
+
+    An ensemble's is that of its members' in their order.
+    """
     digest = hashlib.sha256()
+    if (folder / ENSEMBLE_NAME).is_file():
+        for member in member_folders(folder):
+            digest.update(fingerprint_checkpoint(member).encode())
+        return digest.hexdigest()
     for name in (WEIGHTS_NAME, CONFIG_NAME, PALETTE_NAME):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
@@ -163,9 +204,10 @@ def best_device() -> torch.device:
     return accelerator or torch.device("cpu")
 
 
-def palette_size(model: PreTrainedModel) -> int:
+def palette_size(model: Completer) -> int:
     """Return how many of a model's tokens are colours, V; special tokens have the numbers from V on."""
-    size: int = getattr(model.config, "palette_size", model.config.vocab_size)
+    config = members_of(model)[0].config
+    size: int = getattr(config, "palette_size", config.vocab_size)
     return size
 
 
@@ -206,14 +248,14 @@ def completion_nll(nll: Any) -> Any:
 
 
 @torch.no_grad()
-def true_completion_nll(model: PreTrainedModel, sprites: Any) -> float:
+def true_completion_nll(model: Completer, sprites: Any) -> float:
     """Return the mean NLL of true completions under a model, nats/token; (N, 400) tokens."""
-    found = []
+    nlls = []
     for batch in torch.as_tensor(sprites).to(model.device).split(_NLL_BATCH):
-        logits = model(input_ids=with_nothing_done(model, batch)).logits
-        nll = token_nll(only_sprites(logits, LENGTH, palette_size(model)), batch)
-        found.append(completion_nll(nll))
-    return float(torch.cat(found).mean())
+        logits = [one(input_ids=with_nothing_done(one, batch)).logits for one in members_of(model)]
+        scores = averaged([only_sprites(found, LENGTH, palette_size(model)) for found in logits])
+        nlls.append(completion_nll(token_nll(scores, batch)))
+    return float(torch.cat(nlls).mean())
 
 
 def _config_class(model_type: str, section: str) -> Any:

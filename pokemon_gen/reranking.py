@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from pokemon_gen.completion import Candidates, complete_prompts, draw_candidates
+from pokemon_gen.ensemble import Completer
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import Classifier
 from pokemon_gen.settings import CompletionSettings
@@ -23,7 +23,7 @@ _LEAST_ODDS = 1e-6
 
 
 def complete_best(
-    model: PreTrainedModel,
+    model: Completer,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings,
     detector: Classifier | None,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback
 
 from pokemon_gen.completion import complete_prompts
+from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import Classifier
 from pokemon_gen.evaluation.frechet import frechet_distance
@@ -28,7 +29,13 @@ from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.measures import pixel_accuracy
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
-from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.models import (
+    Checkpoint,
+    is_loadable,
+    load_checkpoint,
+    member_folders,
+    true_completion_nll,
+)
 from pokemon_gen.palette import to_picture
 from pokemon_gen.runs import FEATURES, log_history, needed_checkpoints, step_of, whole_checkpoints
 from pokemon_gen.settings import CompletionSettings, Criterion
@@ -97,18 +104,21 @@ class Selection:
 def choose_checkpoint(folder: str | Path) -> Choice:
     """Return a checkpoint: the folder itself, or the best of a run's folder.
 
-    The best is the one that was selected; without a selection, the lowest dev NLL of the completion
-    that was logged while training (not the lowest training loss, which falls for as long as a model
-    learns its sprites by heart).
+    The best of an ensemble is all its members; that of a run the one that was selected; without a
+    selection, the lowest dev NLL of the completion that was logged while training (not the lowest training
+    loss, which falls for as long as a model learns its sprites by heart).
 
     Raises:
         PokemonGenError: if there is no whole checkpoint.
     """
     folder = Path(folder)
-    if (folder / "config.json").is_file():
+    if is_loadable(folder):
         return Choice(folder, "as asked for")
     if not folder.is_dir():
         raise PokemonGenError(f"{folder}: no such checkpoint or run")
+    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
+        members = member_folders(folder / BEST_NAME)
+        return Choice(folder / BEST_NAME, f"the ensemble of its {len(members)} members")
     selected = current_selection(folder)
     if selected:
         return Choice(folder / BEST_NAME, selected["reason"])

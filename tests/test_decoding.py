@@ -6,6 +6,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from pokemon_gen.decoding import can_decode, decode
+from pokemon_gen.ensemble import Ensemble
 from pokemon_gen.models import build_model
 from tests.test_completion import V, sharp_model
 from tests.test_models import FAMILIES
@@ -44,7 +45,7 @@ def tokens() -> Tensor:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_tokens_are_those_of_generate(family: str, sharp: bool, tokens: Tensor) -> None:
     model = sharp_model(family) if sharp else build_model(FAMILIES[family], V, seed=2).eval()
-    ours = decode([model], tokens, 80, greedy)
+    ours = decode(model, tokens, 80, greedy)
     assert ours.shape == (5, 80)
     assert_same_but_for_ties(model, tokens, ours, generate(model, tokens, 80))
 
@@ -59,20 +60,20 @@ def test_the_models_own_attention_is_given_back(tokens: Tensor) -> None:
         return scores.argmax(-1)
 
     with pytest.raises(KeyboardInterrupt):
-        decode([model], tokens, 4, interrupted)
+        decode(model, tokens, 4, interrupted)
     assert model.config._attn_implementation == "sdpa"
 
 
 def test_an_attention_chosen_by_the_user_is_kept(tokens: Tensor) -> None:
     model = sharp_model("llama")
-    expected = decode([model], tokens, 20, greedy)
+    expected = decode(model, tokens, 20, greedy)
     model.set_attn_implementation("eager")
 
     def choose(scores: Tensor, number: int) -> Tensor:
         assert model.config._attn_implementation == "eager"
         return scores.argmax(-1)
 
-    assert_same_but_for_ties(model, tokens, decode([model], tokens, 20, choose), expected)
+    assert_same_but_for_ties(model, tokens, decode(model, tokens, 20, choose), expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,7 +86,7 @@ def test_scores_are_those_of_a_whole_forward(family: str, tokens: Tensor) -> Non
         seen.append(scores)
         return scores.argmax(-1)
 
-    new = decode([model], tokens, 50, choose)
+    new = decode(model, tokens, 50, choose)
     with torch.no_grad():
         logits = model(torch.cat([tokens, new], dim=1)).logits[:, 29:-1]
     torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
@@ -99,7 +100,7 @@ def test_an_ensemble_averages_probabilities(tokens: Tensor) -> None:
         seen.append(scores)
         return scores.argmax(-1)
 
-    new = decode(members, tokens, 3, choose)
+    new = decode(Ensemble(members), tokens, 3, choose)
     with torch.no_grad():
         whole = torch.cat([tokens, new], dim=1)
         mean = torch.stack([member(whole).logits[:, 29:-1].softmax(-1) for member in members]).mean(0)
@@ -120,7 +121,7 @@ def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> Non
         seen.append(scores)
         return forced[:, number]
 
-    assert torch.equal(decode([model], tokens, 6, choose, repeats=3), forced)
+    assert torch.equal(decode(model, tokens, 6, choose, repeats=3), forced)
     handle.remove()
     assert sizes == [(5, 30)] + [(15, 1)] * 5
     with torch.no_grad():

@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "geometry"},
     {"files"},
     {"palette", "settings"},
-    {"rows", "config_files", "augment"},
+    {"rows", "config_files", "augment", "ensemble"},
     {"sprites", "submission", "models", "precision", "report", "tables", "watching"},
     {"arguments", "runs", "decoding"},
     {"completion"},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from pokemon_gen.ensemble import members_of
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import (
     build_model,
@@ -158,4 +159,4 @@ def test_no_code_of_a_checkpoint_is_run(checkpoint: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     config["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}
     (checkpoint / "config.json").write_text(json.dumps(config))
-    assert load_checkpoint(checkpoint).model.config.model_type == "gpt2"
+    assert members_of(load_checkpoint(checkpoint).model)[0].config.model_type == "gpt2"

@@ -18,6 +18,7 @@ from transformers import TrainerCallback, get_scheduler
 
 from pokemon_gen.arguments import count_steps, fit_schedule, training_arguments
 from pokemon_gen.augment import Told
+from pokemon_gen.ensemble import members_of
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model, load_checkpoint, palette_size, token_nll, true_completion_nll
 from pokemon_gen.palette import Palette
@@ -145,7 +146,7 @@ def test_a_model_is_told_what_was_done(tiny: Make, few_sprites: Sprites, model_t
     result = train(settings, few_sprites, [Watch()])
     checkpoint = load_checkpoint(RUN / "checkpoint-1")
     v = len(few_sprites.palette)
-    assert checkpoint.model.config.vocab_size == v + 8 + 6
+    assert members_of(checkpoint.model)[0].config.vocab_size == v + 8 + 6
     assert palette_size(checkpoint.model) == v
     trained, measured = seen[0].cpu(), seen[1].cpu()
     assert trained.shape == (24, 402)

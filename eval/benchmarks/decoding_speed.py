@@ -37,7 +37,7 @@ def generate(model: PreTrainedModel, prompts: Tensor, new_tokens: int) -> Tensor
 
 def loop(model: PreTrainedModel, prompts: Tensor, new_tokens: int) -> Tensor:
     """Complete by our loop, greedily: (B, T) → (B, new tokens)."""
-    return decode([model], prompts, new_tokens, lambda scores, number: scores.argmax(-1))
+    return decode(model, prompts, new_tokens, lambda scores, number: scores.argmax(-1))
 
 
 def timed(side: Side, model: PreTrainedModel, prompts: Tensor) -> tuple[float, float, Tensor]:

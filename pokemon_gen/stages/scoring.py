@@ -19,12 +19,18 @@ from pokemon_gen.evaluation.measures import match_truth
 from pokemon_gen.evaluation.scorecard import SCHEMA, Material, Reference, make_scorecard
 from pokemon_gen.files import read_json, refuse_existing, write_json
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
-from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.models import (
+    Checkpoint,
+    fingerprint_checkpoint,
+    is_loadable,
+    load_checkpoint,
+    true_completion_nll,
+)
 from pokemon_gen.palette import from_picture
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
 from pokemon_gen.runs import FEATURES, RESULTS, needed_checkpoints, whole_checkpoints
-from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
@@ -152,7 +158,7 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
 def _name(path: Path) -> str:
     """Return the name of the folder of results: a checkpoint's is its run's and its own."""
     path = path.resolve()
-    return f"{path.parent.name}-{path.name}" if (path / "config.json").is_file() else path.name
+    return f"{path.parent.name}-{path.name}" if is_loadable(path) else path.name
 
 
 def _load(
@@ -164,7 +170,7 @@ def _load(
 ) -> _Completions:
     if path.suffix == ".txt":
         return _load_text(path, overrides)
-    if (path / "config.json").is_file() or whole_checkpoints(path):
+    if is_loadable(path) or is_loadable(path / BEST_NAME) or whole_checkpoints(path):
         return _load_checkpoint(path, overrides, completion, source)
     if not path.is_dir():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
