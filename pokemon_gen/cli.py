@@ -44,7 +44,8 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
     result = run_all(load_settings(config, overrides), overwrite)
-    _print_training(result.training)
+    for training in result.trainings:
+        _print_training(training)
     if result.submission is None or result.score is None:
         sys.exit(INTERRUPTED)
     _print_scorecard(result.score.scorecard)
@@ -62,11 +63,12 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/."""
     from pokemon_gen.config_files import load_settings
-    from pokemon_gen.pipeline import train as train_run
+    from pokemon_gen.pipeline import train_members
 
-    result = train_run(load_settings(config, overrides), overwrite=overwrite)
-    _print_training(result)
-    if result.status == "interrupted":
+    trainings = train_members(load_settings(config, overrides), overwrite=overwrite)
+    for training in trainings:
+        _print_training(training)
+    if trainings[-1].status == "interrupted":
         sys.exit(INTERRUPTED)
 
 

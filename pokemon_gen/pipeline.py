@@ -4,6 +4,7 @@
 its name; here they only meet.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
 from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.runs import CHECKPOINTS
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME
 from pokemon_gen.selection import DetectorWatch, choose_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.stages.completing import Submission, submission_files, submit_choice
 from pokemon_gen.stages.judging import (
     check_selection,
@@ -33,11 +35,16 @@ from pokemon_gen.training import train as train_model
 
 @dataclass(frozen=True)
 class RunResult:
-    """What `run` did; without a submission and a score if the training was interrupted."""
+    """What `run` did: a training for each member; no submission and score if the last was interrupted."""
 
-    training: TrainingResult
+    trainings: list[TrainingResult]
     submission: Submission | None
     score: Score | None
+
+    @property
+    def training(self) -> TrainingResult:
+        """The last member's, or the only one."""
+        return self.trainings[-1]
 
     @property
     def files(self) -> list[Path]:
@@ -64,20 +71,23 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)  # it must be there to watch
-    training = train(settings, sprites, overwrite)
-    if training.status == "interrupted":
-        return RunResult(training, None, None)
-    folder, selection, completion = training.folder, settings.selection, settings.completion
-    if needs_detector(settings) and not selection.watch_epochs:
+    trainings = train_members(settings, sprites, overwrite)
+    if trainings[-1].status == "interrupted":
+        return RunResult(trainings, None, None)
+    if needs_detector(settings) and not settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)
-    if not selection_is_current(folder, settings, sprites):
-        select(folder, sprites, by=selection.by, on=selection.on, completion=completion)
+    for member in _members(settings):
+        _select_best(member, settings.name, sprites)
+    folder, completion = CHECKPOINTS / settings.name, settings.completion
+    trained = settings.model_copy(update={"training": trainings[0].settings.training})
+    if settings.members > 1:
+        assemble(settings.name, [training.folder for training in trainings], True, trained)
     if kept:
         _check_choice(kept, folder)
-    made = kept or submit_choice(choose_checkpoint(folder), training.settings, sprites, overwrite)
+    made = kept or submit_choice(choose_checkpoint(folder), trained, sprites, overwrite)
     scored = current_score(folder, sprites, completion)
     return RunResult(
-        training, made, scored or score(folder, overwrite=True, completion=completion, sprites=sprites)
+        trainings, made, scored or score(folder, overwrite=True, completion=completion, sprites=sprites)
     )
 
 
@@ -95,6 +105,47 @@ def train(settings: Settings, sprites: Sprites | None = None, overwrite: bool = 
         truth = held_out_sprites(sprites, settings.selection.on)
         watch.append(DetectorWatch(watcher, truth, settings.completion, every))
     return train_model(settings, sprites, watch, overwrite)
+
+
+def train_members(
+    settings: Settings, sprites: Sprites | None = None, overwrite: bool = False
+) -> list[TrainingResult]:
+    """Train a run, or the members of an ensemble in turn, up to the first that is interrupted; see `train`.
+
+    Raises:
+        PokemonGenError: as `training.train`.
+    """
+    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    trainings: list[TrainingResult] = []
+    for member in _members(settings):
+        _share_detector(settings.name, member.name)
+        trainings.append(train(member, sprites, overwrite))
+        if trainings[-1].status == "interrupted":
+            break
+    return trainings
+
+
+def _members(settings: Settings) -> list[Settings]:
+    """Return the settings of each training: the run's own, or one for each member of an ensemble."""
+    if settings.members == 1:
+        return [settings]
+    return [settings.of_member(number) for number in range(settings.members)]
+
+
+def _share_detector(ensemble: str, member: str) -> None:
+    """Let a member's checkpoints be chosen by the ensemble's detector, if that is there."""
+    shared, own = (CHECKPOINTS / name / DETECTOR_NAME for name in (ensemble, member))
+    if shared != own and shared.is_dir():
+        shutil.rmtree(own, ignore_errors=True)
+        shutil.copytree(shared, own)
+
+
+def _select_best(settings: Settings, ensemble: str, sprites: Sprites) -> None:
+    """Choose a run's best checkpoint, unless it is chosen already."""
+    _share_detector(ensemble, settings.name)
+    folder, selection = CHECKPOINTS / settings.name, settings.selection
+    if not selection_is_current(folder, settings, sprites):
+        select(folder, sprites, by=selection.by, on=selection.on, completion=settings.completion)
 
 
 def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:

@@ -207,6 +207,8 @@ class Settings(_Config):
     """Names the run's outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""
     seed: int = Field(0, ge=0)
     """Initial weights, order of the sprites, dropout."""
+    members: int = Field(1, ge=1, le=64)
+    """Models trained, each with a seed of its own; more than one complete together, as an ensemble."""
     sprites: SpriteSettings = SpriteSettings()
     model: ModelFields
     """`model_type` and the fields of that type's config in `transformers`."""
@@ -223,6 +225,11 @@ class Settings(_Config):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ValueError("use letters, digits, '.', '_' and '-': it names files")
         return name
+
+    def of_member(self, number: int) -> Self:
+        """Return the settings of one member's run: `<name>-<number>`, with a seed of its own."""
+        changes = {"name": f"{self.name}-{number}", "seed": self.seed + number, "members": 1}
+        return self.model_copy(update=changes)
 
     def save(self, folder: Path) -> None:
         """Write `settings.json` into `folder`: JSON is YAML too, so it is a config as it stands."""

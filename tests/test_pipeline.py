@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pokemon_gen import pipeline
+from pokemon_gen.completion import complete_prompts
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.detector import load_detector
 from pokemon_gen.models import load_checkpoint
@@ -103,6 +104,32 @@ def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Spr
     one = submit("checkpoints/tiny", overrides=["completion.candidates=1"], overwrite=True)
     assert not one.report.faults
     assert json.loads(one.sidecar.read_text())["ranked_by_detector"] is None
+
+
+def test_an_ensemble_is_trained_member_by_member_and_completes_with_all(
+    tiny: Make, few_sprites: Sprites
+) -> None:
+    settings = tiny(members=2, training={"save_steps": 4, "eval_steps": 4})
+    result = run(settings)
+    assert [training.folder.name for training in result.trainings] == ["tiny-0", "tiny-1"]
+    assert [training.settings.seed for training in result.trainings] == [0, 1]
+    assert result.submission is not None
+    assert result.submission.checkpoint == Path("checkpoints/tiny/best")
+    ensemble = load_checkpoint(result.submission.checkpoint)
+    assert ensemble.settings.members == 2
+    np.testing.assert_array_equal(
+        np.loadtxt(SUBMISSION, dtype=int), complete_prompts(ensemble.model, few_sprites.prompts("test"))
+    )
+    before = SUBMISSION.stat().st_mtime_ns
+    again = run(settings)
+    assert {training.status for training in again.trainings} == {"nothing left to do"}
+    assert SUBMISSION.stat().st_mtime_ns == before
+    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    assert facts["settings"]["members"] == 2
+    shutil.rmtree("checkpoints")
+    first = SUBMISSION.read_bytes()
+    run(Settings.model_validate(facts["settings"]), overwrite=True)
+    assert SUBMISSION.read_bytes() == first
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:

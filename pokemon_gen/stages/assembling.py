@@ -26,14 +26,19 @@ class Assembled:
     members: list[dict[str, Any]]
 
 
-def assemble(name: str, checkpoints: Sequence[str | Path], overwrite: bool = False) -> Assembled:
+def assemble(
+    name: str,
+    checkpoints: Sequence[str | Path],
+    overwrite: bool = False,
+    settings: Settings | None = None,
+) -> Assembled:
     """Make an ensemble, which completes, submits and scores as any checkpoint does.
 
     Args:
         name: of the ensemble: `checkpoints/<name>/best/` is made.
-        checkpoints: the members, or runs, whose best are taken; how the ensemble completes is what the
-            first one's settings say.
+        checkpoints: the members, or runs, whose best are taken.
         overwrite: replace an ensemble that is there.
+        settings: what the ensemble remembers of its making and how it completes; none: the first member's.
 
     Raises:
         PokemonGenError: for fewer than two members, members that do not fit together, or a run or another
@@ -56,7 +61,7 @@ def assemble(name: str, checkpoints: Sequence[str | Path], overwrite: bool = Fal
         return Assembled(best, members)
     loaded = [load_checkpoint(choice.checkpoint) for choice in choices]
     _check_together(loaded)
-    settings = Settings.model_validate({**loaded[0].settings.model_dump(), "name": name})
+    settings = settings or loaded[0].settings.model_copy(update={"name": name})
     aside = best.with_name(f".{BEST_NAME}")
     shutil.rmtree(aside, ignore_errors=True)
     for member, choice in zip(members, choices, strict=True):
