@@ -40,10 +40,12 @@ _OURS = {
 
 @dataclass
 class SpriteTrainingArguments(TrainingArguments):
-    """`TrainingArguments` and what the homework's own loop does differently."""
+    """`TrainingArguments`, what the homework's own loop does differently, and the mean of the weights."""
 
     decay_every_parameter: bool = False
     """Weight decay on biases and norms too, as a bare `AdamW(model.parameters())` has it."""
+    ema_decay: float = 0.0
+    """What remains at each step of the running mean of the weights, which is measured and saved; 0: none."""
 
 
 def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArguments:
@@ -147,6 +149,8 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
     """Refuse what would only fail, or do nothing, once the training is done."""
     if arguments.train_batch_size < 1 or arguments.eval_batch_size < 1:
         raise PokemonGenError("training: a batch has at least one sprite")
+    if not 0 <= arguments.ema_decay < 1:
+        raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")
     if arguments.save_strategy == IntervalStrategy.NO:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
     if arguments.fp16 and not torch.accelerator.is_available():

@@ -22,7 +22,7 @@ from pokemon_gen.evaluation.negatives import differs
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.settings import CompletionSettings, GeneratorSettings
-from pokemon_gen.training import SpriteDataset, batch_of
+from pokemon_gen.trainer import SpriteDataset, batch_of
 
 Tokens = NDArray[np.int64]
 

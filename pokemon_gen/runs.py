@@ -6,9 +6,11 @@ there and can be read.
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+from pokemon_gen.averaging import IN_TRAINING_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
@@ -60,6 +62,14 @@ def is_checkpoint(path: Path) -> bool:
 def step_of(checkpoint: Path) -> int:
     """Return the optimizer steps a checkpoint was saved after."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy into a new folder what a checkpoint is loaded from; the rest is a training's, to go on with."""
+    folder.mkdir(parents=True)
+    for file in checkpoint.iterdir():
+        if file.suffix in (".json", ".safetensors") and file.name != IN_TRAINING_NAME:
+            shutil.copy2(file, folder)
 
 
 def log_history(checkpoint: Path) -> list[dict[str, Any]]:

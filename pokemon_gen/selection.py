@@ -37,7 +37,14 @@ from pokemon_gen.models import (
     true_completion_nll,
 )
 from pokemon_gen.palette import to_picture
-from pokemon_gen.runs import FEATURES, log_history, needed_checkpoints, step_of, whole_checkpoints
+from pokemon_gen.runs import (
+    FEATURES,
+    copy_checkpoint,
+    log_history,
+    needed_checkpoints,
+    step_of,
+    whole_checkpoints,
+)
 from pokemon_gen.settings import CompletionSettings, Criterion
 
 SELECTION_NAME = "selection.json"
@@ -209,10 +216,7 @@ def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Pa
     """
     best, aside = run / BEST_NAME, run / f".{BEST_NAME}"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    for file in (run / selection.ranked[0].checkpoint).iterdir():
-        if file.suffix in (".json", ".safetensors"):  # the rest is a training's: optimizer, random state
-            shutil.copy2(file, aside)
+    copy_checkpoint(run / selection.ranked[0].checkpoint, aside)
     (run / SELECTION_NAME).unlink(missing_ok=True)  # from here on the old choice no longer holds
     shutil.rmtree(best, ignore_errors=True)
     aside.rename(best)

@@ -1,44 +1,27 @@
-"""Training with the Hugging Face `Trainer`: what is ours is the data, two numbers, and care at the edges.
+"""Training a run with the Hugging Face `Trainer`, or going on with it.
 
-`labels` are `input_ids` and nothing is shifted by hand: the model shifts inside its loss, and doing it
-twice trains token t + 2. The two numbers are the dev NLL over all predicted tokens and over the
-completion's 160 alone, in nats per token; the second is what we steer by. Care at the edges: every
-checkpoint carries its palette and settings, Ctrl-C leaves a checkpoint, and training again goes on
-from the last whole one.
+What is learned and measured is `trainer.py`'s; here is a run's life: mistakes are told before anything is
+lost, Ctrl-C leaves a checkpoint, and training again goes on from the last whole one.
 """
 
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from transformers import (
-    EvalPrediction,
     PreTrainedModel,
-    ProgressCallback,
-    Trainer,
     TrainerCallback,
 )
 
 from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, fit_schedule, training_arguments
-from pokemon_gen.augment import Augmentation
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.files import read_json, write_json
-from pokemon_gen.geometry import LENGTH
+from pokemon_gen.files import read_json
 from pokemon_gen.models import (
     build_model,
-    completion_nll,
-    only_sprites,
     quiet,
-    token_nll,
-    with_nothing_done,
 )
 from pokemon_gen.palette import Palette
 from pokemon_gen.precision import choose_precision
@@ -54,7 +37,8 @@ from pokemon_gen.runs import (
 )
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.watching import TrainingBar, stop_on_signal
+from pokemon_gen.trainer import augmentation_of, make_trainer
+from pokemon_gen.watching import stop_on_signal
 
 Status = Literal["finished", "interrupted", "nothing left to do"]
 
@@ -151,115 +135,6 @@ def train(
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 
 
-def make_trainer(
-    model: PreTrainedModel,
-    arguments: SpriteTrainingArguments,
-    sprites: Sprites,
-    settings: Settings,
-    callbacks: Sequence[TrainerCallback] = (),
-) -> "SpriteTrainer":
-    """Put model, data and arguments together into a `Trainer`."""
-    trainer = SpriteTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=SpriteDataset(sprites.tokens("train")),
-        eval_dataset=SpriteDataset(sprites.tokens("dev")),
-        data_collator=batch_of,
-        preprocess_logits_for_metrics=partial(_nll_of_batch, palette_size=len(sprites.palette)),
-        compute_metrics=_mean_nll,
-        callbacks=list(callbacks),
-    )
-    trainer.sprites, trainer.settings = sprites, settings
-    trainer.augmentation = augmentation_of(settings, sprites.palette)
-    if not arguments.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(TrainingBar())
-    return trainer
-
-
-class SpriteDataset(torch.utils.data.Dataset[Tensor]):
-    """Sprites as one tensor, (N, 400): the data is small, so a batch is a single indexing."""
-
-    def __init__(self, tokens: NDArray[np.int64]) -> None:
-        """Hold `tokens`, (N, 400)."""
-        self.tokens = torch.from_numpy(tokens)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.tokens[index]
-
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        """Return (B, 400) at once; `DataLoader` asks for this where it is there."""
-        return self.tokens[indices]
-
-
-def batch_of(tokens: Tensor) -> dict[str, Tensor]:
-    """Make a batch of (B, 400) tokens. The labels are the tokens: the model shifts them itself."""
-    return {"input_ids": tokens, "labels": tokens}
-
-
-def augmentation_of(settings: Settings, palette: Palette) -> Augmentation:
-    """Make what a run's `augmentation:` section asks for."""
-    return Augmentation(palette, **settings.augmentation.model_dump())
-
-
-def _told_batch(tokens: Tensor) -> dict[str, Tensor]:
-    """Make a batch of (B, special + 400) tokens; what stands before the second pixel is given."""
-    labels = tokens.clone()
-    labels[:, : tokens.shape[1] - LENGTH + 1] = -100  # what torch's cross-entropy leaves out
-    return {"input_ids": tokens, "labels": labels}
-
-
-def _mixed(*numbers: int) -> int:
-    """Make one seed of several numbers, unlike those of their neighbours."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-class SpriteTrainer(Trainer):
-    """`Trainer` whose checkpoints carry palette, settings and a fingerprint of the sprites, and no pickle."""
-
-    sprites: Sprites
-    settings: Settings
-    augmentation: Augmentation
-    _batch = (-1, 0)
-    """The step that the last batch was of, and its number within that step."""
-
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Take a step on sprites changed anew, and told.
-
-        What is drawn depends on the seed and the step alone: a collator's draws run ahead of the step by
-        what `DataLoader` fetches early, so that a run that goes on would draw others.
-        """
-        step, number = self._batch
-        self._batch = (self.state.global_step, number + 1 if step == self.state.global_step else 0)
-        generator = torch.Generator().manual_seed(_mixed(self.args.seed, *self._batch))
-        changed = self.augmentation(inputs["input_ids"], generator)
-        return super().training_step(model, _told_batch(changed), num_items_in_batch)
-
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Predict sprites as they are, told so."""
-        told = with_nothing_done(self.model, inputs["input_ids"])
-        return super().prediction_step(model, _told_batch(told), *args, **kwargs)
-
-    def get_decay_parameter_names(self, model: Any) -> list[str]:
-        """Return which parameters decay: all, or `Trainer`'s choice (no biases, no norms)."""
-        if self.args.decay_every_parameter:
-            return [name for name, _ in model.named_parameters()]
-        return super().get_decay_parameter_names(model)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save weights and config, and beside them the palette and the settings."""
-        super().save_model(output_dir, _internal_call)
-        folder = Path(output_dir or self.args.output_dir)
-        self.sprites.palette.save(folder)
-        self.settings.save(folder)
-        write_json(folder / SPRITES_NAME, self.sprites.origin)
-        # A pickle, which nothing loads: a checkpoint to be shared is better without it.
-        (folder / "training_args.bin").unlink(missing_ok=True)
-
-
 def _prepare(
     settings: Settings, palette: Palette, folder: Path
 ) -> tuple[PreTrainedModel, SpriteTrainingArguments, Settings]:
@@ -345,18 +220,6 @@ def _with_precision(settings: Settings, model: PreTrainedModel) -> Settings:
     else:
         chosen = choose_precision(model)
     return settings.model_copy(update={"training": {**given, **chosen}})
-
-
-def _nll_of_batch(logits: Any, labels: Tensor, palette_size: int) -> Tensor:
-    """Reduce (B, special + 400, V + more) logits to (B, 399) nats: an evaluation keeps 167 times less."""
-    logits = logits[0] if isinstance(logits, tuple) else logits
-    return token_nll(only_sprites(logits, LENGTH, palette_size), labels[:, -LENGTH:])
-
-
-def _mean_nll(prediction: EvalPrediction) -> dict[str, float]:
-    """Return the dev figures, nats per token; `Trainer` logs them as `eval_...`."""
-    nll: Any = prediction.predictions  # (N, 399)
-    return {"nll": float(nll.mean()), "completion_nll": float(completion_nll(nll).mean())}
 
 
 def _result(

@@ -7,7 +7,7 @@ from pokemon_gen import generators
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.settings import GeneratorSettings
 from pokemon_gen.sprites import Sprites
-from pokemon_gen.training import SpriteDataset
+from pokemon_gen.trainer import SpriteDataset
 from tests.conftest import TINY_DETECTOR
 
 SETTINGS = GeneratorSettings.model_validate({**TINY_DETECTOR["generator"], "stages": [1, 2]})

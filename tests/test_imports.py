@@ -15,10 +15,10 @@ FLOORS = [
     {"errors", "geometry"},
     {"files"},
     {"palette", "settings"},
-    {"rows", "config_files", "augment", "ensemble"},
+    {"rows", "config_files", "augment", "averaging", "ensemble"},
     {"sprites", "submission", "models", "precision", "report", "tables", "watching"},
     {"arguments", "runs", "decoding"},
-    {"completion"},
+    {"completion", "trainer"},
     {"evaluation"},
     {"training", "selection", "reranking"},
     {"generators"},
@@ -31,9 +31,10 @@ FORBIDDEN = {
     "settings": {"palette"},
     "sprites": {"settings"},
     "submission": {"settings"},
-    "completion": {"training", "arguments"},
-    "selection": {"training", "generators"},
-    "reranking": {"training"},
+    "completion": {"arguments"},
+    "evaluation": {"trainer"},
+    "selection": {"trainer", "generators"},
+    "reranking": {"trainer"},
 }
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 

@@ -103,9 +103,13 @@ def test_training_again_goes_on_or_says_that_nothing_is_left(tiny: Make, few_spr
 CHANGED = {"places": "all", "hues": 6, "unchanged": 0.3}
 
 
-@pytest.mark.parametrize("augmentation", [{}, CHANGED], ids=["sprites as they are", "changed"])
+@pytest.mark.parametrize(
+    ("augmentation", "more"),
+    [({}, {}), (CHANGED, {}), ({}, {"ema_decay": 0.8})],
+    ids=["sprites as they are", "changed", "mean of weights"],
+)
 def test_a_continued_run_ends_where_an_uninterrupted_one_does(
-    tiny: Make, few_sprites: Sprites, augmentation: dict[str, Any]
+    tiny: Make, few_sprites: Sprites, augmentation: dict[str, Any], more: dict[str, Any]
 ) -> None:
     """Dropout, changes and the order of sprites go on in the same stream, in the middle of an epoch too."""
 
@@ -113,7 +117,7 @@ def test_a_continued_run_ends_where_an_uninterrupted_one_does(
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             control.should_training_stop = control.should_save = state.global_step == 2
 
-    training = {"max_steps": 6, "save_steps": 6, "eval_steps": 1, "per_device_train_batch_size": 6}
+    training = {"max_steps": 6, "save_steps": 6, "eval_steps": 1, "per_device_train_batch_size": 6, **more}
     parts, whole = (
         tiny(training=training, name=name, augmentation=augmentation) for name in ("parts", "whole")
     )
@@ -123,6 +127,31 @@ def test_a_continued_run_ends_where_an_uninterrupted_one_does(
     ended, expected = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
     for name, value in expected.items():
         torch.testing.assert_close(ended[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_the_mean_of_the_weights_is_measured_and_saved(tiny: Make, few_sprites: Sprites) -> None:
+    """It trains on the weights themselves, and the mean follows them as the formula says."""
+    fields = {"max_steps": 4, "save_steps": 1, "eval_steps": 1}
+    train(tiny(training=fields, name="plain"), few_sprites)
+    result = train(tiny(training={**fields, "ema_decay": 0.5}), few_sprites)
+    plain = [weights(Path(f"checkpoints/plain/checkpoint-{step}")) for step in range(1, 5)]
+    mean = None
+    for step, expected in enumerate(plain, start=1):
+        folder = RUN / f"checkpoint-{step}"
+        in_training = load_file(folder / "weights_in_training.safetensors")
+        for name in in_training.keys() & expected.keys():  # tied weights go by either name
+            torch.testing.assert_close(in_training[name], expected[name], rtol=0, atol=0)
+        saved = weights(folder)
+        if mean is not None:
+            remains = min(0.5, (1 + step) / (10 + step))
+            for name, value in saved.items():
+                wanted = remains * mean[name] + (1 - remains) * expected[name]
+                torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
+        mean = saved
+    loaded = load_checkpoint(RUN / "checkpoint-4")
+    assert result.dev_completion_nll == pytest.approx(
+        true_completion_nll(loaded.model, few_sprites.tokens("dev")), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama"])

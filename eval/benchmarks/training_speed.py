@@ -23,7 +23,7 @@ from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.training import make_trainer
+from pokemon_gen.trainer import make_trainer
 
 BAR = 0.95
 

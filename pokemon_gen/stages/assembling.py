@@ -11,7 +11,7 @@ from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
-from pokemon_gen.runs import CHECKPOINTS, SPRITES_NAME
+from pokemon_gen.runs import CHECKPOINTS, SPRITES_NAME, copy_checkpoint
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import Settings
 
@@ -65,7 +65,7 @@ def assemble(
     aside = best.with_name(f".{BEST_NAME}")
     shutil.rmtree(aside, ignore_errors=True)
     for member, choice in zip(members, choices, strict=True):
-        _copy(choice.checkpoint, aside / member["folder"])
+        copy_checkpoint(choice.checkpoint, aside / member["folder"])
     loaded[0].palette.save(aside)
     settings.save(aside)
     shutil.copy2(loaded[0].folder / SPRITES_NAME, aside)
@@ -111,11 +111,3 @@ def _check_together(members: Sequence[Checkpoint]) -> None:
                 f"{member.folder}: trained on other sprites than {first.folder}; what is held out from one "
                 "would be known to the other"
             )
-
-
-def _copy(checkpoint: Path, folder: Path) -> None:
-    """Copy what a checkpoint is loaded from; the rest is a training's."""
-    folder.mkdir(parents=True)
-    for path in checkpoint.iterdir():
-        if path.suffix in (".json", ".safetensors"):
-            shutil.copy2(path, folder)
