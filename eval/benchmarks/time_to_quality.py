@@ -1,6 +1,7 @@
 """How soon a config is as good as the homework's sample, and how much better in the end.
 
-    uv run python eval/benchmarks/time_to_quality.py fast strong --source text:../shared/sprites/text
+    uv run python eval/benchmarks/time_to_quality.py fast --source text:../shared/sprites/text
+    uv run python eval/benchmarks/time_to_quality.py fast,training.max_steps=280 fast,training.max_steps=2200
 
 Trains `gpt2-sample`, then each config, in one process on one machine. Time is that of the optimizer steps
 alone (compiling counted): dev is measured at the end of each epoch and saving is left out, on every side.
@@ -54,10 +55,11 @@ class Stopwatch(TrainerCallback):
         self.moments.append(Moment(self.seconds, state.global_step, metrics["eval_completion_nll"]))
 
 
-def measure(config: str, source: str, seed: int, overrides: list[str]) -> list[Moment]:
-    """Train a config to its end and return every evaluation."""
+def measure(config: str, source: str, seed: int) -> list[Moment]:
+    """Train a config, perhaps followed by `,SETTING=VALUE`s, to its end and return every evaluation."""
+    config, *overrides = config.split(",")
     # Epochs are long for what is over in a minute; dev is looked at four times in each.
-    often = ["training.eval_strategy=steps", "training.eval_steps=10"] if config != SAMPLE else []
+    often = ["training.eval_strategy=steps", "training.eval_steps=20"] if config != SAMPLE else []
     settings = load_settings(
         config, [f"sprites.source={source}", f"seed={seed}", "training.disable_tqdm=true", *often, *overrides]
     )
@@ -87,22 +89,21 @@ def report(config: str, moments: list[Moment], mark: Moment) -> None:
 def main() -> None:
     """Train the sample and each config, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", nargs="+")
+    parser.add_argument("configs", nargs="+", help="CONFIG or CONFIG,SETTING=VALUE,...")
     parser.add_argument("--source", default="generated")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--override", action="append", default=[], help="For the configs, not the sample.")
     options = parser.parse_args()
     kind, _, place = options.source.partition(":")
     source = f"{kind}:{Path(place).resolve()}" if kind in ("text", "images") else options.source
     print(describe_machine())
     for seed in options.seeds:
-        mark = measure(SAMPLE, source, seed, [])[-1]
+        mark = measure(SAMPLE, source, seed)[-1]
         print(
             f"seed {seed}: {SAMPLE}: {mark.nll:.4f} after {mark.seconds:.0f} s ({mark.step} steps)",
             flush=True,
         )
         for config in options.configs:
-            report(config, measure(config, source, seed, options.override), mark)
+            report(config, measure(config, source, seed), mark)
 
 
 if __name__ == "__main__":
