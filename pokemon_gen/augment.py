@@ -4,7 +4,7 @@
 sprite in other hues is not what is to be completed, and a model that cannot tell would spread its
 probability over all of them. So it is told: special tokens before the sprite say what was done to it, and
 a completion's say that nothing was (Jun et al. 2020, "Distribution Augmentation for Generative Modeling").
-They work with any causal model, and since they stand before the sprite alone, none is ever drawn as a pixel.
+They work with any causal model, and are numbered after the colours, so that a draw can be cut to these.
 
 What may be done is two tables: where each pixel comes from, and which colour becomes which.
 """
@@ -21,7 +21,7 @@ from pokemon_gen.geometry import LENGTH, SIDE
 from pokemon_gen.palette import Palette
 
 GREY = 0.03
-"""Colours of less OKLab chroma are greys to the eye: outlines, shadows and the background keep theirs."""
+"""Colours of less OKLab chroma are greys to the eye and stay: outlines, shadows, a white background."""
 PLACES = {"none": 1, "mirror": 2, "all": 8}
 """Ways to lay a sprite down: as it is, also mirrored left to right, or all eight of a square."""
 

@@ -74,7 +74,7 @@ def complete_prompts(
         PokemonGenError: for a prompt of no or of 400 and more tokens, or tokens the model does not
             have.
     """
-    one = (settings or CompletionSettings()).model_copy(update={"candidates": 1})
+    one = (settings or CompletionSettings()).of_one()
     return draw_candidates(model, prompts, one, progress).sprites[:, 0]
 
 
@@ -87,7 +87,7 @@ def draw_candidates(
     """Complete each prompt `settings.candidates` times; see `complete_prompts`.
 
     Prompts of one length go through the model as one batch, each read once for all its candidates;
-    batches are split where memory runs out, and kept to some hundred rows where there are candidates.
+    batches are split where memory runs out, and kept to 160 rows where there are candidates.
     """
     rows_of_length: dict[int, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
@@ -152,7 +152,7 @@ def _draw(model: Completer, prompts: Tensor, settings: CompletionSettings, bar: 
     log_likelihood = torch.stack(likelihoods).mean(0)  # (B * K,)
     shape = (len(prompts), repeats)
     return Candidates(
-        whole.view(*shape, LENGTH).cpu().numpy(), log_likelihood.view(shape).double().cpu().numpy()
+        whole.view(*shape, LENGTH).cpu().numpy(), log_likelihood.view(shape).cpu().double().numpy()
     )
 
 

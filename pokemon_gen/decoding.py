@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -30,10 +30,15 @@ _ATTENTION = "pokemon_gen_one_query"
 
 def can_decode(model: Completer) -> bool:
     """Tell whether a model (or every member) keeps its past as keys and values, which `decode` needs."""
-    return all(
-        not one._is_stateful and "past_key_values" in signature(one.forward).parameters
-        for one in members_of(model)
-    )
+    return all(_keeps_keys_and_values(one) for one in members_of(model))
+
+
+def _keeps_keys_and_values(model: PreTrainedModel) -> bool:
+    if model._is_stateful or "past_key_values" not in signature(model.forward).parameters:
+        return False
+    layers = DynamicCache(config=model.config).layers
+    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    return plain and bool(model._supports_default_dynamic_cache())
 
 
 @torch.no_grad()
@@ -101,8 +106,8 @@ class _Member:
 class _RoomyLayer(DynamicLayer):
     """Keys and values of one layer, with room for all tokens from the start.
 
-    Keys are kept transposed, (B, H, D, room), as the product with a query wants to read them: on a
-    CPU that halves the time of one query's attention.
+    On a CPU, keys are kept transposed, (B, H, D, room), as the product with a query wants to read them:
+    that halves the time of one query's attention. A GPU's kernels want each key in one piece.
     """
 
     def __init__(self, room: int) -> None:
@@ -113,7 +118,10 @@ class _RoomyLayer(DynamicLayer):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         batch, heads, _, size = key_states.shape
         self.dtype, self.device = key_states.dtype, key_states.device
-        self._keys = key_states.new_empty(batch, heads, size, self.room)
+        if key_states.device.type == "cpu":
+            self._keys = key_states.new_empty(batch, heads, size, self.room).transpose(2, 3)
+        else:
+            self._keys = key_states.new_empty(batch, heads, self.room, size)
         self._values = value_states.new_empty(batch, heads, self.room, value_states.shape[-1])
         self.is_initialized = True
 
@@ -124,11 +132,11 @@ class _RoomyLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start, self.length = self.length, self.length + key_states.shape[2]
-        self._keys[..., start : self.length] = key_states.transpose(2, 3)
+        self._keys[:, :, start : self.length] = key_states
         self._values[:, :, start : self.length] = value_states
         if start == 0:  # nothing else is there to attend to
             return key_states, value_states
-        self.keys = self._keys[..., : self.length].transpose(2, 3)
+        self.keys = self._keys[:, :, : self.length]
         self.values = self._values[:, :, : self.length]
         return self.keys, self.values
 
@@ -136,8 +144,10 @@ class _RoomyLayer(DynamicLayer):
         return self.length
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        self._keys = self._keys.repeat_interleave(repeats, dim=0)
-        self._values = self._values.repeat_interleave(repeats, dim=0)
+        if self.is_initialized:  # layers may share one's keys, and have none
+            # The keys' own memory is repeated, so that they stay transposed where they are.
+            self._keys = self._keys.transpose(2, 3).repeat_interleave(repeats, dim=0).transpose(2, 3)
+            self._values = self._values.repeat_interleave(repeats, dim=0)
 
 
 def _attend(

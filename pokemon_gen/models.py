@@ -95,7 +95,8 @@ def build_model(
             config.palette_size, config.nothing_done = palette_size, list(told.nothing_done)
         needed = LENGTH + len(told.nothing_done)
         if positions and getattr(config, positions) < needed:
-            raise ValueError(f"{getattr(config, positions)} positions cannot hold {needed} tokens")
+            more = f", of which {needed - LENGTH} say what `augmentation:` did" if needed > LENGTH else ""
+            raise ValueError(f"{getattr(config, positions)} positions cannot hold {needed} tokens{more}")
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here

@@ -7,18 +7,18 @@ its name; here they only meet.
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.classifier import fingerprint_of
 from pokemon_gen.files import read_json
 from pokemon_gen.models import fingerprint_checkpoint
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME
 from pokemon_gen.selection import DetectorWatch, choose_checkpoint
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.stages.assembling import assemble
-from pokemon_gen.stages.completing import Submission, submission_files, submit_choice
+from pokemon_gen.stages.assembling import assemble, check_place
+from pokemon_gen.stages.completing import Submission, ranked_by, submission_files, submit_choice
 from pokemon_gen.stages.judging import (
     check_selection,
     detector,
@@ -68,6 +68,8 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     """
     sprites = load_sprites(**settings.sprites.model_dump())
     check_selection(settings, sprites, overwrite)  # a mistake is told before the training
+    if settings.members > 1:
+        check_place(settings.name, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)  # it must be there to watch
@@ -83,7 +85,7 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     if settings.members > 1:
         assemble(settings.name, [training.folder for training in trainings], True, trained)
     if kept:
-        _check_choice(kept, folder)
+        _check_choice(kept, folder, completion)
     made = kept or submit_choice(choose_checkpoint(folder), trained, sprites, overwrite)
     scored = current_score(folder, sprites, completion)
     return RunResult(
@@ -118,7 +120,8 @@ def train_members(
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     trainings: list[TrainingResult] = []
     for member in _members(settings):
-        _share_detector(settings.name, member.name)
+        if settings.selection.watch_epochs and not (CHECKPOINTS / member.name / DETECTOR_NAME).exists():
+            _share_detector(settings.name, member.name)
         trainings.append(train(member, sprites, overwrite))
         if trainings[-1].status == "interrupted":
             break
@@ -135,7 +138,7 @@ def _members(settings: Settings) -> list[Settings]:
 def _share_detector(ensemble: str, member: str) -> None:
     """Let a member's checkpoints be chosen by the ensemble's detector, if that is there."""
     shared, own = (CHECKPOINTS / name / DETECTOR_NAME for name in (ensemble, member))
-    if shared != own and shared.is_dir():
+    if shared != own and shared.is_dir() and fingerprint_of(own) != fingerprint_of(shared):
         shutil.rmtree(own, ignore_errors=True)
         shutil.copytree(shared, own)
 
@@ -162,29 +165,24 @@ def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:
             raise PokemonGenError(f"{file} exists without its {part.name}, and is kept. {instead}")
     facts = read_json(sidecar)
     try:
-        same = _same_run(settings, facts["settings"])
+        same = settings.same_as(facts["settings"])
         same = same and facts["sprites"]["fingerprint"] == sprites.fingerprint
         made = facts["checkpoint"]
         chosen, reason = Path(made["folder"]), made["chosen_for"]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission. {instead}") from error
     if not same:
         raise PokemonGenError(f"{file} exists, of other settings or sprites, and is kept. {instead}")
     return Submission(file, sidecar, picture, chosen, reason, submission.check(file))
 
 
-def _check_choice(kept: Submission, folder: Path) -> None:
-    """Make sure that a submission that was there already is of the checkpoint that is chosen now."""
+def _check_choice(kept: Submission, folder: Path, completion: CompletionSettings) -> None:
+    """Make sure that a submission that was there already is of the checkpoint and detector of now."""
     chosen = choose_checkpoint(folder)
-    if read_json(kept.sidecar)["checkpoint"]["sha256"] != fingerprint_checkpoint(chosen.checkpoint):
+    facts = read_json(kept.sidecar)
+    before = facts["checkpoint"]["sha256"], facts.get("ranked_by_detector")
+    if before != (fingerprint_checkpoint(chosen.checkpoint), ranked_by(folder, completion)):
         raise PokemonGenError(
-            f"{kept.file} exists, of another checkpoint ({kept.checkpoint}) than the one chosen now "
+            f"{kept.file} exists, of another checkpoint ({kept.checkpoint}) or detector than those of now "
             f"({chosen.reason}), and is kept; `pokemon-gen submit {folder} --overwrite` replaces it"
         )
-
-
-def _same_run(settings: Settings, before: dict[str, Any]) -> bool:
-    """Tell whether settings are those of a finished run, which also names the precision it chose."""
-    now = settings.model_dump(mode="json")
-    chosen = {k: v for k, v in before["training"].items() if k in ("bf16", "fp16")}
-    return {**now, "training": {**chosen, **now["training"]}} == before

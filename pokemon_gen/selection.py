@@ -11,6 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -310,9 +311,13 @@ class DetectorWatch(TrainerCallback):
         every_epochs: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Watch by completing the prompts of `truth`, (N, 400)."""
+        """Watch by completing the prompts of `truth`, (N, 400).
+
+        Where a training keeps a mean of its weights, it sets `mean_in_place`: that is what is looked at.
+        """
         self.detector, self.truth, self.settings = detector, truth, settings
         self.every_epochs, self.clock = every_epochs, clock
+        self.mean_in_place: Callable[[], AbstractContextManager[None]] = nullcontext
         self.spent = 0.0
         self.last_cost: float | None = None
 
@@ -328,7 +333,8 @@ class DetectorWatch(TrainerCallback):
         if self.spent + cost > LARGEST_SHARE * (self.clock() - self.begun):
             return
         start = self.clock()
-        completed = complete_prompts(model, self.truth[:, :PROMPT_LENGTH], self.settings)
+        with self.mean_in_place():
+            completed = complete_prompts(model, self.truth[:, :PROMPT_LENGTH], self.settings)
         found = float(self.detector.probabilities(completed).mean())
         model.train()
         self.last_cost = self.clock() - start

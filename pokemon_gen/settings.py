@@ -117,10 +117,15 @@ class CompletionSettings(_Section):
     """Draw among the likeliest tokens that share this much probability; 1: all."""
     seed: int = Field(0, ge=0)
     """With a prompt's own tokens, the seed of that sprite's drawing."""
-    candidates: int = Field(1, ge=1, le=1000)
+    candidates: int = Field(1, ge=1, le=160)
     """Completions drawn of each prompt; the best, by the run's detector and by likelihood, is kept."""
     likelihood_weight: float = Field(1.0, ge=0)
     """What a nat per token of likelihood counts against the detector's log-odds."""
+
+    def of_one(self) -> Self:
+        """Return how one completion of each prompt is drawn, which nothing has to rank."""
+        fields = type(self).model_fields
+        return self.model_copy(update={k: fields[k].default for k in ("candidates", "likelihood_weight")})
 
     @model_validator(mode="after")
     def _candidates_are_drawn(self) -> Self:
@@ -213,7 +218,7 @@ class Settings(_Config):
     model: ModelFields
     """`model_type` and the fields of that type's config in `transformers`."""
     training: dict[str, Any] = {}
-    """Any field of `transformers.TrainingArguments`, and `decay_every_parameter`."""
+    """Any field of `transformers.TrainingArguments`, `decay_every_parameter` and `ema_decay`."""
     augmentation: AugmentationSettings = AugmentationSettings()
     completion: CompletionSettings = CompletionSettings()
     detector: DetectorSettings = DetectorSettings()
@@ -225,6 +230,17 @@ class Settings(_Config):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ValueError("use letters, digits, '.', '_' and '-': it names files")
         return name
+
+    def same_as(self, saved: dict[str, Any]) -> bool:
+        """Tell whether saved settings are these, but for the precision that a training has chosen.
+
+        Raises:
+            ValueError: for what are no settings; pydantic's own error is one.
+        """
+        before = Settings.model_validate(saved).model_dump(mode="json")
+        now = self.model_dump(mode="json")
+        chosen = {k: v for k, v in before["training"].items() if k in ("bf16", "fp16")}
+        return {**now, "training": {**chosen, **now["training"]}} == before
 
     def of_member(self, number: int) -> Self:
         """Return the settings of one member's run: `<name>-<number>`, with a seed of its own."""

@@ -53,13 +53,16 @@ def make_trainer(
         data_collator=batch_of,
         preprocess_logits_for_metrics=partial(_nll_of_batch, palette_size=len(sprites.palette)),
         compute_metrics=_mean_nll,
-        callbacks=list(callbacks),
     )
     trainer.sprites, trainer.settings = sprites, settings
     trainer.augmentation = augmentation_of(settings, sprites.palette)
     if arguments.ema_decay:
         trainer.average = WeightAverage(model, arguments.ema_decay)
         trainer.add_callback(_UpdateAverage(trainer.average))
+    for callback in callbacks:  # after the mean, so that it is there to be looked at
+        if hasattr(callback, "mean_in_place"):
+            callback.mean_in_place = trainer.mean_in_place
+        trainer.add_callback(callback)
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(TrainingBar())
@@ -141,12 +144,12 @@ class SpriteTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the mean of the weights, if one is kept."""
-        with self._mean_in_place():
+        with self.mean_in_place():
             return super().evaluate(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights (their mean, if one is kept) and config, and beside them palette and settings."""
-        with self._mean_in_place():
+        with self.mean_in_place():
             super().save_model(output_dir, _internal_call)
         folder = Path(output_dir or self.args.output_dir)
         if self.average and not self.args.save_only_model:
@@ -162,7 +165,8 @@ class SpriteTrainer(Trainer):
         if self.average:
             self.average.take_up(Path(resume_from_checkpoint))
 
-    def _mean_in_place(self) -> contextlib.AbstractContextManager[None]:
+    def mean_in_place(self) -> contextlib.AbstractContextManager[None]:
+        """Put the mean of the weights in their place for a while, if one is kept."""
         return self.average.in_place() if self.average else contextlib.nullcontext()
 
 

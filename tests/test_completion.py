@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from pokemon_gen.completion import complete_prompts
+from pokemon_gen.augment import Told
+from pokemon_gen.completion import complete_prompts, draw_candidates
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model
 from pokemon_gen.settings import CompletionSettings
@@ -129,6 +130,21 @@ def test_a_model_without_keys_and_values_completes_too() -> None:
     np.testing.assert_array_equal(complete_prompts(model, prompts), expected.numpy())
     sampled = complete_prompts(model, prompts, SAMPLED)
     np.testing.assert_array_equal(complete_prompts(model, prompts[::-1], SAMPLED)[::-1], sampled)
+    several = SAMPLED.model_copy(update={"candidates": 3})
+    np.testing.assert_array_equal(draw_candidates(model, prompts, several).sprites[:, 0], sampled)
+
+
+def test_such_a_model_is_told_that_nothing_was_done() -> None:
+    mamba = {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}
+    model = build_model(mamba, V, seed=0, told=Told(5, (V, V + 2))).eval()
+    expected = torch.arange(2 * 394).reshape(2, 394) % V
+    prompts = expected.numpy()
+    with torch.no_grad():
+        while expected.shape[1] < 400:
+            whole = torch.cat([torch.tensor([[V, V + 2]]).expand(2, -1), expected], dim=1)
+            chosen = model(whole).logits[:, -1:, :V].argmax(-1)
+            expected = torch.cat([expected, chosen], dim=1)
+    np.testing.assert_array_equal(complete_prompts(model, prompts), expected.numpy())
 
 
 def test_a_batch_is_split_only_when_memory_asks(

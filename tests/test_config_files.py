@@ -103,7 +103,7 @@ def test_a_shipped_config_is_found_by_its_name() -> None:
     assert load_settings("quick").name == "quick"
     assert load_settings("configs/quick.yaml").name == "quick"
     with pytest.raises(
-        PokemonGenError, match=r"quack: no such config; did you mean 'quick'\? \(shipped: gpt2"
+        PokemonGenError, match=r"quack: no such config; did you mean 'quick'\? \(shipped: fast"
     ):
         load_settings("quack")
 

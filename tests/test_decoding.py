@@ -1,16 +1,20 @@
 """`decoding.py`: the tokens of `generate`, and what an ensemble and repeats are."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
+from pokemon_gen.augment import Told
 from pokemon_gen.decoding import can_decode, decode
 from pokemon_gen.ensemble import Ensemble
 from pokemon_gen.models import build_model
 from tests.test_completion import V, sharp_model
 from tests.test_models import FAMILIES
 
+HYBRID = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
 TIE = 1e-4
 """Logits nearer to each other than this may be taken in either order."""
 
@@ -128,6 +132,42 @@ def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> Non
         whole = torch.cat([tokens.repeat_interleave(3, dim=0), forced], dim=1)
         logits = model(whole).logits[:, 29:-1]
     torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
+
+
+def drawn_to_special_tokens(family: str) -> PreTrainedModel:
+    """Return a model told of changes by five special tokens, which it would rather draw than any colour."""
+    model = build_model(FAMILIES[family], V, seed=1, told=Told(5, (V, V + 2))).eval()
+    head = model.get_output_embeddings().weight
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(20)
+        head[V:] = head[:5] * 3
+    return model
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral"])
+def test_a_told_model_is_told_that_nothing_was_done_and_draws_colours(family: str, tokens: Tensor) -> None:
+    """Compare with a forward of the special tokens and everything after them."""
+    model = drawn_to_special_tokens(family)
+    told = torch.tensor([[V, V + 2]]).expand(5, -1)
+    expected, wanted_a_special = tokens, 0
+    with torch.no_grad():
+        for _ in range(20):
+            logits = model(torch.cat([told, expected], dim=1)).logits[:, -1]
+            wanted_a_special += int((logits.argmax(-1) >= V).sum())
+            expected = torch.cat([expected, logits[:, :V].argmax(-1, keepdim=True)], dim=1)
+    assert wanted_a_special > 0
+    assert torch.equal(decode(model, tokens, 20, greedy), expected[:, 30:])
+    twice = decode(model, tokens, 20, greedy, repeats=2)
+    assert torch.equal(twice, expected[:, 30:].repeat_interleave(2, dim=0))
+    assert torch.equal(decode(Ensemble([model, model]), tokens, 20, greedy), expected[:, 30:])
+
+
+@pytest.mark.parametrize("model", [{"model_type": "minimax"}, HYBRID], ids=["minimax", "lfm2"])
+def test_a_cache_of_its_own_kind_is_left_to_generate(model: dict[str, Any]) -> None:
+    fields = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    assert not can_decode(build_model({**model, **fields}, V, seed=0))
 
 
 def test_a_model_of_another_kind_of_state_is_not_decoded() -> None:

@@ -99,7 +99,7 @@ def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Spr
     best = complete_best(model, few_sprites.prompts("test"), settings.completion, detector)
     np.testing.assert_array_equal(np.loadtxt(SUBMISSION, dtype=int), best)
     shutil.rmtree("checkpoints/tiny/detector")
-    with pytest.raises(PokemonGenError, match=r"3 are ranked by the run's detector, and .* has none"):
+    with pytest.raises(PokemonGenError, match=r"3 are ranked by the run's detector, and .*tiny has none"):
         submit("checkpoints/tiny", overwrite=True)
     one = submit("checkpoints/tiny", overrides=["completion.candidates=1"], overwrite=True)
     assert not one.report.faults

@@ -119,6 +119,13 @@ class Classifier:
         return cls(model.to(best_device()).eval(), palette, enlarge, threshold, facts)
 
 
+def fingerprint_of(folder: Path) -> str | None:
+    """Return the fingerprint that a classifier's folder names, without loading it; None if there is none."""
+    facts = read_json(folder / FACTS_NAME) if (folder / FACTS_NAME).is_file() else {}
+    fingerprint: str | None = facts.get("fingerprint")
+    return fingerprint
+
+
 def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
     """Turn (N, 20, 20, 3) bytes into (N, 3, 20, 20) numbers from -1 to 1."""
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1

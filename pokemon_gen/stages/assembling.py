@@ -1,19 +1,23 @@
 """The stage that makes an ensemble of checkpoints: `checkpoints/<name>/best/`, each member in a folder."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.decoding import can_decode
 from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
-from pokemon_gen.runs import CHECKPOINTS, SPRITES_NAME, copy_checkpoint
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, copy_checkpoint
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import SETTINGS_NAME, Settings
 
 SCHEMA = 1
 
@@ -41,11 +45,12 @@ def assemble(
         settings: what the ensemble remembers of its making and how it completes; none: the first member's.
 
     Raises:
-        PokemonGenError: for fewer than two members, members that do not fit together, or a run or another
-            ensemble of this name.
+        PokemonGenError: for fewer than two members, members that do not fit together, a name that is none, or
+            a run or another ensemble of this name.
     """
     if len(checkpoints) < 2:
         raise PokemonGenError("an ensemble has two or more members")
+    _refuse_a_run(name)
     choices = [choose_checkpoint(checkpoint) for checkpoint in checkpoints]
     members = [
         {
@@ -57,11 +62,13 @@ def assemble(
         for number, choice in enumerate(choices)
     ]
     best = CHECKPOINTS / name / BEST_NAME
-    if _is_there(best, members, overwrite):
+    if _holds(best, members):
         return Assembled(best, members)
+    if best.exists() and not overwrite:
+        raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
     loaded = [load_checkpoint(choice.checkpoint) for choice in choices]
     _check_together(loaded)
-    settings = settings or loaded[0].settings.model_copy(update={"name": name})
+    settings = settings or _named(loaded[0].settings, name)
     aside = best.with_name(f".{BEST_NAME}")
     shutil.rmtree(aside, ignore_errors=True)
     for member, choice in zip(members, choices, strict=True):
@@ -72,24 +79,57 @@ def assemble(
     write_json(aside / ENSEMBLE_NAME, {"schema": SCHEMA, "members": members})
     shutil.rmtree(best, ignore_errors=True)
     aside.rename(best)
+    _share_detector(choices[0].checkpoint, best.parent)
     return Assembled(best, members)
 
 
-def _is_there(best: Path, members: list[dict[str, Any]], overwrite: bool) -> bool:
-    """Tell whether this very ensemble is there already.
+def check_place(name: str, overwrite: bool) -> None:
+    """Say, before its members are trained, that an ensemble cannot stand where it should.
 
     Raises:
-        PokemonGenError: if something else is, and is not to be replaced.
+        PokemonGenError: for a run of this name, or an ensemble put together by hand that is not to be
+            replaced.
     """
-    if (best / ENSEMBLE_NAME).is_file():
-        before = [member["sha256"] for member in read_json(best / ENSEMBLE_NAME)["members"]]
-        if before == [member["sha256"] for member in members]:
-            return True
-        if not overwrite:
-            raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
-    elif best.exists() or list(best.parent.glob("checkpoint-*")):
-        raise PokemonGenError(f"{best.parent} is a run, and is kept: give the ensemble a name of its own")
-    return False
+    _refuse_a_run(name)
+    best = CHECKPOINTS / name / BEST_NAME
+    if overwrite or not (best / ENSEMBLE_NAME).is_file():
+        return
+    if load_settings(best / SETTINGS_NAME).members == 1:
+        raise PokemonGenError(
+            f"{best} holds an ensemble of checkpoints named by hand, and is kept; choose another name "
+            "(name=...), or --overwrite to replace it"
+        )
+
+
+def _refuse_a_run(name: str) -> None:
+    folder = CHECKPOINTS / name
+    best = folder / BEST_NAME
+    if list(folder.glob("checkpoint-*")) or (best.exists() and not (best / ENSEMBLE_NAME).is_file()):
+        raise PokemonGenError(f"{folder} is a run, and is kept: give the ensemble a name of its own")
+
+
+def _named(settings: Settings, name: str) -> Settings:
+    try:
+        return Settings.model_validate({**settings.model_dump(), "name": name})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise PokemonGenError(f"{name!r} cannot be an ensemble's name: {reason}") from error
+
+
+def _holds(best: Path, members: list[dict[str, Any]]) -> bool:
+    """Tell whether a folder holds the ensemble of these members, undamaged."""
+    expected = hashlib.sha256("".join(member["sha256"] for member in members).encode()).hexdigest()
+    try:
+        return (best / ENSEMBLE_NAME).is_file() and fingerprint_checkpoint(best) == expected
+    except (OSError, PokemonGenError):
+        return False
+
+
+def _share_detector(member: Path, ensemble: Path) -> None:
+    """Let the first member's detector rank the ensemble's candidates, if there is no other."""
+    detector = member.resolve().parent / DETECTOR_NAME
+    if detector.is_dir() and not (ensemble / DETECTOR_NAME).exists():
+        shutil.copytree(detector, ensemble / DETECTOR_NAME)
 
 
 def _check_together(members: Sequence[Checkpoint]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pokemon_gen import submission
 from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, fingerprint_of
 from pokemon_gen.evaluation.detector import load_detector
 from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
@@ -198,6 +198,11 @@ def settings_of(checkpoint: Path, overrides: Sequence[str]) -> Settings:
     return load_settings(checkpoint / SETTINGS_NAME, overrides)
 
 
+def ranked_by(run: Path, settings: CompletionSettings) -> str | None:
+    """Return the fingerprint of the detector that ranks a run's candidates; None for one alone."""
+    return fingerprint_of(run / DETECTOR_NAME) if settings.candidates > 1 else None
+
+
 def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Classifier | None:
     """Return the detector of a checkpoint's run, if there are candidates to rank.
 
@@ -210,7 +215,8 @@ def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Cl
     if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
         raise PokemonGenError(
             f"completion.candidates: {settings.candidates} are ranked by the run's detector, and {run} has "
-            "none; `pokemon-gen detector CONFIG` trains it, or completion.candidates=1 needs none"
+            f"none: `pokemon-gen detector CONFIG name={run.name}` trains it, and completion.candidates=1 does "
+            "without"
         )
     detector = load_detector(run)
     if detector.palette != checkpoint.palette:

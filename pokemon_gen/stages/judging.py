@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pokemon_gen.config_files import load_judge_settings, load_settings
+from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
 from pokemon_gen.evaluation.classifier_training import build_classifier, train_classifier
@@ -24,6 +25,7 @@ from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, needed_checkpoints
 from pokemon_gen.selection import (
+    BEST_NAME,
     SELECTION_NAME,
     Selection,
     current_selection,
@@ -165,7 +167,7 @@ def select(
         by: the criterion; none: `selection.by` of the run's settings.
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
         inception_weights: for `by="fid"`; see `Inception.load`.
-        completion: how checkpoints complete; none: as the last one's settings say.
+        completion: how checkpoints complete, once each prompt; none: as the last one's settings say.
 
     Returns:
         The selection; `selection.json` and a plot stand in the run's folder.
@@ -174,9 +176,11 @@ def select(
         PokemonGenError: for a run without checkpoints or without what the criterion needs.
     """
     folder = Path(run)
+    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
+        raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
     settings = load_settings(needed_checkpoints(folder)[-1] / SETTINGS_NAME)
     by, on = by or settings.selection.by, on or settings.selection.on
-    completion = completion or settings.completion
+    completion = (completion or settings.completion).of_one()
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     truth = held_out_sprites(sprites, on)
     chooser = detector_of(folder, sprites)
@@ -214,7 +218,7 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
         chooser = detector_of(run, sprites)
         if chooser is None or chooser.facts["fingerprint"] != facts.get("detector"):
             return False
-    completion = settings.completion.model_dump(mode="json")
+    completion = settings.completion.of_one().model_dump(mode="json")
     return (facts["by"], facts["on"], facts.get("completion")) == (chosen.by, chosen.on, completion)
 
 

@@ -34,7 +34,13 @@ from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
-from pokemon_gen.stages.completing import check_palettes, checkpoint_facts, ranking_detector, settings_of
+from pokemon_gen.stages.completing import (
+    check_palettes,
+    checkpoint_facts,
+    ranked_by,
+    ranking_detector,
+    settings_of,
+)
 from pokemon_gen.stages.judging import find_judge
 
 SCORECARD_NAME = "scorecard.json"
@@ -139,12 +145,14 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     judge = find_judge(sprites)
     fingerprint = judge.fingerprint if isinstance(judge, Judge) else None
     sha256 = fingerprint_checkpoint(choose_checkpoint(run).checkpoint)
-    now = (SCHEMA, sha256, completion.model_dump(mode="json"), fingerprint, "dev", "pytorch-fid")
+    how = (completion.model_dump(mode="json"), ranked_by(run, completion))
+    now = (SCHEMA, sha256, *how, fingerprint, "dev", "pytorch-fid")
     try:
         before = (
             scorecard["schema"],
             scorecard["checkpoint"]["sha256"],
             scorecard["checkpoint"]["completion"],
+            scorecard["checkpoint"].get("ranked_by_detector"),
             scorecard["pdr"].get("judge"),
             scorecard["asked_reference"],
             scorecard["asked_protocol"],
@@ -227,6 +235,7 @@ def _load_checkpoint(
         **checkpoint_facts(loaded.folder),
         "chosen_for": choice.reason,
         "completion": completion.model_dump(mode="json"),
+        "ranked_by_detector": detector.facts["fingerprint"] if detector else None,
     }
     return _Completions(sprites, source, loaded, _facts(source, checkpoint, sprites))
 

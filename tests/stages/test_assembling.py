@@ -14,8 +14,9 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import fingerprint_checkpoint, load_checkpoint, token_nll, true_completion_nll
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
-from pokemon_gen.stages.assembling import assemble
+from pokemon_gen.stages.assembling import assemble, check_place
 from pokemon_gen.stages.completing import complete, submit
+from pokemon_gen.stages.judging import select
 from pokemon_gen.stages.scoring import score
 from pokemon_gen.training import train
 
@@ -80,6 +81,34 @@ def test_the_same_ensemble_is_kept_and_another_refused(members: list[str]) -> No
         assemble("one", members[:1])
     with pytest.raises(PokemonGenError, match="an ensemble itself"):
         assemble("nested", ["checkpoints/all", members[0]])
+
+
+def test_a_name_is_a_name(members: list[str]) -> None:
+    for name in ("my best", "checkpoints/both"):
+        with pytest.raises(PokemonGenError, match="cannot be an ensemble's name: use letters"):
+            assemble(name, members)
+
+
+def test_a_damaged_ensemble_is_made_again(members: list[str]) -> None:
+    made = assemble("all", members)
+    (made.folder / "member-1" / "model.safetensors").unlink()
+    with pytest.raises(PokemonGenError, match="and is kept"):
+        assemble("all", members)
+    assert len(members_of(load_checkpoint(assemble("all", members, True).folder).model)) == 3
+    (made.folder / "ensemble.json").write_text("{}")
+    assert len(members_of(load_checkpoint(assemble("all", members, True).folder).model)) == 3
+
+
+def test_a_place_taken_is_told_before_members_are_trained(members: list[str]) -> None:
+    check_place("free", overwrite=False)
+    with pytest.raises(PokemonGenError, match="plain is a run, and is kept"):
+        check_place("plain", overwrite=True)
+    assemble("all", members)
+    with pytest.raises(PokemonGenError, match="named by hand, and is kept"):
+        check_place("all", overwrite=False)
+    check_place("all", overwrite=True)
+    with pytest.raises(PokemonGenError, match="selected before"):
+        select("checkpoints/all")
 
 
 def test_members_have_seen_the_same_sprites(tiny: Make, members: list[str], few_sprites: Sprites) -> None:
