@@ -80,6 +80,17 @@ def test_a_finished_run_is_left_as_it_is(done: Settings) -> None:
     assert SUBMISSION.stat().st_mtime_ns == before
 
 
+def test_a_sidecar_of_before_a_setting_was_there_is_of_the_same_run(done: Settings) -> None:
+    sidecar = SUBMISSION.with_suffix(".json")
+    facts = json.loads(sidecar.read_text())
+    del facts["settings"]["members"], facts["settings"]["augmentation"]
+    del facts["settings"]["completion"]["candidates"], facts["settings"]["completion"]["likelihood_weight"]
+    sidecar.write_text(json.dumps(facts))
+    result = run(done)
+    assert result.submission is not None
+    assert not result.submission.report.faults
+
+
 def test_a_run_goes_on_after_its_training(done: Settings) -> None:
     for file in Path("submissions").iterdir():
         file.unlink()

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,20 @@ def test_the_mean_of_the_weights_is_measured_and_saved(tiny: Make, few_sprites: 
     assert result.dev_completion_nll == pytest.approx(
         true_completion_nll(loaded.model, few_sprites.tokens("dev")), rel=1e-5
     )
+
+
+def test_what_watches_looks_at_the_mean_of_the_weights(tiny: Make, few_sprites: Sprites) -> None:
+    class Look(TrainerCallback):
+        mean_in_place: Callable[[], AbstractContextManager[None]] = nullcontext
+
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+            with self.mean_in_place():
+                self.seen = {name: value.clone() for name, value in model.state_dict().items()}
+
+    look = Look()
+    train(tiny(training={"ema_decay": 0.5}), few_sprites, [look])
+    for name, value in weights(RUN / "checkpoint-4").items():
+        torch.testing.assert_close(look.seen[name].cpu(), value, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama"])

@@ -215,7 +215,7 @@ def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Cl
     if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
         raise PokemonGenError(
             f"completion.candidates: {settings.candidates} are ranked by the run's detector, and {run} has "
-            f"none: `pokemon-gen detector CONFIG name={run.name}` trains it, and completion.candidates=1 does "
+            f"none: `pokemon-gen detector CONFIG name={run.name}` trains it; completion.candidates=1 does "
             "without"
         )
     detector = load_detector(run)
