@@ -111,6 +111,5 @@ def hue_table(palette: Palette, hues: int) -> NDArray[np.int64]:
         angle = 2 * np.pi * number / hues
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         turned = np.concatenate([lab[:, :1], lab[:, 1:] @ turn], axis=1)
-        nearest = ((turned[:, None] - lab[None]) ** 2).sum(-1).argmin(1)  # (V,)
-        table.append(np.where(grey, table[0], nearest))
+        table.append(np.where(grey, table[0], palette.nearest(turned)))
     return np.stack(table).astype(np.int64)

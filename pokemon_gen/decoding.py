@@ -23,7 +23,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from pokemon_gen.ensemble import Completer, averaged, members_of
-from pokemon_gen.models import palette_size, with_nothing_done
+from pokemon_gen.models import nothing_done, palette_size, with_nothing_done
 
 _ATTENTION = "pokemon_gen_one_query"
 
@@ -83,7 +83,7 @@ class _Member:
     def __init__(self, model: PreTrainedModel, room: int) -> None:
         self.model = model
         self.palette_size = palette_size(model)
-        room += with_nothing_done(model, torch.empty(1, 0, dtype=torch.long)).shape[1]
+        room += len(nothing_done(model))
         self.cache = DynamicCache(config=model.config)
         # Only plain layers get room; those of a sliding window forget, and stay as they are.
         self.cache.layers = [

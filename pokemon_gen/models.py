@@ -212,10 +212,15 @@ def palette_size(model: Completer) -> int:
     return size
 
 
+def nothing_done(model: PreTrainedModel) -> list[int]:
+    """Return the special tokens that stand before a sprite that nothing was done to."""
+    return getattr(model.config, "nothing_done", [])
+
+
 def with_nothing_done(model: PreTrainedModel, tokens: Tensor) -> Tensor:
     """Put before sprites what tells the model that nothing was done to them; (B, T) → (B, special + T)."""
-    nothing: list[int] = getattr(model.config, "nothing_done", [])
-    return torch.cat([tokens.new_tensor(nothing).expand(len(tokens), -1), tokens], dim=1)
+    told = tokens.new_tensor(nothing_done(model)).expand(len(tokens), -1)
+    return torch.cat([told, tokens], dim=1)
 
 
 def only_sprites(logits: Tensor, length: int, palette_size: int) -> Tensor:

@@ -114,10 +114,13 @@ class Palette:
         flat, back = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
         nearest = np.empty(len(flat), dtype=np.int64)
         for start in range(0, len(flat), 4096):  # bounds the (4096, V, 3) difference to a few MB
-            lab = oklab(flat[start : start + 4096])
-            distance = ((lab[:, None] - self.lab[None]) ** 2).sum(-1)  # (n, V)
-            nearest[start : start + 4096] = distance.argmin(1)
+            nearest[start : start + 4096] = self.nearest(oklab(flat[start : start + 4096]))
         return nearest[back.reshape(-1)].reshape(rgb.shape[:-1])
+
+    def nearest(self, lab: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the tokens of the colours nearest to points of OKLab; (n, 3) → (n,)."""
+        tokens: NDArray[np.int64] = ((lab[:, None] - self.lab[None]) ** 2).sum(-1).argmin(1)
+        return tokens
 
     @cached_property
     def lab(self) -> NDArray[np.float64]:

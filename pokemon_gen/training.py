@@ -10,19 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import (
-    PreTrainedModel,
-    TrainerCallback,
-)
+from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, fit_schedule, training_arguments
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json
-from pokemon_gen.models import (
-    build_model,
-    quiet,
-)
+from pokemon_gen.models import build_model, quiet
 from pokemon_gen.palette import Palette
 from pokemon_gen.precision import choose_precision
 from pokemon_gen.runs import (

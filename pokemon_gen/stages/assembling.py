@@ -1,6 +1,5 @@
 """The stage that makes an ensemble of checkpoints: `checkpoints/<name>/best/`, each member in a folder."""
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pokemon_gen.decoding import can_decode
 from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
+from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, member_folders
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, copy_checkpoint
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, Settings
@@ -118,9 +117,11 @@ def _named(settings: Settings, name: str) -> Settings:
 
 def _holds(best: Path, members: list[dict[str, Any]]) -> bool:
     """Tell whether a folder holds the ensemble of these members, undamaged."""
-    expected = hashlib.sha256("".join(member["sha256"] for member in members).encode()).hexdigest()
+    if not (best / ENSEMBLE_NAME).is_file():
+        return False
     try:
-        return (best / ENSEMBLE_NAME).is_file() and fingerprint_checkpoint(best) == expected
+        found = [fingerprint_checkpoint(folder) for folder in member_folders(best)]
+        return found == [member["sha256"] for member in members]
     except (OSError, PokemonGenError):
         return False
 
