@@ -16,7 +16,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from transformers import IntervalStrategy, TrainingArguments, get_scheduler
 
+from pokemon_gen.compiling import can_compile, draw_as_uncompiled
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
+from pokemon_gen.models import quiet
 from pokemon_gen.settings import Settings
 
 _HOUSE_DEFAULTS: dict[str, Any] = {
@@ -75,7 +77,8 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     if not torch.accelerator.is_available():
         ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
     try:
-        arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
+        with quiet():  # compiling for a CPU is worth it, whatever `transformers` thinks of it
+            arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
         _on_one_device(arguments)
     except (ValueError, TypeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
@@ -133,6 +136,17 @@ def fit_schedule(arguments: SpriteTrainingArguments, max_steps: int) -> None:
         get_scheduler(arguments.lr_scheduler_type, unused, warmup, max_steps, parts)
     except (ValueError, TypeError) as error:
         raise PokemonGenError(f"training.lr_scheduler_kwargs: {error}") from error
+
+
+def compile_if_possible(arguments: TrainingArguments) -> None:
+    """Take `torch_compile` back where nothing can be compiled: slower is better than not at all."""
+    if not arguments.torch_compile:
+        return
+    if can_compile():
+        draw_as_uncompiled()
+    else:
+        arguments.torch_compile = False
+        arguments.torch_compile_backend = arguments.torch_compile_mode = None
 
 
 def count_steps(arguments: TrainingArguments, sprites: int) -> int:

@@ -96,7 +96,7 @@ class _Member:
             _RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
         ]
         self.takes_positions = "position_ids" in signature(model.forward).parameters
-        self.past = {_name_of_the_past(model): self.cache}
+        self.past = {str(_name_of_the_past(model)): self.cache}
 
     def read(self, tokens: Tensor) -> Tensor:
         """Read (B, T) tokens; return the logits of the colour that follows them, (B, V)."""

@@ -164,6 +164,27 @@ def save_selection_plot(checkpoints: Sequence[dict[str, Any]], by: str, path: Pa
     _save_figure(figure, path)
 
 
+def save_nearest_plot(nearest: dict[str, Any], path: Path) -> None:
+    """Draw how far completions, and real ones, are from the nearest of train: what lies left is by heart.
+
+    Args:
+        nearest: `nearest_training_completion` of a scorecard.
+        path: the PNG.
+    """
+    figure, (axis,) = _axes(1)
+    real = f"real ({nearest['real_sprites']})"
+    for name, label, colour in (("real", real, BLUE), ("completions", "completions", ORANGE)):
+        axis.ecdf(nearest["distances"][name], color=colour, label=label)
+    axis.set(
+        xlabel="share of pixels unlike the nearest training completion",
+        ylabel="share of sprites nearer than this",
+        title=f"by heart? p that both are alike: {nearest['p_value']:.2g}",
+        xlim=(0, None),
+    )
+    axis.legend(frameon=False, loc="upper left")
+    _save_figure(figure, path)
+
+
 def _axes(count: int) -> tuple[Any, Any]:
     """Return a figure and its axes, three a row; without a display, and without pyplot's global state."""
     from matplotlib.figure import Figure  # slow to load, and most verbs draw no plot

@@ -132,8 +132,12 @@ class SpriteTrainer(Trainer):
         return super().training_step(model, _told_batch(changed), num_items_in_batch)
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Predict sprites as they are, told so."""
-        told = with_nothing_done(self.model, inputs["input_ids"])
+        """Predict sprites as they are, told so.
+
+        By the model that is not compiled: a batch of another size would be compiled for anew.
+        """
+        model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+        told = with_nothing_done(model, inputs["input_ids"])
         return super().prediction_step(model, _told_batch(told), *args, **kwargs)
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:

@@ -12,7 +12,13 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, TrainerCallback
 
-from pokemon_gen.arguments import SpriteTrainingArguments, count_steps, fit_schedule, training_arguments
+from pokemon_gen.arguments import (
+    SpriteTrainingArguments,
+    compile_if_possible,
+    count_steps,
+    fit_schedule,
+    training_arguments,
+)
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json
@@ -113,6 +119,7 @@ def train(
             "from it; --overwrite begins anew"
         )
     fit_schedule(arguments, max_steps)
+    compile_if_possible(arguments)
     try:
         trainer = make_trainer(model, arguments, sprites, settings, callbacks)
     except (ValueError, TypeError, RuntimeError, ImportError) as error:  # a tracker that is not installed

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import Grams
@@ -30,8 +31,8 @@ from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_dist
 from pokemon_gen.evaluation.negatives import noise_completion, splice
 from pokemon_gen.palette import Palette, to_picture
 
-SCHEMA = 1
-"""The scorecard's version; it changes when a field changes its meaning."""
+SCHEMA = 2
+"""The scorecard's version; it changes when a field comes in or changes its meaning."""
 ROUNDS = 200
 """Resamples of a bootstrap, draws of a reference, random halves."""
 SEED = 20251108
@@ -116,9 +117,7 @@ def make_scorecard(
         "pixel_accuracy": pixel_accuracy(material.completions, material.truth.sprites)
         if material.truth
         else None,
-        "nearest_training_completion": _beside(
-            material, lambda sprites: float(nearest_distances(sprites, material.train.sprites).mean())
-        ),
+        "nearest_training_completion": _nearest(material),
         "diversity": _beside(material, mean_pairwise_distance),
         "verdicts": _verdicts(paired.get("fid"), verdict, halves, baselines),
         "warnings": _warnings(paired, verdict, baselines, about),
@@ -127,12 +126,39 @@ def make_scorecard(
 
 def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, Any]:
     """Return a figure of the completions and, beside it, of real sprites."""
-    real = material.truth or material.dev
+    real = _real(material)
     return {
         "completions": figure(material.completions),
-        "real": figure(real.sprites[: len(material.completions)]),
+        "real": figure(real.sprites),
         "real_sprites": real.name,
     }
+
+
+def _nearest(material: Material) -> dict[str, Any]:
+    """Return how far completions are from the nearest of train's, beside real sprites: far less is by heart.
+
+    Two means can be alike where a quarter of the completions are train's own and the rest wild, so that the
+    distributions are compared (Kolmogorov & Smirnov's two-sample test).
+    """
+    real = _real(material)
+    distances = {
+        name: nearest_distances(sprites, material.train.sprites)
+        for name, sprites in (("completions", material.completions), ("real", real.sprites))
+    }
+    test = stats.ks_2samp(distances["completions"], distances["real"])
+    return {
+        **{name: float(values.mean()) for name, values in distances.items()},
+        "real_sprites": real.name,
+        "distances": {name: values.tolist() for name, values in distances.items()},
+        "statistic": float(test.statistic),
+        "p_value": float(test.pvalue),
+    }
+
+
+def _real(material: Material) -> Reference:
+    """Return the real sprites that stand beside completions: as many, of the same prompts if known."""
+    real = material.truth or material.dev
+    return Reference(real.name, real.sprites[: len(material.completions)])
 
 
 def _distances(material: Material) -> tuple[dict[str, Any], Grams | None]:

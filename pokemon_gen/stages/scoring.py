@@ -27,6 +27,7 @@ from pokemon_gen.models import (
     true_completion_nll,
 )
 from pokemon_gen.palette import from_picture
+from pokemon_gen.report import save_nearest_plot
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
 from pokemon_gen.runs import FEATURES, RESULTS, needed_checkpoints, whole_checkpoints
@@ -44,6 +45,8 @@ from pokemon_gen.stages.completing import (
 from pokemon_gen.stages.judging import find_judge
 
 SCORECARD_NAME = "scorecard.json"
+NEAREST_NAME = "nearest.png"
+"""Beside it: how far completions are from the nearest of train, and real ones."""
 SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
 BASELINES = "eval/baselines.yaml"
 
@@ -128,6 +131,7 @@ def score(
     )
     about = {"name": _name(path), "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
     scorecard = make_scorecard(material, _baselines(), about)
+    save_nearest_plot(scorecard["nearest_training_completion"], file.with_name(NEAREST_NAME))
     write_json(file, scorecard)
     return Score(scorecard, file)
 

@@ -17,7 +17,7 @@ from pokemon_gen.evaluation.classifier_training import (
     with_threshold,
 )
 from pokemon_gen.evaluation.detector import auc, load_detector, measure
-from pokemon_gen.evaluation.judge import Judge, wilson_interval
+from pokemon_gen.evaluation.judge import Judge, mean_interval, wilson_interval
 from pokemon_gen.evaluation.negatives import noise
 from pokemon_gen.settings import ClassifierSettings
 from pokemon_gen.sprites import Sprites
@@ -124,6 +124,12 @@ def test_the_judge_gives_a_rate_with_its_interval_and_its_name(
         judge.verdict(dev[:1])
     public = {name for name in dir(judge) if not name.startswith("_")}
     assert public == {"load", "palette", "fingerprint", "facts", "verdict"}  # nothing to rank sprites by
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_law_where_many_are() -> None:
+    values = np.random.default_rng(1).random(400)
+    half = 1.96 * values.std() / 20
+    assert mean_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=3e-3)
 
 
 def test_wilsons_interval_is_the_textbooks() -> None:

@@ -41,7 +41,7 @@ class Lenient(Judge):
 
     def verdict(self, sprites: Any) -> Verdict:
         passed = np.arange(len(sprites)) < self.passing * len(sprites)
-        return Verdict(passed, float(passed.mean()), 0.7, 0.9, 0.5, "lenient")
+        return Verdict(passed, float(passed.mean()), 0.7, 0.9, 0.5, (0.4, 0.6), "lenient")
 
 
 @pytest.fixture
@@ -133,6 +133,22 @@ def test_what_is_not_there_is_said_and_nothing_takes_its_name(material: Material
     assert blind["nearest_training_completion"]["real"] > 0.1  # of dev: train's own would be 0
     assert blind["pdr"]["real"]["sprites"] == "dev"
     assert blind["pixel_accuracy"] is None
+
+
+def test_what_is_remembered_by_heart_shows(material: Material, generated: Sprites) -> None:
+    by_heart = material.train.sprites[:40]
+    fresh = material.train.sprites[40:80]  # others than those kept as train
+    known = Reference("train", np.concatenate([by_heart, material.train.sprites[80:]]))
+    found = {
+        name: card(replace(material, completions=sprites, train=known, truth=None))[
+            "nearest_training_completion"
+        ]
+        for name, sprites in (("by heart", by_heart), ("fresh", fresh))
+    }
+    assert found["by heart"]["completions"] == 0
+    assert found["by heart"]["p_value"] < 1e-6
+    assert found["fresh"]["p_value"] > 0.01
+    assert len(found["fresh"]["distances"]["real"]) == len(fresh)
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -63,7 +63,8 @@ def as_text(scorecard: dict[str, Any]) -> str:
 
 def test_a_run_ends_with_a_scorecard_of_its_best(scored: Settings) -> None:
     scorecard = json.loads(Path("eval/results/tiny/scorecard.json").read_text())
-    assert (scorecard["schema"], scorecard["name"], scorecard["truth"]) == (1, "tiny", "dev")
+    assert Path("eval/results/tiny/nearest.png").is_file()
+    assert (scorecard["schema"], scorecard["name"], scorecard["truth"]) == (2, "tiny", "dev")
     assert scorecard["checkpoint"]["folder"] == str(RUN / "best")
     assert scorecard["nll"] > 0
     assert len(scorecard["pdr"]["judge"]) == 16
@@ -177,7 +178,8 @@ def test_a_scorecard_is_kept_unless_told_and_written_whole(
     before = file.read_bytes()
     with pytest.raises(PokemonGenError, match=r"scorecard.json exists and is kept"):
         score(ROWS)
-    monkeypatch.setattr("pokemon_gen.stages.scoring.make_scorecard", lambda *_: {"x": object()})
+    no_json = {**json.loads(before), "x": object()}
+    monkeypatch.setattr("pokemon_gen.stages.scoring.make_scorecard", lambda *_: no_json)
     with pytest.raises(TypeError):
         score(ROWS, overwrite=True)
     assert file.read_bytes() == before

@@ -1,0 +1,107 @@
+"""What the judge says of finished runs, beside the homework's sample, real sprites and spliced ones.
+
+    uv run python eval/benchmarks/judge_comparison.py text:../shared/sprites/text \
+        --sample checkpoints/bench-gpt2-sample-text-seed0 --runs checkpoints/strong
+
+Each run completes the dev prompts by its chosen checkpoint, as its config says. Bar: a run closes at least
+60 % of the gap between the sample and the real dev sprites, in mean probability and in PDR. Splices are real
+prompts with another sprite's bottom. Intervals are 95 %: Wilson's for rates, a bootstrap's for means. Beside
+them stand the NLL of the true completions and how far completions are from the nearest of train.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import describe_machine
+from numpy.typing import NDArray
+
+from pokemon_gen.evaluation.judge import Judge, Verdict
+from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances
+from pokemon_gen.evaluation.negatives import splice
+from pokemon_gen.geometry import PROMPT_LENGTH
+from pokemon_gen.models import load_checkpoint, true_completion_nll
+from pokemon_gen.reranking import complete_best
+from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.sprites import load_sprites
+from pokemon_gen.stages.completing import ranking_detector
+from pokemon_gen.stages.judging import judge as train_judge
+
+BAR = 0.6
+SPLICES = 5
+"""Splicings of dev, so that their rate is no matter of one shuffle."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A set of sprites and what is known of it."""
+
+    name: str
+    verdict: Verdict
+    nll: float | None
+    nearest: float
+    diversity: float
+
+    def row(self) -> str:
+        """Return a row of a Markdown table."""
+        v = self.verdict
+        nll = "–" if self.nll is None else f"{self.nll:.4f}"
+        return (
+            f"| {self.name} | {len(v.passed)} | {v.mean_probability:.3f} ({v.mean_interval[0]:.3f} to "
+            f"{v.mean_interval[1]:.3f}) | {v.rate:.3f} ({v.low:.3f} to {v.high:.3f}) | {nll} | "
+            f"{self.nearest:.3f} | {self.diversity:.3f} |"
+        )
+
+
+def closed(run: float, sample: float, real: float) -> float:
+    """Return the share of the gap between the sample and the real sprites that a run closes."""
+    return (run - sample) / (real - sample)
+
+
+def main() -> None:
+    """Judge everything and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--sample", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True)
+    options = parser.parse_args()
+    judge = Judge.load(train_judge(options.source).folder)
+    sprites = load_sprites(options.source)
+    dev, train = sprites.tokens("dev"), sprites.tokens("train")
+
+    def judged(name: str, made: NDArray[Any], nll: float | None = None) -> Judged:
+        nearest = float(nearest_distances(made, train).mean())
+        return Judged(name, judge.verdict(made), nll, nearest, mean_pairwise_distance(made))
+
+    def of_run(run: Path) -> Judged:
+        checkpoint = load_checkpoint(choose_checkpoint(run).checkpoint)
+        how = checkpoint.settings.completion
+        detector = ranking_detector(checkpoint, how)
+        made = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], how, detector)
+        return judged(run.name, made, true_completion_nll(checkpoint.model, dev))
+
+    generator = np.random.default_rng(0)
+    splices = np.concatenate([splice(dev, len(sprites.palette), generator) for _ in range(SPLICES)])
+    print(f"{describe_machine()}; judge {judge.fingerprint}")
+    print("| completions | n | mean probability | PDR | NLL | nearest of train | diversity |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    real, sample = judged("real dev sprites", dev), of_run(options.sample)
+    runs = [of_run(run) for run in options.runs]
+    for one in (real, *runs, sample, judged("splices", splices)):
+        print(one.row())
+    for run in runs:
+        shares = [
+            closed(*(getattr(one.verdict, figure) for one in (run, sample, real)))
+            for figure in ("mean_probability", "rate")
+        ]
+        word = "passed" if min(shares) >= BAR else "MISSED"
+        print(
+            f"{run.name} closes {shares[0]:.0%} of the gap in mean probability and {shares[1]:.0%} in PDR; "
+            f"bar {BAR:.0%}: {word}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Whether this machine can compile a model: `torch.compile` needs a C++ compiler, or a GPU and Triton.
+
+Compiled, the small operations between products of matrices are fused, and a step of a small model is a
+fifth shorter (`LOG.md`). Where nothing can be compiled `torch.compile` fails at the first step, after a
+minute, with pages of trace; a config that asks for it must run there all the same.
+"""
+
+import functools
+
+import torch
+import torch._inductor.config
+
+from pokemon_gen.models import best_device
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Tell whether a function of one line compiles here and runs; takes a few seconds, the first time."""
+    ones = torch.ones(8, device=best_device())
+    try:
+        return bool(torch.compile(_twice, dynamic=False)(ones).sum() == 16)
+    except Exception:  # the compiler's, Triton's and the backend's own errors have nothing in common
+        return False
+
+
+def draw_as_uncompiled() -> None:
+    """Let compiled models draw dropout by torch's own kernels.
+
+    Then a seed draws the same, compiled or not; and on a CPU the compiled drawing is slower by half.
+    """
+    torch._inductor.config.fallback_random = True
+
+
+def _twice(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers + numbers
