@@ -42,12 +42,16 @@ _OURS = {
 
 @dataclass
 class SpriteTrainingArguments(TrainingArguments):
-    """`TrainingArguments`, what the homework's own loop does differently, and the mean of the weights."""
+    """`TrainingArguments`, what the homework's own loop does differently, weights' mean, and Muon."""
 
     decay_every_parameter: bool = False
     """Weight decay on biases and norms too, as a bare `AdamW(model.parameters())` has it."""
     ema_decay: float = 0.0
     """What remains at each step of the running mean of the weights, which is measured and saved; 0: none."""
+    muon_learning_rate: float = 0.0
+    """Above 0, matrices between hidden layers learn by Muon at this rate; all else by `optim`."""
+    muon_weight_decay: float = 0.1
+    """Of these matrices; a step takes off `muon_learning_rate * muon_weight_decay`."""
 
 
 def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArguments:
@@ -165,6 +169,12 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training: a batch has at least one sprite")
     if not 0 <= arguments.ema_decay < 1:
         raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")
+    if min(arguments.muon_learning_rate, arguments.muon_weight_decay) < 0:
+        raise PokemonGenError(
+            "training.muon_learning_rate and muon_weight_decay: 0 (no Muon, no decay) or more"
+        )
+    if arguments.muon_learning_rate and not hasattr(torch.optim, "Muon"):
+        raise PokemonGenError("training.muon_learning_rate: Muon came with torch 2.9; this one is older")
     if arguments.save_strategy == IntervalStrategy.NO:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
     if arguments.fp16 and not torch.accelerator.is_available():

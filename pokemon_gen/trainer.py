@@ -30,6 +30,7 @@ from pokemon_gen.averaging import WeightAverage
 from pokemon_gen.files import write_json
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import completion_nll, only_sprites, token_nll, with_nothing_done
+from pokemon_gen.muon import MatricesByMuon, hidden_matrices
 from pokemon_gen.palette import Palette
 from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.settings import Settings
@@ -145,6 +146,14 @@ class SpriteTrainer(Trainer):
         if self.args.decay_every_parameter:
             return [name for name, _ in model.named_parameters()]
         return super().get_decay_parameter_names(model)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the optimizer that the arguments name, with Muon for the matrices where it is asked for."""
+        optimizer = super().create_optimizer(model)
+        if self.args.muon_learning_rate:
+            rates = (self.args.muon_learning_rate, self.args.muon_weight_decay)
+            self.optimizer = MatricesByMuon(optimizer, hidden_matrices(self.model), *rates)
+        return self.optimizer
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the mean of the weights, if one is kept."""

@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "geometry"},
     {"files"},
     {"palette", "settings"},
-    {"rows", "config_files", "augment", "averaging", "ensemble"},
+    {"rows", "config_files", "augment", "averaging", "ensemble", "muon"},
     {"sprites", "submission", "models", "precision", "report", "tables", "watching"},
     {"compiling", "runs", "decoding"},
     {"arguments"},

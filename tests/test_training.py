@@ -106,8 +106,8 @@ CHANGED = {"places": "all", "hues": 6, "unchanged": 0.3}
 
 @pytest.mark.parametrize(
     ("augmentation", "more"),
-    [({}, {}), (CHANGED, {}), ({}, {"ema_decay": 0.8})],
-    ids=["sprites as they are", "changed", "mean of weights"],
+    [({}, {}), (CHANGED, {}), ({}, {"ema_decay": 0.8}), ({}, {"muon_learning_rate": 0.02})],
+    ids=["sprites as they are", "changed", "mean of weights", "Muon"],
 )
 def test_a_continued_run_ends_where_an_uninterrupted_one_does(
     tiny: Make, few_sprites: Sprites, augmentation: dict[str, Any], more: dict[str, Any]

@@ -1,0 +1,66 @@
+"""`muon.py`: the matrices by `torch.optim.Muon`, all else by the other, and the state of both is kept."""
+
+import copy
+
+import pytest
+import torch
+
+from pokemon_gen.models import build_model
+from pokemon_gen.muon import MatricesByMuon, hidden_matrices
+
+TINY = {
+    "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 16},
+    "llama": {
+        "num_hidden_layers": 1,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_attention_heads": 2,
+        "tie_word_embeddings": False,
+    },
+}
+
+
+def learn(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], steps: int) -> None:
+    for _ in range(steps):
+        tokens = torch.arange(40).reshape(2, 20)
+        model.eval()(input_ids=tokens, labels=tokens).loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("model_type", TINY)
+def test_each_parameter_learns_by_its_own_optimizer(model_type: str) -> None:
+    together = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0)
+    apart = copy.deepcopy(together)
+    adamw = torch.optim.AdamW(together.parameters(), lr=1e-3)
+    pair = MatricesByMuon(adamw, hidden_matrices(together), 0.02, 0.3)
+    matrices = hidden_matrices(apart)
+    names = {name for name, p in apart.named_parameters() if any(p is matrix for matrix in matrices)}
+    assert len(names) == {"gpt2": 4, "llama": 7}[model_type]  # neither tables nor norms nor biases
+    assert not any(word in name for name in names for word in ("wte", "wpe", "embed", "lm_head"))
+    others = [p for name, p in apart.named_parameters() if name not in names]
+    muon = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3)
+    learn(together, [pair], 3)
+    learn(apart, [muon, torch.optim.AdamW(others, lr=1e-3)], 3)
+    for one, other in zip(together.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_saved_state_goes_on() -> None:
+    model = build_model({"model_type": "gpt2", **TINY["gpt2"]}, 50, 0)
+
+    def pair(of: torch.nn.Module) -> MatricesByMuon:
+        return MatricesByMuon(torch.optim.AdamW(of.parameters(), lr=1e-3), hidden_matrices(of), 0.02, 0.3)
+
+    optimizer = pair(model)
+    learn(model, [optimizer], 2)
+    other = copy.deepcopy(model)
+    again = pair(other)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for group in (*optimizer.param_groups, *again.param_groups):  # as a schedule does
+        group["lr"] *= 0.5
+    learn(model, [optimizer], 2)
+    learn(other, [again], 2)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
