@@ -170,9 +170,7 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
     if not 0 <= arguments.ema_decay < 1:
         raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")
     if min(arguments.muon_learning_rate, arguments.muon_weight_decay) < 0:
-        raise PokemonGenError(
-            "training.muon_learning_rate and muon_weight_decay: 0 (no Muon, no decay) or more"
-        )
+        raise PokemonGenError("training.muon_learning_rate and .muon_weight_decay: 0 (none) or more")
     if arguments.muon_learning_rate and not hasattr(torch.optim, "Muon"):
         raise PokemonGenError("training.muon_learning_rate: Muon came with torch 2.9; this one is older")
     if arguments.save_strategy == IntervalStrategy.NO:
