@@ -11,6 +11,7 @@ from tests.conftest import RUN_CONFIGS
 
 TWO_STEPS = [
     "training.max_steps=2",
+    "training.torch_compile=false",  # `test_compiling.py` compiles; here it would take longer than all else
     "training.eval_strategy=no",
     "training.save_strategy=steps",
     "training.save_steps=2",

@@ -400,6 +400,7 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
         ("seed", 1, r"training\.seed cannot be set"),
         ("lr_scheduler_type", "cosin", r"training: .*cosin"),
         ("learning_rate", True, r"training\.learning_rate: should be a valid number, not True"),
+        ("max_steps", 0, r"training\.max_steps: 1 or more"),
         ("muon_learning_rate", -0.1, r"training\.muon_learning_rate .*: 0 \(none\) or more"),
         ("save_strategy", "no", r"training\.save_strategy: 'no' would throw the trained model away"),
     ],
