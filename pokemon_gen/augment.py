@@ -1,7 +1,7 @@
 """Changes that keep a sprite a sprite, each told to the model by a token before the first pixel.
 
-632 sprites are soon learned by heart. Seen mirrored, moved and in other hues they are many more, but a
-mirrored sprite in other hues is not what is to be completed, and a model that cannot tell would spread its
+632 sprites are soon learned by heart. Seen mirrored and in other hues they are many more, but a mirrored
+sprite in other hues is not what is to be completed, and a model that cannot tell would spread its
 probability over all of them. So it is told: special tokens before the sprite say what was done to it, and
 a completion's say that nothing was (Jun et al. 2020, "Distribution Augmentation for Generative Modeling").
 They work with any causal model, and are numbered after the colours, so that a draw can be cut to these.
@@ -10,7 +10,6 @@ What may be done is two tables: where each pixel comes from, and which colour be
 """
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pokemon_gen.geometry import BACKGROUND, LENGTH, SIDE
+from pokemon_gen.geometry import LENGTH, SIDE
 from pokemon_gen.palette import Palette
 
 GREY = 0.03
@@ -51,17 +50,16 @@ class Augmentation:
         told: the special tokens.
     """
 
-    def __init__(self, palette: Palette, places: str, shift: int, hues: int, unchanged: float) -> None:
+    def __init__(self, palette: Palette, places: str, hues: int, unchanged: float) -> None:
         """Make the tables.
 
         Args:
             palette: of the sprites.
             places: a key of `PLACES`.
-            shift: pixels that sprites are moved by at most, along each side.
             hues: turns of the colour circle, this one included; 1: colours stay.
             unchanged: the share of sprites that keep their places, and, drawn apart, their hues.
         """
-        tables = [("places", place_table(places, shift)), ("hues", hue_table(palette, hues))]
+        tables = [("places", place_table(places)), ("hues", hue_table(palette, hues))]
         self._tables = [(kind, torch.from_numpy(table)) for kind, table in tables if len(table) > 1]
         self._unchanged = unchanged
         sizes = [len(table) for _, table in self._tables]
@@ -77,10 +75,7 @@ class Augmentation:
         for (kind, table), first in zip(self._tables, self.told.nothing_done, strict=True):
             drawn = self._draw(len(tokens), len(table), generator).to(tokens.device)  # (B,)
             rows = table.to(tokens.device)[drawn]  # (B, 400) places or (B, V) colours
-            if kind == "places":
-                tokens = torch.nn.functional.pad(tokens, (0, 1), value=BACKGROUND).gather(1, rows)
-            else:
-                tokens = rows.gather(1, tokens)
+            tokens = tokens.gather(1, rows) if kind == "places" else rows.gather(1, tokens)
             told.append(first + drawn)
         return torch.cat([torch.stack(told, dim=1), tokens], dim=1) if told else tokens
 
@@ -91,28 +86,16 @@ class Augmentation:
         return torch.where(keep, 0, changed)
 
 
-def place_table(places: str, shift: int = 0) -> NDArray[np.int64]:
-    """Return where each pixel comes from, (ways, 400): way 0 leaves all, 1 mirrors left to right.
-
-    The first ways are those of `places`; then come all of these moved. A place of 400 is out of the sprite:
-    background.
-    """
+def place_table(places: str) -> NDArray[np.int64]:
+    """Return where each pixel comes from, (ways, 400): way 0 leaves all, 1 mirrors left to right."""
     square = np.arange(LENGTH).reshape(SIDE, SIDE)
-    laid: list[NDArray[Any]] = []
+    ways: list[NDArray[Any]] = []
     for number in range(PLACES[places]):
         way = square.T if number & 4 else square
         way = way[::-1] if number & 2 else way
-        laid.append(way[:, ::-1] if number & 1 else way)
-    moves = sorted(product(range(-shift, shift + 1), repeat=2), key=lambda move: move != (0, 0))
-    ways = [_moved(way, down, right) for down, right in moves for way in laid]
-    return np.stack(ways).reshape(-1, LENGTH).astype(np.int64)
-
-
-def _moved(way: NDArray[Any], down: int, right: int) -> NDArray[Any]:
-    """Move places, (20, 20), by some pixels; what comes in is out of the sprite."""
-    room = max(abs(down), abs(right))
-    wide = np.pad(way, room, constant_values=LENGTH)
-    return wide[room - down :, room - right :][:SIDE, :SIDE]
+        way = way[:, ::-1] if number & 1 else way
+        ways.append(way.reshape(LENGTH))
+    return np.stack(ways).astype(np.int64)
 
 
 def hue_table(palette: Palette, hues: int) -> NDArray[np.int64]:

@@ -98,8 +98,6 @@ class AugmentationSettings(_Section):
 
     places: Literal["none", "mirror", "all"] = "none"
     """`mirror`: also left to right; `all`: the eight ways to lay a square down."""
-    shift: int = Field(0, ge=0, le=10)
-    """Moved by up to so many pixels along each side; what comes in is background."""
     hues: int = Field(1, ge=1, le=360)
     """Turns of the colour circle, this one included; 1: colours stay."""
     unchanged: float = Field(0.5, ge=0, le=1)
