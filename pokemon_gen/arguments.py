@@ -29,6 +29,7 @@ _HOUSE_DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 80,
     "report_to": "tensorboard",
+    "disable_tqdm": False,  # else it follows how much `transformers` is to say, which is little here
     "dataloader_pin_memory": torch.cuda.is_available(),
 }
 _OURS = {

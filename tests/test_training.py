@@ -467,6 +467,11 @@ def test_the_precision_chosen_is_written_down(
     assert (saved["training"]["bf16"], saved["training"]["fp16"]) == (True, False)
 
 
+def test_a_bar_is_shown_unless_told_otherwise(tiny: Make) -> None:
+    assert not training_arguments(tiny(), RUN).disable_tqdm
+    assert training_arguments(tiny(training={"disable_tqdm": True}), RUN).disable_tqdm
+
+
 def test_tensorboard_is_the_default_tracker(tiny: Make, few_sprites: Sprites) -> None:
     settings = tiny()
     training = {key: value for key, value in settings.training.items() if key != "report_to"}
