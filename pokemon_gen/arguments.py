@@ -16,7 +16,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from transformers import IntervalStrategy, TrainingArguments, get_scheduler
 
-from pokemon_gen.compiling import can_compile, draw_as_uncompiled
+from pokemon_gen.compiling import can_compile, prepare_compiling
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models import quiet
 from pokemon_gen.settings import Settings
@@ -51,7 +51,7 @@ class SpriteTrainingArguments(TrainingArguments):
     """What remains at each step of the running mean of the weights, which is measured and saved; 0: none."""
     muon_learning_rate: float = 0.0
     """Above 0, matrices between hidden layers learn by Muon at this rate; all else by `optim`."""
-    muon_weight_decay: float = 0.1
+    muon_weight_decay: float = 0.0
     """Of these matrices; a step takes off `muon_learning_rate * muon_weight_decay`."""
 
 
@@ -148,7 +148,7 @@ def compile_if_possible(arguments: TrainingArguments) -> None:
     if not arguments.torch_compile:
         return
     if can_compile():
-        draw_as_uncompiled()
+        prepare_compiling()
     else:
         arguments.torch_compile = False
         arguments.torch_compile_backend = arguments.torch_compile_mode = None
@@ -175,7 +175,13 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
     if min(arguments.muon_learning_rate, arguments.muon_weight_decay) < 0:
         raise PokemonGenError("training.muon_learning_rate and .muon_weight_decay: 0 (none) or more")
     if arguments.muon_learning_rate and not hasattr(torch.optim, "Muon"):
-        raise PokemonGenError("training.muon_learning_rate: Muon came with torch 2.9; this one is older")
+        raise PokemonGenError(
+            f"training.muon_learning_rate: Muon came with torch 2.9, and this is {torch.__version__}: get a "
+            "newer one, or set training.muon_learning_rate=0 training.muon_weight_decay=0 and leave all to "
+            "training.optim"
+        )
+    if arguments.muon_weight_decay and not arguments.muon_learning_rate:
+        raise PokemonGenError("training.muon_weight_decay: does nothing without training.muon_learning_rate")
     if arguments.save_strategy == IntervalStrategy.NO:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
     if arguments.fp16 and not torch.accelerator.is_available():

@@ -1,13 +1,14 @@
 """Whether this machine can compile a model: `torch.compile` needs a C++ compiler, or a GPU and Triton.
 
-Compiled, the small operations between products of matrices are fused, and a step of a small model is a
-fifth shorter (`LOG.md`). Where nothing can be compiled `torch.compile` fails at the first step, after a
-minute, with pages of trace; a config that asks for it must run there all the same.
+Compiled, the small operations between products of matrices are fused, and a step of a small model is a sixth
+to a quarter shorter (`LOG.md`). Where nothing can be compiled `torch.compile` fails at the first step, after
+a minute, with pages of trace; a config that asks for it must run there all the same.
 """
 
 import functools
 
 import torch
+import torch._dynamo.config
 import torch._inductor.config
 
 from pokemon_gen.models import best_device
@@ -23,12 +24,15 @@ def can_compile() -> bool:
         return False
 
 
-def draw_as_uncompiled() -> None:
-    """Let compiled models draw dropout by torch's own kernels.
+def prepare_compiling() -> None:
+    """Make ready for a model that is to be compiled, whatever was compiled before in this process.
 
-    Then a seed draws the same, compiled or not; and on a CPU the compiled drawing is slower by half.
+    Dropout is drawn by torch's own kernels: then a seed draws the same, compiled or not, and on a CPU the
+    compiled drawing is slower. What of a model cannot be compiled runs as it is, without a word.
     """
+    torch.compiler.reset()  # after eight models of one class nothing more would be compiled
     torch._inductor.config.fallback_random = True
+    torch._dynamo.config.suppress_errors = True
 
 
 def _twice(numbers: torch.Tensor) -> torch.Tensor:

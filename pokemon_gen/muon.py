@@ -13,17 +13,28 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from pokemon_gen.errors import PokemonGenError
 
 
 def hidden_matrices(model: PreTrainedModel) -> list[Tensor]:
-    """Return the parameters that Muon is made for: two-dimensional, and no table of tokens or positions."""
-    tables = {
-        id(parameter)
+    """Return the matrices that Muon is made for: of linear layers, but for the one that says the next token.
+
+    Raises:
+        PokemonGenError: if there are none.
+    """
+    tables = {id(model.get_input_embeddings().weight)}  # the output's too, where they are tied
+    matrices = [
+        module.weight
         for module in model.modules()
-        if isinstance(module, torch.nn.Embedding) or module is model.get_output_embeddings()
-        for parameter in module.parameters()
-    }
-    return [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables]
+        if isinstance(module, torch.nn.Linear | Conv1D)
+        and module is not model.get_output_embeddings()
+        and id(module.weight) not in tables
+    ]
+    if not matrices:
+        raise PokemonGenError(f"training.muon_learning_rate: {model.config.model_type} has no linear layers")
+    return matrices
 
 
 class MatricesByMuon(Optimizer):

@@ -178,7 +178,7 @@ def save_nearest_plot(nearest: dict[str, Any], path: Path) -> None:
     axis.set(
         xlabel="share of pixels unlike the nearest training completion",
         ylabel="share of sprites nearer than this",
-        title=f"by heart? p that both are alike: {nearest['p_value']:.2g}",
+        title=f"by heart? Kolmogorov–Smirnov p {nearest['p_value']:.2g} (small: unlike)",
         xlim=(0, None),
     )
     axis.legend(frameon=False, loc="upper left")

@@ -218,7 +218,7 @@ class Settings(_Config):
     model: ModelFields
     """`model_type` and the fields of that type's config in `transformers`."""
     training: dict[str, Any] = {}
-    """Any field of `transformers.TrainingArguments`, `decay_every_parameter` and `ema_decay`."""
+    """Any field of `transformers.TrainingArguments`, and ours: see `SpriteTrainingArguments`."""
     augmentation: AugmentationSettings = AugmentationSettings()
     completion: CompletionSettings = CompletionSettings()
     detector: DetectorSettings = DetectorSettings()
@@ -244,7 +244,9 @@ class Settings(_Config):
 
     def of_member(self, number: int) -> Self:
         """Return the settings of one member's run: `<name>-<number>`, with a seed of its own."""
-        changes = {"name": f"{self.name}-{number}", "seed": self.seed + number, "members": 1}
+        # Ensembles of different seeds have no member in common, so that they can be averaged over.
+        seed = self.seed * self.members + number
+        changes = {"name": f"{self.name}-{number}", "seed": seed, "members": 1}
         return self.model_copy(update=changes)
 
     def save(self, folder: Path) -> None:

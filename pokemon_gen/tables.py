@@ -97,7 +97,7 @@ def _add_plain(table: Table, scorecard: dict[str, Any]) -> None:
         figures = scorecard[key]
         beside = f"real ({figures['real_sprites']}): {figures['real']:.3f}"
         if "p_value" in figures:
-            beside += f"; p that both are alike: {figures['p_value']:.2g}"
+            beside += f"; Kolmogorov–Smirnov p {figures['p_value']:.2g} (small: unlike)"
         table.add_row(what, _number(figures["completions"], 3), beside)
 
 

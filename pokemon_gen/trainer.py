@@ -133,12 +133,8 @@ class SpriteTrainer(Trainer):
         return super().training_step(model, _told_batch(changed), num_items_in_batch)
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Predict sprites as they are, told so.
-
-        By the model that is not compiled: a batch of another size would be compiled for anew.
-        """
-        model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
-        told = with_nothing_done(model, inputs["input_ids"])
+        """Predict sprites as they are, told so."""
+        told = with_nothing_done(self.model, inputs["input_ids"])
         return super().prediction_step(model, _told_batch(told), *args, **kwargs)
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
@@ -149,11 +145,11 @@ class SpriteTrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the optimizer that the arguments name, with Muon for the matrices where it is asked for."""
-        optimizer = super().create_optimizer(model)
-        if self.args.muon_learning_rate:
+        if self.optimizer is None and self.args.muon_learning_rate:
             rates = (self.args.muon_learning_rate, self.args.muon_weight_decay)
+            optimizer = super().create_optimizer(model)
             self.optimizer = MatricesByMuon(optimizer, hidden_matrices(self.model), *rates)
-        return self.optimizer
+        return super().create_optimizer(model)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the mean of the weights, if one is kept."""

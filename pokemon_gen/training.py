@@ -42,7 +42,7 @@ from pokemon_gen.watching import stop_on_signal
 
 Status = Literal["finished", "interrupted", "nothing left to do"]
 
-# What may differ when a run is continued: how long it is, and what is only watched.
+# What may differ when a run is continued: how long it is, what is only watched, and how it is computed.
 _MAY_CHANGE = {
     "num_train_epochs",
     "max_steps",
@@ -56,6 +56,9 @@ _MAY_CHANGE = {
     "per_device_eval_batch_size",
     "report_to",
     "disable_tqdm",
+    "torch_compile",
+    "torch_compile_backend",
+    "torch_compile_mode",
 }
 
 

@@ -29,6 +29,7 @@ def test_a_config_that_asks_for_compiling_runs_without_a_compiler(tiny: Make, tm
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "cache").rglob("*.so"))  # nothing was compiled indeed
     assert "Traceback" not in done.stderr + done.stdout
     assert (Path("checkpoints") / "tiny" / "checkpoint-3").is_dir()
 

@@ -8,6 +8,7 @@ import torch
 from pokemon_gen.models import build_model
 from pokemon_gen.muon import MatricesByMuon, hidden_matrices
 
+pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon came with torch 2.9")
 TINY = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 16},
     "llama": {

@@ -229,6 +229,19 @@ def test_each_batch_of_a_step_is_changed_in_its_own_way(tiny: Make, few_sprites:
     assert len({batch.numpy().tobytes() for batch in seen}) == 4
 
 
+def test_muon_trains_the_matrices_where_it_is_asked_for(tiny: Make, few_sprites: Sprites) -> None:
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("Muon came with torch 2.9")
+    fields = {"muon_learning_rate": 0.02, "muon_weight_decay": 0.3, "lr_scheduler_type": "constant"}
+    checkpoint = train(tiny(training=fields), few_sprites).folder / "checkpoint-4"
+    saved = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+    by_muon = saved["param_groups"][-1]
+    assert (by_muon["lr"], by_muon["weight_decay"]) == (0.02, 0.3)
+    assert [set(saved["state"][number]) for number in by_muon["params"]] == [{"momentum_buffer"}] * 4
+    others = [number for group in saved["param_groups"][:-1] for number in group["params"]]
+    assert all("exp_avg" in saved["state"][number] for number in others)
+
+
 def test_overwrite_begins_anew(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(), few_sprites)
     result = train(tiny(training={"max_steps": 2}, seed=5), few_sprites, overwrite=True)
@@ -401,6 +414,7 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
         ("lr_scheduler_type", "cosin", r"training: .*cosin"),
         ("learning_rate", True, r"training\.learning_rate: should be a valid number, not True"),
         ("max_steps", 0, r"training\.max_steps: 1 or more"),
+        ("muon_weight_decay", 0.1, r"training\.muon_weight_decay: does nothing without"),
         ("muon_learning_rate", -0.1, r"training\.muon_learning_rate .*: 0 \(none\) or more"),
         ("save_strategy", "no", r"training\.save_strategy: 'no' would throw the trained model away"),
     ],

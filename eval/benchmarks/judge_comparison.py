@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from pokemon_gen.evaluation.judge import Judge, Verdict
 from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances
 from pokemon_gen.evaluation.negatives import splice
+from pokemon_gen.files import read_json
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import load_checkpoint, true_completion_nll
 from pokemon_gen.reranking import complete_best
+from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.selection import choose_checkpoint
 from pokemon_gen.sprites import load_sprites
-from pokemon_gen.stages.completing import ranking_detector
+from pokemon_gen.stages.completing import check_palettes, ranking_detector
 from pokemon_gen.stages.judging import judge as train_judge
 
 BAR = 0.6
@@ -56,8 +58,8 @@ class Judged:
 
 
 def closed(run: float, sample: float, real: float) -> float:
-    """Return the share of the gap between the sample and the real sprites that a run closes."""
-    return (run - sample) / (real - sample)
+    """Return the share of the gap between the sample and the real sprites that a run closes; NaN: no gap."""
+    return (run - sample) / (real - sample) if real != sample else float("nan")
 
 
 def main() -> None:
@@ -77,6 +79,10 @@ def main() -> None:
 
     def of_run(run: Path) -> Judged:
         checkpoint = load_checkpoint(choose_checkpoint(run).checkpoint)
+        check_palettes(checkpoint, sprites)
+        learned = read_json(checkpoint.folder / SPRITES_NAME)["fingerprint"]
+        if learned != sprites.fingerprint:
+            raise SystemExit(f"{run}: trained on other sprites than {options.source}")
         how = checkpoint.settings.completion
         detector = ranking_detector(checkpoint, how)
         made = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], how, detector)

@@ -6,10 +6,10 @@
 Trains `gpt2-sample`, then each config, in one process on one machine. Two times are told. That of the
 optimizer steps alone (compiling counted) leaves out measuring dev, at each epoch of the sample and every 20
 steps of a config of one member, and saving; on a GPU, a step is over when its kernels are. The other counts
-everything, from making the first model to the last file. Configs of several members are judged by it alone;
-they measure dev as their config says. The mark is the dev NLL of the completion that the sample has at the
-end of its own epochs. Runs go to a folder of their own and are thrown away: a run that went on would not have
-all its time measured.
+everything, from making the first model to the last checkpoint. Configs of several members are judged by it
+alone; they measure dev as their config says. The mark is the dev NLL of the completion that the sample has at
+the end of its own epochs. Runs go to a folder of their own and are thrown away: a run that went on would not
+have all its time measured.
 
 Bars: as good as the sample at least 8 times sooner; 0.25 nats/token below it in no more than its own time
 (steps on both sides); 0.32 below in no more than 4 times its steps' time, everything counted.
@@ -31,6 +31,7 @@ from transformers import TrainerCallback
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.models import load_checkpoint, true_completion_nll
 from pokemon_gen.pipeline import train_members
+from pokemon_gen.runs import whole_checkpoints
 from pokemon_gen.sprites import load_sprites
 from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.training import train
@@ -99,8 +100,9 @@ def measure(config: str, source: str, seed: int) -> Measured:
             return Measured(config, watch.moments, time.perf_counter() - begun)
         trainings = train_members(settings)
         seconds = time.perf_counter() - begun
-        runs = [training.folder for training in trainings]
-        best = assemble(settings.name, runs, settings=settings).folder
+        # The last, as of the sample: what dev has chosen would be flattered by dev.
+        last = [whole_checkpoints(training.folder)[-1] for training in trainings]
+        best = assemble(settings.name, last, settings=settings).folder
         nll = true_completion_nll(load_checkpoint(best).model, load_sprites(source).tokens("dev"))
         steps = sum(training.step for training in trainings)
         return Measured(config, [Moment(seconds, steps, nll)], seconds)

@@ -138,7 +138,8 @@ def _nearest(material: Material) -> dict[str, Any]:
     """Return how far completions are from the nearest of train's, beside real sprites: far less is by heart.
 
     Two means can be alike where a quarter of the completions are train's own and the rest wild, so that the
-    distributions are compared (Kolmogorov & Smirnov's two-sample test).
+    distributions are compared (Kolmogorov & Smirnov's two-sample test). It takes both for independent; of the
+    same prompts they are not quite, and p is then a little too large.
     """
     real = _real(material)
     distances = {
