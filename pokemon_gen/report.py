@@ -176,12 +176,13 @@ def save_nearest_plot(nearest: dict[str, Any], path: Path) -> None:
     for name, label, colour in (("real", real, BLUE), ("completions", "completions", ORANGE)):
         axis.ecdf(nearest["distances"][name], color=colour, label=label)
     axis.set(
-        xlabel="share of pixels unlike the nearest training completion",
+        xlabel="share of pixels that differ",
         ylabel="share of sprites nearer than this",
-        title=f"by heart? Kolmogorov–Smirnov p {nearest['p_value']:.2g} (small: unlike)",
+        title="distance to the nearest of train",
         xlim=(0, None),
     )
-    axis.legend(frameon=False, loc="upper left")
+    test = f"Kolmogorov–Smirnov p {nearest['p_value']:.2g}\n(small: unlike)"
+    axis.legend(title=test, frameon=False, loc="upper left", alignment="left")
     _save_figure(figure, path)
 
 
