@@ -174,12 +174,6 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")
     if min(arguments.muon_learning_rate, arguments.muon_weight_decay) < 0:
         raise PokemonGenError("training.muon_learning_rate and .muon_weight_decay: 0 (none) or more")
-    if arguments.muon_learning_rate and not hasattr(torch.optim, "Muon"):
-        raise PokemonGenError(
-            f"training.muon_learning_rate: Muon came with torch 2.9, and this is {torch.__version__}: get a "
-            "newer one, or set training.muon_learning_rate=0 training.muon_weight_decay=0 and leave all to "
-            "training.optim"
-        )
     if arguments.muon_weight_decay and not arguments.muon_learning_rate:
         raise PokemonGenError("training.muon_weight_decay: does nothing without training.muon_learning_rate")
     if arguments.save_strategy == IntervalStrategy.NO:

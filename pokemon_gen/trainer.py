@@ -30,7 +30,7 @@ from pokemon_gen.averaging import WeightAverage
 from pokemon_gen.files import write_json
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import completion_nll, only_sprites, token_nll, with_nothing_done
-from pokemon_gen.muon import MatricesByMuon, hidden_matrices
+from pokemon_gen.muon import MatricesByMuon, Muon, hidden_matrices
 from pokemon_gen.palette import Palette
 from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.settings import Settings
@@ -116,6 +116,7 @@ class SpriteTrainer(Trainer):
     sprites: Sprites
     settings: Settings
     augmentation: Augmentation
+    optimizer: torch.optim.Optimizer | None
     average: WeightAverage | None = None
     _batch = (-1, 0)
     """The step that the last batch was of, and its number within that step."""
@@ -146,9 +147,10 @@ class SpriteTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the optimizer that the arguments name, with Muon for the matrices where it is asked for."""
         if self.optimizer is None and self.args.muon_learning_rate:
-            rates = (self.args.muon_learning_rate, self.args.muon_weight_decay)
-            optimizer = super().create_optimizer(model)
-            self.optimizer = MatricesByMuon(optimizer, hidden_matrices(self.model), *rates)
+            args, matrices = self.args, hidden_matrices(self.model)
+            dtype = torch.bfloat16 if args.bf16 else torch.float32
+            muon = Muon(matrices, args.muon_learning_rate, args.muon_weight_decay, dtype)
+            self.optimizer = MatricesByMuon(super().create_optimizer(model), muon)
         return super().create_optimizer(model)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from pokemon_gen.models import build_model
-from pokemon_gen.muon import MatricesByMuon, hidden_matrices
+from pokemon_gen.muon import MatricesByMuon, Muon, hidden_matrices
 
-pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon came with torch 2.9")
 TINY = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 16},
     "llama": {
@@ -30,12 +29,13 @@ def learn(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], steps
             optimizer.zero_grad()
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon came with torch 2.9")
 @pytest.mark.parametrize("model_type", TINY)
 def test_each_parameter_learns_by_its_own_optimizer(model_type: str) -> None:
     together = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0)
     apart = copy.deepcopy(together)
     adamw = torch.optim.AdamW(together.parameters(), lr=1e-3)
-    pair = MatricesByMuon(adamw, hidden_matrices(together), 0.02, 0.3)
+    pair = MatricesByMuon(adamw, Muon(hidden_matrices(together), 0.02, 0.3, torch.bfloat16))
     matrices = hidden_matrices(apart)
     names = {name for name, p in apart.named_parameters() if any(p is matrix for matrix in matrices)}
     assert len(names) == {"gpt2": 4, "llama": 7}[model_type]  # neither tables nor norms nor biases
@@ -52,7 +52,8 @@ def test_a_saved_state_goes_on() -> None:
     model = build_model({"model_type": "gpt2", **TINY["gpt2"]}, 50, 0)
 
     def pair(of: torch.nn.Module) -> MatricesByMuon:
-        return MatricesByMuon(torch.optim.AdamW(of.parameters(), lr=1e-3), hidden_matrices(of), 0.02, 0.3)
+        adamw = torch.optim.AdamW(of.parameters(), lr=1e-3)
+        return MatricesByMuon(adamw, Muon(hidden_matrices(of), 0.02, 0.3, torch.float32))
 
     optimizer = pair(model)
     learn(model, [optimizer], 2)
@@ -65,3 +66,18 @@ def test_a_saved_state_goes_on() -> None:
     learn(other, [again], 2)
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
+def test_a_step_is_about_equally_large_in_every_direction(shape: tuple[int, int]) -> None:
+    matrix = torch.nn.Parameter(torch.zeros(shape))
+    generator = torch.Generator().manual_seed(0)
+    gradient = torch.randn(shape, generator=generator)
+    u, _, v = torch.linalg.svd(gradient, full_matrices=False)
+    matrix.grad = (
+        u @ torch.diag(torch.logspace(-2, 0, 12)) @ v
+    )  # a hundred times larger in one than in another
+    Muon([matrix], 1.0, 0.0, torch.float32).step()
+    values = torch.linalg.svdvals(matrix) / max(1, shape[0] / shape[1]) ** 0.5
+    assert values.min() > 0.3
+    assert values.max() < 1.3

@@ -230,8 +230,6 @@ def test_each_batch_of_a_step_is_changed_in_its_own_way(tiny: Make, few_sprites:
 
 
 def test_muon_trains_the_matrices_where_it_is_asked_for(tiny: Make, few_sprites: Sprites) -> None:
-    if not hasattr(torch.optim, "Muon"):
-        pytest.skip("Muon came with torch 2.9")
     fields = {"muon_learning_rate": 0.02, "muon_weight_decay": 0.3, "lr_scheduler_type": "constant"}
     checkpoint = train(tiny(training=fields), few_sprites).folder / "checkpoint-4"
     saved = torch.load(checkpoint / "optimizer.pt", weights_only=True)
