@@ -8,8 +8,6 @@ a minute, with pages of trace; a config that asks for it must run there all the 
 import functools
 
 import torch
-import torch._dynamo.config
-import torch._inductor.config
 
 from pokemon_gen.models import best_device
 
@@ -30,6 +28,9 @@ def prepare_compiling() -> None:
     Dropout is drawn by torch's own kernels: then a seed draws the same, compiled or not, and on a CPU the
     compiled drawing is slower. What of a model cannot be compiled runs as it is, without a word.
     """
+    import torch._dynamo.config  # slow to load, and most runs compile nothing
+    import torch._inductor.config
+
     torch.compiler.reset()  # after eight models of one class nothing more would be compiled
     torch._inductor.config.fallback_random = True
     torch._dynamo.config.suppress_errors = True

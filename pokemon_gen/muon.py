@@ -71,7 +71,9 @@ class Muon(Optimizer):
                 if matrix.grad is None:
                     continue
                 state = self.state[matrix]
-                mean = state.setdefault("momentum_buffer", torch.zeros_like(matrix))
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(matrix)
+                mean = state["momentum_buffer"]
                 mean.lerp_(matrix.grad, 1 - self.momentum)
                 direction = self._made_even(matrix.grad.lerp(mean, self.momentum))  # Nesterov's look ahead
                 rows, columns = matrix.shape
