@@ -10,7 +10,7 @@ import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -53,6 +53,11 @@ class SpriteTrainingArguments(TrainingArguments):
     """Above 0, matrices between hidden layers learn by Muon at this rate; all else by `optim`."""
     muon_weight_decay: float = 0.0
     """Of these matrices; a step takes off `muon_learning_rate * muon_weight_decay`."""
+    attn_implementation: Literal["eager", "sdpa"] | None = None
+    """How attention is computed while training, as `transformers` names it; None: as it chooses itself.
+
+    On a CPU `eager`, by products of matrices, is the faster one for short rows and small batches (`LOG.md`).
+    """
 
 
 def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArguments:

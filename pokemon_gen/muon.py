@@ -3,7 +3,9 @@
 Muon makes each step of a matrix about equally large in all its directions (Jordan et al. 2024, "Muon: An
 optimizer for hidden layers in neural networks"), so that a model learns more from each step. It is made for
 matrices between hidden layers alone; embeddings, the output's table, norms and biases stay with what
-`training.optim` names.
+`training.optim` names. Some types keep several matrices in one weight (queries, keys and values; a gated
+MLP's gate and up): each is made even by itself, as if the model had them apart, since made even together
+they hold one another back (`LOG.md`).
 
 `torch.optim.Muon` takes the same steps (a test holds both together) but always multiplies in bf16. A CPU that
 has none natively needs nearly two seconds for one step of `strong`'s matrices that way, where fp32 takes 0.05
@@ -11,6 +13,7 @@ has none natively needs nearly two seconds for one step of `strong`'s matrices t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +25,22 @@ from transformers.pytorch_utils import Conv1D
 from pokemon_gen.errors import PokemonGenError
 
 
-def hidden_matrices(model: PreTrainedModel) -> list[Tensor]:
+@dataclass(frozen=True)
+class HiddenMatrix:
+    """A weight that Muon is made for.
+
+    Attributes:
+        weight: (A, B).
+        parts: rows of the matrices that are one below another in it; or columns, if `side_by_side`.
+        side_by_side: whether `weight` is (inputs, outputs), as GPT-2's `Conv1D` has it.
+    """
+
+    weight: Tensor
+    parts: tuple[int, ...]
+    side_by_side: bool
+
+
+def hidden_matrices(model: PreTrainedModel) -> list[HiddenMatrix]:
     """Return the matrices that Muon is made for: of linear layers, but for the one that says the next token.
 
     Raises:
@@ -30,8 +48,10 @@ def hidden_matrices(model: PreTrainedModel) -> list[Tensor]:
     """
     tables = {id(model.get_input_embeddings().weight)}  # the output's too, where they are tied
     matrices = [
-        module.weight
-        for module in model.modules()
+        HiddenMatrix(
+            module.weight, _parts(name.rpartition(".")[2], module, model), isinstance(module, Conv1D)
+        )
+        for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
         and module is not model.get_output_embeddings()
         and id(module.weight) not in tables
@@ -39,6 +59,21 @@ def hidden_matrices(model: PreTrainedModel) -> list[Tensor]:
     if not matrices:
         raise PokemonGenError(f"training.muon_learning_rate: {model.config.model_type} has no linear layers")
     return matrices
+
+
+def _parts(name: str, module: torch.nn.Module, model: PreTrainedModel) -> tuple[int, ...]:
+    """Return the outputs of each matrix that a linear layer of `transformers` holds, one after another."""
+    outputs = module.weight.shape[1 if isinstance(module, Conv1D) else 0]
+    config = model.config
+    if name == "gate_up_proj":
+        return (outputs // 2, outputs // 2)
+    if name == "qkv_proj":
+        groups = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        keys = outputs * groups // (config.num_attention_heads + 2 * groups)
+        return (outputs - 2 * keys, keys, keys)
+    if name == "c_attn" and outputs == 3 * config.hidden_size:  # of GPT-2, queries, keys and values
+        return (config.hidden_size,) * 3
+    return (outputs,)
 
 
 class Muon(Optimizer):
@@ -50,9 +85,9 @@ class Muon(Optimizer):
     """Of the quintic whose iteration brings all singular values near 1 (from 0.7 to 1.2), soonest."""
 
     def __init__(
-        self, matrices: list[Tensor], learning_rate: float, weight_decay: float, dtype: torch.dtype
+        self, matrices: list[HiddenMatrix], learning_rate: float, weight_decay: float, dtype: torch.dtype
     ) -> None:
-        """Take (A, B) matrices.
+        """Take matrices.
 
         Args:
             matrices: to be learned.
@@ -60,8 +95,10 @@ class Muon(Optimizer):
             weight_decay: a step takes off `learning_rate * weight_decay`, as in AdamW.
             dtype: that directions are made even in: bf16 where it is native, else fp32.
         """
-        super().__init__(matrices, {"lr": learning_rate, "weight_decay": weight_decay})
+        weights = [matrix.weight for matrix in matrices]
+        super().__init__(weights, {"lr": learning_rate, "weight_decay": weight_decay})
         self.dtype = dtype
+        self._matrices = dict(zip(weights, matrices, strict=True))
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -75,10 +112,14 @@ class Muon(Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(matrix)
                 mean = state["momentum_buffer"]
                 mean.lerp_(matrix.grad, 1 - self.momentum)
-                direction = self._made_even(matrix.grad.lerp(mean, self.momentum))  # Nesterov's look ahead
-                rows, columns = matrix.shape
+                direction = matrix.grad.lerp(mean, self.momentum)  # Nesterov's look ahead
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.add_(direction, alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+                whole = self._matrices[matrix]
+                axis = 1 if whole.side_by_side else 0
+                parts = zip(matrix.split(whole.parts, axis), direction.split(whole.parts, axis), strict=True)
+                for part, towards in parts:
+                    rows, columns = part.shape
+                    part.add_(self._made_even(towards), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
 
     def _made_even(self, direction: Tensor) -> Tensor:
         """Return a matrix of the same singular directions, (A, B), all about equally large."""

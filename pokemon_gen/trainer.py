@@ -46,6 +46,8 @@ def make_trainer(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> "SpriteTrainer":
     """Put model, data and arguments together into a `Trainer`."""
+    if arguments.attn_implementation:
+        model.set_attn_implementation(arguments.attn_implementation)
     trainer = SpriteTrainer(
         model=model,
         args=arguments,

@@ -59,6 +59,7 @@ _MAY_CHANGE = {
     "torch_compile",
     "torch_compile_backend",
     "torch_compile_mode",
+    "attn_implementation",
 }
 
 
