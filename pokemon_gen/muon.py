@@ -47,31 +47,27 @@ def hidden_matrices(model: PreTrainedModel) -> list[HiddenMatrix]:
         PokemonGenError: if there are none.
     """
     tables = {id(model.get_input_embeddings().weight)}  # the output's too, where they are tied
-    matrices = [
-        HiddenMatrix(
-            module.weight, _parts(name.rpartition(".")[2], module, model), isinstance(module, Conv1D)
-        )
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-        and module is not model.get_output_embeddings()
-        and id(module.weight) not in tables
-    ]
+    matrices = []
+    for name, module in model.named_modules():
+        linear = isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
+        if linear and id(module.weight) not in tables:
+            weight, side_by_side = module.weight, isinstance(module, Conv1D)
+            parts = _parts(name.rpartition(".")[2], weight.shape[int(side_by_side)], model.config)
+            matrices.append(HiddenMatrix(weight, parts, side_by_side))
     if not matrices:
         raise PokemonGenError(f"training.muon_learning_rate: {model.config.model_type} has no linear layers")
     return matrices
 
 
-def _parts(name: str, module: torch.nn.Module, model: PreTrainedModel) -> tuple[int, ...]:
+def _parts(layer: str, outputs: int, config: Any) -> tuple[int, ...]:
     """Return the outputs of each matrix that a linear layer of `transformers` holds, one after another."""
-    outputs = module.weight.shape[1 if isinstance(module, Conv1D) else 0]
-    config = model.config
-    if name == "gate_up_proj":
+    if layer == "gate_up_proj":
         return (outputs // 2, outputs // 2)
-    if name == "qkv_proj":
+    if layer == "qkv_proj":
         groups = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         keys = outputs * groups // (config.num_attention_heads + 2 * groups)
         return (outputs - 2 * keys, keys, keys)
-    if name == "c_attn" and outputs == 3 * config.hidden_size:  # of GPT-2, queries, keys and values
+    if layer == "c_attn" and outputs == 3 * config.hidden_size:  # of GPT-2, queries, keys and values
         return (config.hidden_size,) * 3
     return (outputs,)
 

@@ -240,6 +240,20 @@ def test_muon_trains_the_matrices_where_it_is_asked_for(tiny: Make, few_sprites:
     assert all("exp_avg" in saved["state"][number] for number in others)
 
 
+def test_attention_may_be_computed_otherwise_and_learns_the_same(tiny: Make, few_sprites: Sprites) -> None:
+    class Watch(TrainerCallback):
+        def on_step_begin(self, *args: Any, model: Any, **kwargs: Any) -> None:
+            used.append(model.config._attn_implementation)
+
+    used: list[str] = []
+    plain = train(tiny(), few_sprites, [Watch()])
+    other = train(tiny(name="other", training={"attn_implementation": "eager"}), few_sprites, [Watch()])
+    assert used == ["sdpa"] * 4 + ["eager"] * 4
+    assert other.dev_nll == pytest.approx(plain.dev_nll, abs=1e-4)
+    found = load_checkpoint(other.folder / "checkpoint-4").model  # what completes decides anew
+    assert members_of(found)[0].config._attn_implementation == "sdpa"
+
+
 def test_overwrite_begins_anew(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(), few_sprites)
     result = train(tiny(training={"max_steps": 2}, seed=5), few_sprites, overwrite=True)
@@ -414,6 +428,7 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
         ("max_steps", 0, r"training\.max_steps: 1 or more"),
         ("muon_weight_decay", 0.1, r"training\.muon_weight_decay: does nothing without"),
         ("muon_learning_rate", -0.1, r"training\.muon_learning_rate .*: 0 \(none\) or more"),
+        ("attn_implementation", "eagre", r"training\.attn_implementation: should be 'eager' or 'sdpa'"),
         ("save_strategy", "no", r"training\.save_strategy: 'no' would throw the trained model away"),
     ],
 )

@@ -16,14 +16,12 @@ import contextlib
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from machine import describe_machine
-from transformers import TrainerCallback
+from training_runs import StepSeconds, absolute_source
 
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.files import write_json
@@ -38,23 +36,6 @@ HELD_OUT = 80
 WARM_UP = 6
 """Steps before those whose time is taken: the first ones compile and fill caches."""
 MEASURED = 16
-
-
-class StepSeconds(TrainerCallback):
-    """Notes the seconds of each optimizer step."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self.begun = time.perf_counter()
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Stop the clock."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds.append(time.perf_counter() - self.begun)
 
 
 def settings_of(plan: dict[str, Any], idea: str, source: str, seed: int, steps: int) -> Settings:
@@ -137,8 +118,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
-    kind, _, place = options.source.partition(":")
-    source = f"{kind}:{Path(place).resolve()}" if kind in ("text", "images") else options.source
+    source = absolute_source(options.source)
     out = (options.out or Path("eval/results") / f"{options.plan.stem}.json").resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     found = json.loads(out.read_text()) if out.is_file() else {"runs": {}}

@@ -1,15 +1,15 @@
 """How soon a config is as good as the homework's sample, and how much better in the end.
 
     uv run python eval/benchmarks/time_to_quality.py fast strong --source text:../shared/sprites/text
-    uv run python eval/benchmarks/time_to_quality.py fast,training.max_steps=280 fast
+    uv run python eval/benchmarks/time_to_quality.py fast,training.max_steps=280 fast --keep FOLDER
 
 Trains `gpt2-sample`, then each config, in one process on one machine. Two times are told. That of the
 optimizer steps alone (compiling counted) leaves out measuring dev, at each epoch of the sample and every 20
 steps of a config of one member, and saving; on a GPU, a step is over when its kernels are. The other counts
 everything, from making the first model to the last checkpoint. Configs of several members are judged by it
 alone; they measure dev as their config says. The mark is the dev NLL of the completion that the sample has at
-the end of its own epochs. Runs go to a folder of their own and are thrown away: a run that went on would not
-have all its time measured.
+the end of its own epochs. Runs go to folders of their own, since a run that went on would not have all its
+time measured; `--keep` leaves them there, for the judge's comparison and others.
 
 Bars: as good as the sample at least 8 times sooner; 0.25 nats/token below it in no more than its own time
 (steps on both sides); 0.32 below in no more than 4 times its steps' time, everything counted.
@@ -20,13 +20,13 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from machine import describe_machine
-from transformers import TrainerCallback
+from training_runs import StepSeconds, absolute_source
 
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.models import load_checkpoint, true_completion_nll
@@ -53,26 +53,16 @@ class Moment:
     nll: float
 
 
-class Stopwatch(TrainerCallback):
-    """Sums the seconds of optimizer steps and notes what each evaluation finds."""
+class Stopwatch(StepSeconds):
+    """Notes, too, what each evaluation finds."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        super().__init__()
         self.moments: list[Moment] = []
-
-    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        """Start the clock."""
-        self.begun = time.perf_counter()
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Stop the clock."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds += time.perf_counter() - self.begun
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
         """Note the dev NLL of the completion."""
-        self.moments.append(Moment(self.seconds, state.global_step, metrics["eval_completion_nll"]))
+        self.moments.append(Moment(sum(self.seconds), state.global_step, metrics["eval_completion_nll"]))
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ class Measured:
     seconds: float
 
 
-def measure(config: str, source: str, seed: int) -> Measured:
+def measure(config: str, source: str, seed: int, keep: Path | None) -> Measured:
     """Train a config, perhaps followed by `,SETTING=VALUE`s, to its end, all members of it."""
     name, *overrides = config.split(",")
     overrides = [f"sprites.source={source}", f"seed={seed}", "training.disable_tqdm=true", *overrides]
@@ -93,7 +83,7 @@ def measure(config: str, source: str, seed: int) -> Measured:
         overrides += ["training.eval_strategy=steps", "training.eval_steps=20"]
         settings = load_settings(name, overrides)
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+    with _folder_for(f"{name}-seed{seed}", keep) as folder, contextlib.chdir(folder):
         if settings.members == 1:
             watch = Stopwatch()
             train(settings, callbacks=[watch])
@@ -106,6 +96,18 @@ def measure(config: str, source: str, seed: int) -> Measured:
         nll = true_completion_nll(load_checkpoint(best).model, load_sprites(source).tokens("dev"))
         steps = sum(training.step for training in trainings)
         return Measured(config, [Moment(seconds, steps, nll)], seconds)
+
+
+@contextlib.contextmanager
+def _folder_for(run: str, keep: Path | None) -> Iterator[Path]:
+    """Give a new folder: one of `keep`, numbered in the order of the runs, or one that is thrown away."""
+    if keep:
+        folder = keep / f"{sum(1 for _ in keep.iterdir())}-{run}"
+        folder.mkdir()
+        yield folder
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
 
 
 def report(run: Measured, mark: Moment) -> dict[str, bool]:
@@ -138,19 +140,22 @@ def main() -> None:
     parser.add_argument("configs", nargs="+", help="CONFIG or CONFIG,SETTING=VALUE,...")
     parser.add_argument("--source", default="generated")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--keep", type=Path, help="a folder that is not there yet")
     options = parser.parse_args()
-    kind, _, place = options.source.partition(":")
-    source = f"{kind}:{Path(place).resolve()}" if kind in ("text", "images") else options.source
+    if options.keep:
+        options.keep = options.keep.resolve()
+        options.keep.mkdir(parents=True)
+    source = absolute_source(options.source)
     print(describe_machine())
     for seed in options.seeds:
-        mark = measure(SAMPLE, source, seed).moments[-1]
+        mark = measure(SAMPLE, source, seed, options.keep).moments[-1]
         print(
             f"seed {seed}: {SAMPLE}: {mark.nll:.4f} after {mark.seconds:.0f} s ({mark.step} steps)",
             flush=True,
         )
         passed: dict[str, list[str]] = {bar: [] for bar in BARS}
         for config in options.configs:
-            for bar, has_passed in report(measure(config, source, seed), mark).items():
+            for bar, has_passed in report(measure(config, source, seed, options.keep), mark).items():
                 passed[bar] += [config] if has_passed else []
             sys.stdout.flush()
         for bar, configs in passed.items():
