@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from transformers import IntervalStrategy, TrainingArguments, get_scheduler
+from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments, get_scheduler
 
 from pokemon_gen.compiling import can_compile, prepare_compiling
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
@@ -157,6 +157,23 @@ def compile_if_possible(arguments: TrainingArguments) -> None:
     else:
         arguments.torch_compile = False
         arguments.torch_compile_backend = arguments.torch_compile_mode = None
+
+
+def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) -> None:
+    """Let a model attend as the arguments ask; what is saved of it does not say so.
+
+    Raises:
+        SettingError: if its type cannot.
+    """
+    if arguments.attn_implementation is None:
+        return
+    setting = "training.attn_implementation"
+    if not model._can_set_attn_implementation():  # `transformers` would only warn
+        raise SettingError(setting, f"{setting}: {model.config.model_type} attends in its own way only")
+    try:
+        model.set_attn_implementation(arguments.attn_implementation)
+    except ValueError as error:
+        raise SettingError(setting, f"{setting}: {error}") from error
 
 
 def count_steps(arguments: TrainingArguments, sprites: int) -> int:

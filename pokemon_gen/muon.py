@@ -3,11 +3,12 @@
 Muon makes each step of a matrix about equally large in all its directions (Jordan et al. 2024, "Muon: An
 optimizer for hidden layers in neural networks"), so that a model learns more from each step. It is made for
 matrices between hidden layers alone; embeddings, the output's table, norms and biases stay with what
-`training.optim` names. Some types keep several matrices in one weight (queries, keys and values; a gated
-MLP's gate and up): each is made even by itself, as if the model had them apart, since made even together
-they hold one another back (`LOG.md`).
+`training.optim` names. Some types keep several matrices in one weight (GPT-2 queries, keys and values; Phi-3
+also a gated MLP's gate and up): where it is known how they lie there (`_parts`), each is made even by itself,
+as if the model had them apart. Made even together, they hold one another back (`LOG.md`).
 
-`torch.optim.Muon` takes the same steps (a test holds both together) but always multiplies in bf16. A CPU that
+`torch.optim.Muon` takes the same steps where a weight is one matrix of (outputs, inputs) (a test holds both
+together), but always multiplies in bf16. A CPU that
 has none natively needs nearly two seconds for one step of `strong`'s matrices that way, where fp32 takes 0.05
 (`LOG.md`); so the format is an argument here.
 """
@@ -26,49 +27,50 @@ from pokemon_gen.errors import PokemonGenError
 
 
 @dataclass(frozen=True)
-class HiddenMatrix:
+class HiddenWeight:
     """A weight that Muon is made for.
 
     Attributes:
-        weight: (A, B).
-        parts: rows of the matrices that are one below another in it; or columns, if `side_by_side`.
-        side_by_side: whether `weight` is (inputs, outputs), as GPT-2's `Conv1D` has it.
+        weight: (outputs, inputs), or (inputs, outputs).
+        parts: outputs of the matrices that it holds, one after another.
+        outputs_last: whether `weight` is (inputs, outputs), as GPT-2's `Conv1D` has it.
     """
 
     weight: Tensor
     parts: tuple[int, ...]
-    side_by_side: bool
+    outputs_last: bool
 
 
-def hidden_matrices(model: PreTrainedModel) -> list[HiddenMatrix]:
-    """Return the matrices that Muon is made for: of linear layers, but for the one that says the next token.
+def hidden_weights(model: PreTrainedModel) -> list[HiddenWeight]:
+    """Return the weights that Muon is made for: of linear layers, but for the one that says the next token.
 
     Raises:
         PokemonGenError: if there are none.
     """
     tables = {id(model.get_input_embeddings().weight)}  # the output's too, where they are tied
-    matrices = []
+    found = []
     for name, module in model.named_modules():
         linear = isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
         if linear and id(module.weight) not in tables:
-            weight, side_by_side = module.weight, isinstance(module, Conv1D)
-            parts = _parts(name.rpartition(".")[2], weight.shape[int(side_by_side)], model.config)
-            matrices.append(HiddenMatrix(weight, parts, side_by_side))
-    if not matrices:
+            weight, outputs_last = module.weight, isinstance(module, Conv1D)
+            parts = _parts(name.rpartition(".")[2], weight.shape[int(outputs_last)], model.config)
+            found.append(HiddenWeight(weight, parts, outputs_last))
+    if not found:
         raise PokemonGenError(f"training.muon_learning_rate: {model.config.model_type} has no linear layers")
-    return matrices
+    return found
 
 
 def _parts(layer: str, outputs: int, config: Any) -> tuple[int, ...]:
-    """Return the outputs of each matrix that a linear layer of `transformers` holds, one after another."""
-    if layer == "gate_up_proj":
-        return (outputs // 2, outputs // 2)
-    if layer == "qkv_proj":
-        groups = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        keys = outputs * groups // (config.num_attention_heads + 2 * groups)
-        return (outputs - 2 * keys, keys, keys)
-    if layer == "c_attn" and outputs == 3 * config.hidden_size:  # of GPT-2, queries, keys and values
-        return (config.hidden_size,) * 3
+    """Return the outputs of each matrix in a linear layer, for types whose code says how they lie in it."""
+    match config.model_type, layer:
+        case "gpt2", "c_attn":  # queries, keys and values
+            return (outputs // 3,) * 3
+        case "phi3", "qkv_proj":
+            keys = outputs * config.num_key_value_heads
+            keys //= config.num_attention_heads + 2 * config.num_key_value_heads
+            return (outputs - 2 * keys, keys, keys)
+        case (("phi3" | "glm" | "glm4"), "gate_up_proj"):
+            return (outputs // 2,) * 2
     return (outputs,)
 
 
@@ -81,41 +83,44 @@ class Muon(Optimizer):
     """Of the quintic whose iteration brings all singular values near 1 (from 0.7 to 1.2), soonest."""
 
     def __init__(
-        self, matrices: list[HiddenMatrix], learning_rate: float, weight_decay: float, dtype: torch.dtype
+        self, hidden: list[HiddenWeight], learning_rate: float, weight_decay: float, dtype: torch.dtype
     ) -> None:
-        """Take matrices.
+        """Take weights.
 
         Args:
-            matrices: to be learned.
+            hidden: to be learned.
             learning_rate: at which a step moves a square matrix by about that in every direction.
             weight_decay: a step takes off `learning_rate * weight_decay`, as in AdamW.
             dtype: that directions are made even in: bf16 where it is native, else fp32.
         """
-        weights = [matrix.weight for matrix in matrices]
+        weights = [one.weight for one in hidden]
         super().__init__(weights, {"lr": learning_rate, "weight_decay": weight_decay})
         self.dtype = dtype
-        self._matrices = dict(zip(weights, matrices, strict=True))
+        self._hidden = dict(zip(weights, hidden, strict=True))
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step along the gradients' running mean, made even."""
         for group in self.param_groups:
-            for matrix in group["params"]:
-                if matrix.grad is None:
+            for weight in group["params"]:
+                if weight.grad is None:
                     continue
-                state = self.state[matrix]
+                state = self.state[weight]
                 if not state:
-                    state["momentum_buffer"] = torch.zeros_like(matrix)
+                    state["momentum_buffer"] = torch.zeros_like(weight)
                 mean = state["momentum_buffer"]
-                mean.lerp_(matrix.grad, 1 - self.momentum)
-                direction = matrix.grad.lerp(mean, self.momentum)  # Nesterov's look ahead
-                matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                whole = self._matrices[matrix]
-                axis = 1 if whole.side_by_side else 0
-                parts = zip(matrix.split(whole.parts, axis), direction.split(whole.parts, axis), strict=True)
-                for part, towards in parts:
-                    rows, columns = part.shape
-                    part.add_(self._made_even(towards), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+                mean.lerp_(weight.grad, 1 - self.momentum)
+                direction = weight.grad.lerp(mean, self.momentum)  # Nesterov's look ahead
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                self._move(self._hidden[weight], direction, group["lr"])
+
+    def _move(self, hidden: HiddenWeight, direction: Tensor, learning_rate: float) -> None:
+        """Move each matrix that a weight holds against its part of a direction, made even."""
+        axis = int(hidden.outputs_last)
+        parts = (whole.split(hidden.parts, axis) for whole in (hidden.weight, direction))
+        for matrix, towards in zip(*parts, strict=True):
+            outputs, inputs = matrix.shape[axis], matrix.shape[1 - axis]
+            matrix.add_(self._made_even(towards), alpha=-learning_rate * max(1, outputs / inputs) ** 0.5)
 
     def _made_even(self, direction: Tensor) -> Tensor:
         """Return a matrix of the same singular directions, (A, B), all about equally large."""

@@ -30,7 +30,7 @@ from pokemon_gen.averaging import WeightAverage
 from pokemon_gen.files import write_json
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import completion_nll, only_sprites, token_nll, with_nothing_done
-from pokemon_gen.muon import MatricesByMuon, Muon, hidden_matrices
+from pokemon_gen.muon import MatricesByMuon, Muon, hidden_weights
 from pokemon_gen.palette import Palette
 from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.settings import Settings
@@ -46,8 +46,6 @@ def make_trainer(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> "SpriteTrainer":
     """Put model, data and arguments together into a `Trainer`."""
-    if arguments.attn_implementation:
-        model.set_attn_implementation(arguments.attn_implementation)
     trainer = SpriteTrainer(
         model=model,
         args=arguments,
@@ -149,9 +147,9 @@ class SpriteTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the optimizer that the arguments name, with Muon for the matrices where it is asked for."""
         if self.optimizer is None and self.args.muon_learning_rate:
-            args, matrices = self.args, hidden_matrices(self.model)
+            args, hidden = self.args, hidden_weights(self.model)
             dtype = torch.bfloat16 if args.bf16 else torch.float32
-            muon = Muon(matrices, args.muon_learning_rate, args.muon_weight_decay, dtype)
+            muon = Muon(hidden, args.muon_learning_rate, args.muon_weight_decay, dtype)
             self.optimizer = MatricesByMuon(super().create_optimizer(model), muon)
         return super().create_optimizer(model)
 

@@ -17,6 +17,7 @@ from pokemon_gen.arguments import (
     compile_if_possible,
     count_steps,
     fit_schedule,
+    set_attention,
     training_arguments,
 )
 from pokemon_gen.config_files import load_settings
@@ -151,7 +152,8 @@ def _prepare(
     try:
         told = augmentation_of(settings, palette).told
         model = build_model(settings.model, len(palette), settings.seed, told=told)
-        training_arguments(settings, folder)  # a mistake is told before the precision is measured
+        arguments = training_arguments(settings, folder)  # a mistake is told before anything is measured
+        set_attention(model, arguments)  # precision is measured with the attention that will be used
         settings = _with_precision(settings, model)
         return model, training_arguments(settings, folder), settings
     except SettingError as error:

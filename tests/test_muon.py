@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pokemon_gen.models import build_model
-from pokemon_gen.muon import HiddenMatrix, MatricesByMuon, Muon, hidden_matrices
+from pokemon_gen.muon import HiddenWeight, MatricesByMuon, Muon, hidden_weights
 
 TINY: dict[str, dict[str, object]] = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 16},
@@ -41,8 +41,8 @@ def test_each_parameter_learns_by_its_own_optimizer() -> None:
     together = build_model({"model_type": "llama", **TINY["llama"]}, 50, 0)
     apart = copy.deepcopy(together)
     adamw = torch.optim.AdamW(together.parameters(), lr=1e-3)
-    pair = MatricesByMuon(adamw, Muon(hidden_matrices(together), 0.02, 0.3, torch.bfloat16))
-    matrices = [matrix.weight for matrix in hidden_matrices(apart)]
+    pair = MatricesByMuon(adamw, Muon(hidden_weights(together), 0.02, 0.3, torch.bfloat16))
+    matrices = [hidden.weight for hidden in hidden_weights(apart)]
     names = {name for name, p in apart.named_parameters() if any(p is matrix for matrix in matrices)}
     others = [p for name, p in apart.named_parameters() if name not in names]
     muon = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3)
@@ -55,33 +55,50 @@ def test_each_parameter_learns_by_its_own_optimizer() -> None:
 @pytest.mark.parametrize(("model_type", "count"), [("gpt2", 4), ("llama", 7), ("phi3", 4)])
 def test_neither_tables_nor_norms_nor_biases_are_muons(model_type: str, count: int) -> None:
     model = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0)
-    weights = {id(matrix.weight) for matrix in hidden_matrices(model)}
+    weights = {id(hidden.weight) for hidden in hidden_weights(model)}
     names = [name for name, parameter in model.named_parameters() if id(parameter) in weights]
     assert len(names) == len(weights) == count
     assert not any(word in name for name in names for word in ("wte", "wpe", "embed", "lm_head"))
 
 
-@pytest.mark.parametrize(
-    ("model_type", "parts"),
-    [("gpt2", {(16, 16, 16)}), ("phi3", {(16, 8, 8), (24, 24)}), ("llama", set())],
-)
-def test_matrices_that_share_a_weight_learn_as_if_they_were_apart(
-    model_type: str, parts: set[tuple[int, ...]]
-) -> None:
-    model = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0)
-    fused = [matrix for matrix in hidden_matrices(model) if len(matrix.parts) > 1]
-    assert {matrix.parts for matrix in fused} == parts
+def test_matrices_that_share_a_weight_learn_as_if_they_were_apart() -> None:
+    apart = build_model({"model_type": "llama", **TINY["phi3"]}, 50, 0)
+    fused = build_model({"model_type": "phi3", **TINY["phi3"]}, 50, 0)
+
+    def as_fused(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Rename a Llama's weights, and lay those together that a Phi-3 keeps in one."""
+        layer = "model.layers.0"
+        names = {
+            f"{layer}.self_attn.qkv_proj.weight": [f"{layer}.self_attn.{x}_proj.weight" for x in "qkv"],
+            f"{layer}.mlp.gate_up_proj.weight": [f"{layer}.mlp.{x}_proj.weight" for x in ("gate", "up")],
+        }
+        joined = {name: torch.cat([state.pop(part) for part in parts]) for name, parts in names.items()}
+        return {**state, **joined}
+
+    fused.load_state_dict(as_fused(apart.state_dict()))
+    assert sorted(len(one.parts) for one in hidden_weights(fused)) == [1, 1, 2, 3]
+    for model in (apart, fused):
+        muon = Muon(hidden_weights(model), 0.1, 0.2, torch.float32)
+        learn(model, [MatricesByMuon(torch.optim.AdamW(model.parameters(), lr=1e-3), muon)], 3)
+    learned = as_fused(apart.state_dict())
+    for name, weight in fused.state_dict().items():
+        torch.testing.assert_close(weight, learned[name])
+
+
+def test_gpt2s_weights_learn_as_those_of_linear_layers() -> None:
+    model = build_model({"model_type": "gpt2", **TINY["gpt2"]}, 50, 0)
     generator = torch.Generator().manual_seed(0)
-    for matrix in fused:
-        weight, axis = matrix.weight, int(matrix.side_by_side)
+    parts = []
+    for hidden in hidden_weights(model):
+        weight = hidden.weight
         weight.grad = torch.randn(weight.shape, generator=generator)
-        apart = [part.clone() for part in weight.detach().split(matrix.parts, axis)]
-        gradients = weight.grad.split(matrix.parts, axis)
-        for part, gradient in zip(apart, gradients, strict=True):
-            part.grad = gradient.clone()
-            Muon([HiddenMatrix(part, (len(part),), False)], 0.1, 0.2, torch.float32).step()
-        Muon([matrix], 0.1, 0.2, torch.float32).step()
-        torch.testing.assert_close(weight.detach(), torch.cat(apart, axis))
+        other = weight.detach().T.clone()  # (outputs, inputs), as `nn.Linear` has it
+        other.grad = weight.grad.T.clone()
+        parts.append(hidden.parts)
+        Muon([hidden], 0.1, 0.2, torch.float32).step()
+        Muon([HiddenWeight(other, hidden.parts, outputs_last=False)], 0.1, 0.2, torch.float32).step()
+        torch.testing.assert_close(weight.detach(), other.T)
+    assert parts == [(16, 16, 16), (16,), (64,), (16,)]
 
 
 def test_a_saved_state_goes_on() -> None:
@@ -89,7 +106,7 @@ def test_a_saved_state_goes_on() -> None:
 
     def pair(of: torch.nn.Module) -> MatricesByMuon:
         adamw = torch.optim.AdamW(of.parameters(), lr=1e-3)
-        return MatricesByMuon(adamw, Muon(hidden_matrices(of), 0.02, 0.3, torch.float32))
+        return MatricesByMuon(adamw, Muon(hidden_weights(of), 0.02, 0.3, torch.float32))
 
     optimizer = pair(model)
     learn(model, [optimizer], 2)
@@ -113,7 +130,7 @@ def test_a_step_is_about_equally_large_in_every_direction(shape: tuple[int, int]
     matrix.grad = (
         u @ torch.diag(torch.logspace(-2, 0, 12)) @ v
     )  # a hundred times larger in one than in another
-    Muon([HiddenMatrix(matrix, (shape[0],), False)], 1.0, 0.0, torch.float32).step()
+    Muon([HiddenWeight(matrix, (shape[0],), False)], 1.0, 0.0, torch.float32).step()
     values = torch.linalg.svdvals(matrix) / max(1, shape[0] / shape[1]) ** 0.5
     assert values.min() > 0.3
     assert values.max() < 1.3

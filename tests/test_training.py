@@ -252,6 +252,14 @@ def test_attention_may_be_computed_otherwise_and_learns_the_same(tiny: Make, few
     assert other.dev_nll == pytest.approx(plain.dev_nll, abs=1e-4)
     found = load_checkpoint(other.folder / "checkpoint-4").model  # what completes decides anew
     assert members_of(found)[0].config._attn_implementation == "sdpa"
+    longer = {"attn_implementation": "sdpa", "max_steps": 6, "save_steps": 6}
+    assert train(tiny(name="other", training=longer), few_sprites).step == 6  # a run may go on otherwise
+
+
+def test_an_attention_that_a_type_does_not_have_is_named(tiny: Make, few_sprites: Sprites) -> None:
+    bloom = {"model_type": "bloom", "n_layer": 1, "n_head": 2, "hidden_size": 16}
+    with pytest.raises(PokemonGenError, match=r"training\.attn_implementation: bloom attends in its own way"):
+        train(tiny(model=bloom, training={"attn_implementation": "eager"}), few_sprites)
 
 
 def test_overwrite_begins_anew(tiny: Make, few_sprites: Sprites) -> None:

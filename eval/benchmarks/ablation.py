@@ -1,14 +1,15 @@
 """What each idea is worth: a config with and without it, the same training time, several seeds.
 
-    cd eval/benchmarks; uv run python ablation.py ablation.yaml --source text:../../../shared/sprites/text
+    uv run python eval/benchmarks/ablation.py eval/benchmarks/ablation.yaml --source text:FOLDER
 
-A YAML names the config to start from, the seconds of training, and each idea's settings. First the cost of
-a step of each is measured, in rounds one after another (the median of a round, of the fastest round); then
-each gets the steps that fill the seconds, so that what else the machine does changes no figure. Compiling,
-dev and saving are not counted. Train's last 80 sprites are held out and measured once, at the end; dev is not
-touched.
+A YAML names the config to start from, the seconds of training, what is set always, and each idea's settings.
+First the cost of a step of each is measured, in rounds one after another (the fastest step of all: what else
+a machine does only ever adds); then each gets the steps that fill the seconds, however long they take. The
+first idea is what the others are compared with. Compiling, dev and saving are not counted. Train's last 80
+sprites are held out and measured once, at the end; dev is not touched.
 
-Every figure is written down as soon as it is there (`--out`), and what is there is not trained again.
+Every figure is written down as soon as it is there (`--out`); called again with the same plan and sprites,
+on the same kind of machine, it goes on from there.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import yaml
 from machine import describe_machine
 from training_runs import StepSeconds, absolute_source
 
+from pokemon_gen.arguments import training_arguments
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.files import write_json
 from pokemon_gen.models import load_checkpoint, true_completion_nll
@@ -36,6 +38,10 @@ HELD_OUT = 80
 WARM_UP = 6
 """Steps before those whose time is taken: the first ones compile and fill caches."""
 MEASURED = 16
+NOISE = 0.1
+"""Steps whose costs differ by a smaller share than this are taken to cost the same."""
+LAST = 20
+"""Steps at the end whose mean is the training loss."""
 
 
 def settings_of(plan: dict[str, Any], idea: str, source: str, seed: int, steps: int) -> Settings:
@@ -44,7 +50,9 @@ def settings_of(plan: dict[str, Any], idea: str, source: str, seed: int, steps: 
         "members=1",
         "training.eval_strategy=no",
         "training.save_strategy=steps",
-        "training.save_steps=1.0",
+        "training.save_steps=1000000",  # none but the last
+        "training.logging_strategy=steps",
+        "training.logging_steps=1",
         "training.disable_tqdm=true",
         "training.report_to=none",
     ]
@@ -60,52 +68,61 @@ def settings_of(plan: dict[str, Any], idea: str, source: str, seed: int, steps: 
 
 
 def cost_of_a_step(settings: Settings) -> float:
-    """Return the seconds of a step, the median of some."""
+    """Return the seconds of the fastest of some steps."""
     watch = StepSeconds()
     train(settings, callbacks=[watch])
-    return statistics.median(watch.seconds[WARM_UP:])
+    return min(watch.seconds[WARM_UP:])
 
 
-def costs_of(plan: dict[str, Any], source: str, rounds: int) -> dict[str, float]:
-    """Return the seconds of a step of every idea, those of its fastest round."""
-    found: dict[str, list[float]] = {idea: [] for idea in plan["ideas"]}
+def costs_of(settings: dict[str, Settings], rounds: int) -> dict[str, float]:
+    """Return the seconds of a step of every idea, the fastest of all rounds."""
+    found: dict[str, list[float]] = {idea: [] for idea in settings}
     for number in range(rounds):
         for idea in found if number % 2 else reversed(found):
             with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-                found[idea].append(cost_of_a_step(settings_of(plan, idea, source, 0, WARM_UP + MEASURED)))
+                found[idea].append(cost_of_a_step(settings[idea]))
             print(f"a step of {idea}: {found[idea][-1]:.3f} s", flush=True)
     return {idea: min(seconds) for idea, seconds in found.items()}
 
 
+def steps_of(costs: dict[str, float], seconds: float) -> dict[str, int]:
+    """Return the steps that fill the seconds; what costs about as much as the first idea gets as many."""
+    first = next(iter(costs.values()))
+    alike = {idea: first if abs(cost / first - 1) < NOISE else cost for idea, cost in costs.items()}
+    return {idea: round(seconds / cost) for idea, cost in alike.items()}
+
+
 def learn(settings: Settings) -> dict[str, float]:
-    """Train, and return the training loss of the end and the held-out NLL of the completion, nats/token."""
+    """Train, and return the training loss of the last steps and the held-out NLL of the completion."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         checkpoint = whole_checkpoints(train(settings).folder)[-1]
         losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
         sprites = load_sprites(**settings.sprites.model_dump())
         held_out = true_completion_nll(load_checkpoint(checkpoint).model, sprites.tokens(FOLD))
-    return {"train": losses[-1], "held_out": held_out}
+    return {"train": statistics.mean(losses[-LAST:]), "held_out": held_out}
 
 
-def table(plan: dict[str, Any], found: dict[str, Any], seeds: list[int]) -> str:
+def table(found: dict[str, Any], seeds: list[int]) -> str:
     """Return what is there as Markdown: mean ± standard deviation over the seeds."""
     lines = [
         "| idea | s a step | steps | train | held out, each seed | mean ± std |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for idea in plan["ideas"]:
-        runs = [
-            found["runs"][f"{idea}, seed {seed}"] for seed in seeds if f"{idea}, seed {seed}" in found["runs"]
-        ]
+    for idea, cost in found["costs"].items():
+        runs = [found["runs"][name] for name in names_of(idea, seeds) if name in found["runs"]]
         if not runs:
             continue
         nlls = [run["held_out"] for run in runs]
         spread = f"{statistics.mean(nlls):.4f} ± {statistics.stdev(nlls):.4f}" if len(nlls) > 1 else "–"
         trained = statistics.mean(run["train"] for run in runs)
         each = ", ".join(f"{nll:.4f}" for nll in nlls)
-        cost, steps = found["costs"][idea], found["steps"][idea]
-        lines.append(f"| {idea} | {cost:.3f} | {steps} | {trained:.3f} | {each} | {spread} |")
+        lines.append(f"| {idea} | {cost:.3f} | {found['steps'][idea]} | {trained:.3f} | {each} | {spread} |")
     return "\n".join(lines)
+
+
+def names_of(idea: str, seeds: list[int]) -> list[str]:
+    """Return the names of an idea's runs."""
+    return [f"{idea}, seed {seed}" for seed in seeds]
 
 
 def main() -> None:
@@ -118,23 +135,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
-    source = absolute_source(options.source)
+    source, machine = absolute_source(options.source), describe_machine()
+    fingerprint = load_sprites(source).fingerprint
     out = (options.out or Path("eval/results") / f"{options.plan.stem}.json").resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    found = json.loads(out.read_text()) if out.is_file() else {"runs": {}}
-    print(describe_machine())
-    if "costs" not in found or set(found["costs"]) != set(plan["ideas"]):
-        found["costs"] = costs_of(plan, source, options.rounds)
-        found["steps"] = {idea: round(plan["seconds"] / cost) for idea, cost in found["costs"].items()}
+    about = {"plan": plan, "sprites": fingerprint, "machine": machine}
+    found = json.loads(out.read_text()) if out.is_file() else {**about, "runs": {}}
+    if {key: found[key] for key in about} != about:
+        parser.error(
+            f"{out} holds figures of another plan, other sprites or another machine: give another --out"
+        )
+    print(machine)
+    if "costs" not in found:
+        short = {idea: settings_of(plan, idea, source, 0, WARM_UP + MEASURED) for idea in plan["ideas"]}
+        for settings in short.values():
+            training_arguments(settings, out.parent)  # a mistake is told before anything is measured
+        found["costs"] = costs_of(short, options.rounds)
         write_json(out, found)
+    found["steps"] = steps_of(found["costs"], plan["seconds"])
     for seed in options.seeds:
         for idea in plan["ideas"]:
-            key = f"{idea}, seed {seed}"
-            if key not in found["runs"]:
-                found["runs"][key] = learn(settings_of(plan, idea, source, seed, found["steps"][idea]))
+            (name,) = names_of(idea, [seed])
+            if name not in found["runs"]:
+                found["runs"][name] = learn(settings_of(plan, idea, source, seed, found["steps"][idea]))
                 write_json(out, found)
-                print(f"{key}: {found['runs'][key]['held_out']:.4f}", flush=True)
-    print(table(plan, found, options.seeds))
+                print(f"{name}: {found['runs'][name]['held_out']:.4f}", flush=True)
+    print(table(found, options.seeds))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def measure(config: str, source: str, seed: int, keep: Path | None) -> Measured:
         overrides += ["training.eval_strategy=steps", "training.eval_steps=20"]
         settings = load_settings(name, overrides)
     begun = time.perf_counter()
-    with _folder_for(f"{name}-seed{seed}", keep) as folder, contextlib.chdir(folder):
+    with _folder_for(f"{settings.name}-seed{seed}", keep) as folder, contextlib.chdir(folder):
         if settings.members == 1:
             watch = Stopwatch()
             train(settings, callbacks=[watch])
@@ -144,6 +144,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.keep:
         options.keep = options.keep.resolve()
+        if options.keep.exists():
+            parser.error(f"--keep {options.keep}: is there already")
         options.keep.mkdir(parents=True)
     source = absolute_source(options.source)
     print(describe_machine())

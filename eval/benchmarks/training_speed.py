@@ -22,7 +22,13 @@ import torch
 from machine import describe_machine
 from transformers import Trainer, TrainerCallback
 
-from pokemon_gen.arguments import compile_if_possible, fit_schedule, helper_arguments, training_arguments
+from pokemon_gen.arguments import (
+    compile_if_possible,
+    fit_schedule,
+    helper_arguments,
+    set_attention,
+    training_arguments,
+)
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import build_model, quiet
@@ -70,8 +76,10 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int, as_shipped: b
     }
     told = augmentation_of(settings, sprites.palette).told
     model = build_model(settings.model, len(sprites.palette), settings.seed, told=told)
-    fields |= choose_precision(model) if as_shipped else {"bf16": False, "torch_compile": False}
     settings = settings.model_copy(update={"training": {**settings.training, **fields}})
+    set_attention(model, training_arguments(settings, Path("unused")))
+    precision = choose_precision(model) if as_shipped else {"bf16": False, "torch_compile": False}
+    settings = settings.model_copy(update={"training": {**settings.training, **precision}})
     with tempfile.TemporaryDirectory() as folder, quiet():
         arguments = training_arguments(settings, Path(folder))
         fit_schedule(arguments, steps + 1)
