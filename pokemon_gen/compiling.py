@@ -1,7 +1,7 @@
 """Whether this machine can compile a model: `torch.compile` needs a C++ compiler, or a GPU and Triton.
 
-Compiled, the small operations between products of matrices are fused, and a step of a small model is a sixth
-to a quarter shorter (`LOG.md`). Where nothing can be compiled `torch.compile` fails at the first step, after
+Compiled, the small operations between products of matrices are fused, and a step of a small model is up to a
+quarter shorter (`LOG.md`). Where nothing can be compiled `torch.compile` fails at the first step, after
 a minute, with pages of trace; a config that asks for it must run there all the same.
 """
 

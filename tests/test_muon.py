@@ -1,4 +1,4 @@
-"""`muon.py`: the matrices by `torch.optim.Muon`, all else by the other, and the state of both is kept."""
+"""`muon.py`: the matrices take Muon's steps, all else the other's, and the state of both is kept."""
 
 import copy
 

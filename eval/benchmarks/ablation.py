@@ -27,7 +27,7 @@ from training_runs import StepSeconds, absolute_source
 from pokemon_gen.arguments import training_arguments
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.files import write_json
-from pokemon_gen.models import load_checkpoint, true_completion_nll
+from pokemon_gen.models import build_model, load_checkpoint, true_completion_nll
 from pokemon_gen.runs import log_history, whole_checkpoints
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import load_sprites
@@ -135,11 +135,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
+    if missing := {"config", "seconds", "ideas"} - set(plan):
+        parser.error(f"{options.plan}: says nothing of {', '.join(sorted(missing))}")
     source, machine = absolute_source(options.source), describe_machine()
-    fingerprint = load_sprites(source).fingerprint
+    sprites = load_sprites(source)
     out = (options.out or Path("eval/results") / f"{options.plan.stem}.json").resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    about = {"plan": plan, "sprites": fingerprint, "machine": machine}
+    about = {"plan": plan, "sprites": sprites.fingerprint, "machine": machine}
     found = json.loads(out.read_text()) if out.is_file() else {**about, "runs": {}}
     if {key: found[key] for key in about} != about:
         parser.error(
@@ -148,8 +150,9 @@ def main() -> None:
     print(machine)
     if "costs" not in found:
         short = {idea: settings_of(plan, idea, source, 0, WARM_UP + MEASURED) for idea in plan["ideas"]}
-        for settings in short.values():
-            training_arguments(settings, out.parent)  # a mistake is told before anything is measured
+        for settings in short.values():  # a mistake is told before anything is measured
+            training_arguments(settings, out.parent)
+            build_model(settings.model, len(sprites.palette), settings.seed)
         found["costs"] = costs_of(short, options.rounds)
         write_json(out, found)
     found["steps"] = steps_of(found["costs"], plan["seconds"])

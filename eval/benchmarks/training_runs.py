@@ -28,4 +28,4 @@ class StepSeconds(TrainerCallback):
 def absolute_source(source: str) -> str:
     """Return a source of sprites that means the same from another folder."""
     kind, _, place = source.partition(":")
-    return f"{kind}:{Path(place).resolve()}" if place and Path(place).is_dir() else source
+    return f"{kind}:{Path(place).resolve()}" if kind in ("text", "images") else source

@@ -4,10 +4,11 @@
     uv run python eval/benchmarks/training_speed.py --as-shipped --config strong
 
 The first compares our `Trainer` with a bare PyTorch loop, both in fp32 and not compiled (bar: at least 0.95
-of its tokens/s). The second compares a run as its config ships it (precision, compiling, changes told to the
-model) with a plain `transformers.Trainer` of the same model (bar: at least 1.3 times its tokens/s); the first
-step, in which the model is compiled, is left out and stated apart. Machines are noisy, so rounds alternate
-and the ratio is of the medians; each side's own times are shown too.
+of its tokens/s); it is meant for configs without Muon. The second compares a run as its config ships it
+(precision, compiling, attention, Muon, changes told to the model) with a plain `transformers.Trainer` of the
+same model (bar: at least 1.3 times its tokens/s); the first step, in which the model is compiled, is left out
+and stated apart. Machines are noisy, so rounds alternate and the ratio is of the medians; each side's own
+times are shown too.
 """
 
 import argparse
