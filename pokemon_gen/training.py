@@ -114,7 +114,7 @@ def train(
         settings = _continued_settings(settings, checkpoint, sprites)
     elif not overwrite:
         _refuse_what_is_no_leftover(folder)
-    model, arguments, settings = _prepare(settings, sprites.palette, folder)
+    model, arguments, settings = prepare(settings, sprites.palette, folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
@@ -141,10 +141,10 @@ def train(
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 
 
-def _prepare(
+def prepare(
     settings: Settings, palette: Palette, folder: Path
 ) -> tuple[PreTrainedModel, SpriteTrainingArguments, Settings]:
-    """Make model and arguments; settings come back with the precision that was chosen.
+    """Make a run's model and arguments; settings come back with the precision that was chosen.
 
     Raises:
         PokemonGenError: for a mistaken field, with its place in the config's file.

@@ -95,34 +95,35 @@ def steps_of(costs: dict[str, float], seconds: float) -> dict[str, int]:
 def learn(settings: Settings) -> dict[str, float]:
     """Train, and return the training loss of the last steps and the held-out NLL of the completion."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        checkpoint = whole_checkpoints(train(settings).folder)[-1]
-        losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
         sprites = load_sprites(**settings.sprites.model_dump())
+        checkpoint = whole_checkpoints(train(settings, sprites).folder)[-1]
+        losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
         held_out = true_completion_nll(load_checkpoint(checkpoint).model, sprites.tokens(FOLD))
     return {"train": statistics.mean(losses[-LAST:]), "held_out": held_out}
 
 
-def table(found: dict[str, Any], seeds: list[int]) -> str:
+def table(found: dict[str, Any], steps: dict[str, int], seeds: list[int]) -> str:
     """Return what is there as Markdown: mean ± standard deviation over the seeds."""
     lines = [
         "| idea | s a step | steps | train | held out, each seed | mean ± std |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for idea, cost in found["costs"].items():
-        runs = [found["runs"][name] for name in names_of(idea, seeds) if name in found["runs"]]
+        names = [name_of(idea, seed) for seed in seeds]
+        runs = [found["runs"][name] for name in names if name in found["runs"]]
         if not runs:
             continue
         nlls = [run["held_out"] for run in runs]
         spread = f"{statistics.mean(nlls):.4f} ± {statistics.stdev(nlls):.4f}" if len(nlls) > 1 else "–"
         trained = statistics.mean(run["train"] for run in runs)
         each = ", ".join(f"{nll:.4f}" for nll in nlls)
-        lines.append(f"| {idea} | {cost:.3f} | {found['steps'][idea]} | {trained:.3f} | {each} | {spread} |")
+        lines.append(f"| {idea} | {cost:.3f} | {steps[idea]} | {trained:.3f} | {each} | {spread} |")
     return "\n".join(lines)
 
 
-def names_of(idea: str, seeds: list[int]) -> list[str]:
-    """Return the names of an idea's runs."""
-    return [f"{idea}, seed {seed}" for seed in seeds]
+def name_of(idea: str, seed: int) -> str:
+    """Return the name of a run, under which its figures are kept."""
+    return f"{idea}, seed {seed}"
 
 
 def main() -> None:
@@ -155,15 +156,15 @@ def main() -> None:
             build_model(settings.model, len(sprites.palette), settings.seed)
         found["costs"] = costs_of(short, options.rounds)
         write_json(out, found)
-    found["steps"] = steps_of(found["costs"], plan["seconds"])
+    steps = steps_of(found["costs"], plan["seconds"])
     for seed in options.seeds:
         for idea in plan["ideas"]:
-            (name,) = names_of(idea, [seed])
+            name = name_of(idea, seed)
             if name not in found["runs"]:
-                found["runs"][name] = learn(settings_of(plan, idea, source, seed, found["steps"][idea]))
+                found["runs"][name] = learn(settings_of(plan, idea, source, seed, steps[idea]))
                 write_json(out, found)
                 print(f"{name}: {found['runs'][name]['held_out']:.4f}", flush=True)
-    print(table(found, options.seeds))
+    print(table(found, steps, options.seeds))
 
 
 if __name__ == "__main__":

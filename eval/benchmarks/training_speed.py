@@ -23,20 +23,14 @@ import torch
 from machine import describe_machine
 from transformers import Trainer, TrainerCallback
 
-from pokemon_gen.arguments import (
-    compile_if_possible,
-    fit_schedule,
-    helper_arguments,
-    set_attention,
-    training_arguments,
-)
+from pokemon_gen.arguments import compile_if_possible, fit_schedule, helper_arguments
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import build_model, quiet
-from pokemon_gen.precision import choose_precision
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.trainer import SpriteDataset, augmentation_of, batch_of, make_trainer
+from pokemon_gen.trainer import SpriteDataset, batch_of, make_trainer
+from pokemon_gen.training import prepare
 
 BARS = {"bare loop": 0.95, "plain Trainer": 1.3}
 
@@ -75,14 +69,11 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int, as_shipped: b
         "report_to": "none",
         "disable_tqdm": True,
     }
-    told = augmentation_of(settings, sprites.palette).told
-    model = build_model(settings.model, len(sprites.palette), settings.seed, told=told)
+    if not as_shipped:
+        fields |= {"bf16": False, "torch_compile": False}
     settings = settings.model_copy(update={"training": {**settings.training, **fields}})
-    set_attention(model, training_arguments(settings, Path("unused")))
-    precision = choose_precision(model) if as_shipped else {"bf16": False, "torch_compile": False}
-    settings = settings.model_copy(update={"training": {**settings.training, **precision}})
     with tempfile.TemporaryDirectory() as folder, quiet():
-        arguments = training_arguments(settings, Path(folder))
+        model, arguments, settings = prepare(settings, sprites.palette, Path(folder))
         fit_schedule(arguments, steps + 1)
         compile_if_possible(arguments)
         make_trainer(model, arguments, sprites, settings, [times]).train()
