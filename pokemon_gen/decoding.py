@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
+from transformers.activations import ACT2FN, NewGELUActivation
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -69,17 +70,18 @@ def decode(
         (B * repeats, new_tokens); rows that go on from one another's tokens stand together.
     """
     models = members_of(model)
-    members = [_Member(one, tokens.shape[1] + new_tokens) for one in models]
-    scores = averaged([member.read(tokens) for member in members])
-    if repeats > 1:
-        scores = scores.repeat_interleave(repeats, dim=0)
-        for member in members:
-            member.cache.batch_repeat_interleave(repeats)
-    chosen = [choose(scores, 0)]
-    with _one_query_attention(models):
-        for number in range(1, new_tokens):
-            scores = averaged([member.read(chosen[-1][:, None]) for member in members])
-            chosen.append(choose(scores, number))
+    with _fused_activations(models):
+        members = [_Member(one, tokens.shape[1] + new_tokens) for one in models]
+        scores = averaged([member.read(tokens) for member in members])
+        if repeats > 1:
+            scores = scores.repeat_interleave(repeats, dim=0)
+            for member in members:
+                member.cache.batch_repeat_interleave(repeats)
+        chosen = [choose(scores, 0)]
+        with _one_query_attention(models):
+            for number in range(1, new_tokens):
+                scores = averaged([member.read(chosen[-1][:, None]) for member in members])
+                chosen.append(choose(scores, number))
     return torch.stack(chosen, dim=1)
 
 
@@ -196,3 +198,22 @@ def _one_query_attention(models: Sequence[PreTrainedModel]) -> Iterator[None]:
         for model, attention in zip(models, before, strict=True):
             if model.config._attn_implementation != attention:
                 model.set_attn_implementation(attention)
+
+
+@contextmanager
+def _fused_activations(models: Sequence[PreTrainedModel]) -> Iterator[None]:
+    """Let `gelu_new` (GPT-2, GPT-J, Phi) be computed at once, by the same formula: 0.5x(1 + tanh(...))."""
+    slow = [
+        (parent, name, child)
+        for model in models
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is NewGELUActivation
+    ]
+    for parent, name, _ in slow:
+        setattr(parent, name, ACT2FN["gelu_pytorch_tanh"])
+    try:
+        yield
+    finally:
+        for parent, name, child in slow:
+            setattr(parent, name, child)

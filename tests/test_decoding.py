@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
+from transformers.activations import NewGELUActivation
 
 from pokemon_gen.augment import Told
 from pokemon_gen.decoding import can_decode, decode
@@ -66,6 +67,22 @@ def test_the_models_own_attention_is_given_back(tokens: Tensor) -> None:
     with pytest.raises(KeyboardInterrupt):
         decode(model, tokens, 4, interrupted)
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_an_activation_in_many_steps_is_fused_and_given_back(tokens: Tensor) -> None:
+    model = sharp_model("gpt2")
+    before = [type(module) for module in model.modules()]
+    assert NewGELUActivation in before
+
+    def interrupted(scores: Tensor, number: int) -> Tensor:
+        if number == 2:
+            assert NewGELUActivation not in map(type, model.modules())
+            raise KeyboardInterrupt
+        return scores.argmax(-1)
+
+    with pytest.raises(KeyboardInterrupt):
+        decode(model, tokens, 4, interrupted)
+    assert [type(module) for module in model.modules()] == before
 
 
 def test_an_attention_chosen_by_the_user_is_kept(tokens: Tensor) -> None:
