@@ -115,6 +115,13 @@ def test_a_shipped_config_is_short_and_named_as_its_file(config: Path) -> None:
     assert load_settings(config).name == config.stem
 
 
+def test_configs_of_one_model_differ_only_in_what_they_say() -> None:
+    strong, record, fast = (load_settings(name) for name in ("strong", "record", "fast"))
+    assert {**record.model_dump(), "name": "strong", "members": 3} == strong.model_dump()
+    assert (fast.model, fast.augmentation) == (strong.model, strong.augmentation)
+    assert {**fast.training, "max_steps": strong.training["max_steps"]} == strong.training
+
+
 def test_a_source_has_its_own_settings() -> None:
     known = SpriteSettings(source="images:x", seed=3)
     assert override_sprites(known, ["sprites.colours=8"]) == known.model_copy(update={"colours": 8})

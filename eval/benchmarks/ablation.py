@@ -1,12 +1,14 @@
-"""What each idea is worth: a config with and without it, the same training time, several seeds.
+"""What each idea is worth: a config with and without it, the same training time or steps, several seeds.
 
     uv run python eval/benchmarks/ablation.py eval/benchmarks/ablation.yaml --source text:FOLDER
+    uv run python eval/benchmarks/ablation.py eval/benchmarks/ablation_long.yaml --source text:FOLDER
 
-A YAML names the config to start from, the seconds of training, what is set always, and each idea's settings.
-First the cost of a step of each is measured, in rounds one after another (the fastest step of all: what else
-a machine does only ever adds); then each gets the steps that fill the seconds, however long they take. The
-first idea is what the others are compared with. Compiling, dev and saving are not counted. Train's last 80
-sprites are held out and measured once, at the end; dev is not touched.
+A YAML names the config to start from, the seconds of training (or its steps, where ideas cost about the
+same), what is set always, and each idea's settings. For seconds, the cost of a step of each is measured
+first, in rounds one after another (the fastest step of all: what else a machine does only ever adds); then
+each gets the steps that fill the seconds, however long they take. The first idea is what the others are
+compared with. Compiling, dev and saving are not counted. Train's last 80 sprites are held out and measured
+once, at the end; dev is not touched.
 
 Every figure is written down as soon as it is there (`--out`); called again with the same plan and sprites,
 on the same kind of machine, it goes on from there.
@@ -63,7 +65,7 @@ def settings_of(plan: dict[str, Any], idea: str, source: str, seed: int, steps: 
         f"training.max_steps={steps}",
     ]
     return load_settings(
-        plan["config"], [*plan.get("always", []), *quiet, *run, *(plan["ideas"][idea] or [])]
+        plan["config"], [*plan.get("always", []), *(plan["ideas"][idea] or []), *quiet, *run]
     )
 
 
@@ -108,7 +110,7 @@ def table(found: dict[str, Any], steps: dict[str, int], seeds: list[int]) -> str
         "| idea | s a step | steps | train | held out, each seed | mean ± std |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for idea, cost in found["costs"].items():
+    for idea in steps:
         names = [name_of(idea, seed) for seed in seeds]
         runs = [found["runs"][name] for name in names if name in found["runs"]]
         if not runs:
@@ -117,7 +119,8 @@ def table(found: dict[str, Any], steps: dict[str, int], seeds: list[int]) -> str
         spread = f"{statistics.mean(nlls):.4f} ± {statistics.stdev(nlls):.4f}" if len(nlls) > 1 else "–"
         trained = statistics.mean(run["train"] for run in runs)
         each = ", ".join(f"{nll:.4f}" for nll in nlls)
-        lines.append(f"| {idea} | {cost:.3f} | {steps[idea]} | {trained:.3f} | {each} | {spread} |")
+        cost = f"{found['costs'][idea]:.3f}" if "costs" in found else "–"
+        lines.append(f"| {idea} | {cost} | {steps[idea]} | {trained:.3f} | {each} | {spread} |")
     return "\n".join(lines)
 
 
@@ -136,8 +139,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
-    if missing := {"config", "seconds", "ideas"} - set(plan):
+    if missing := {"config", "ideas"} - set(plan):
         parser.error(f"{options.plan}: says nothing of {', '.join(sorted(missing))}")
+    if ("seconds" in plan) == ("steps" in plan):
+        parser.error(f"{options.plan}: say how long to train, by `seconds` or by `steps`")
     source, machine = absolute_source(options.source), describe_machine()
     sprites = load_sprites(source)
     out = (options.out or Path("eval/results") / f"{options.plan.stem}.json").resolve()
@@ -149,14 +154,18 @@ def main() -> None:
             f"{out} holds figures of another plan, other sprites or another machine: give another --out"
         )
     print(machine)
-    if "costs" not in found:
-        short = {idea: settings_of(plan, idea, source, 0, WARM_UP + MEASURED) for idea in plan["ideas"]}
-        for settings in short.values():  # a mistake is told before anything is measured
-            training_arguments(settings, out.parent)
-            build_model(settings.model, len(sprites.palette), settings.seed)
+    short = {idea: settings_of(plan, idea, source, 0, WARM_UP + MEASURED) for idea in plan["ideas"]}
+    for settings in short.values():  # a mistake is told before anything is measured
+        training_arguments(settings, out.parent)
+        build_model(settings.model, len(sprites.palette), settings.seed)
+    if "seconds" in plan and "costs" not in found:
         found["costs"] = costs_of(short, options.rounds)
         write_json(out, found)
-    steps = steps_of(found["costs"], plan["seconds"])
+    steps = (
+        steps_of(found["costs"], plan["seconds"])
+        if "seconds" in plan
+        else dict.fromkeys(plan["ideas"], plan["steps"])
+    )
     for seed in options.seeds:
         for idea in plan["ideas"]:
             name = name_of(idea, seed)

@@ -1,4 +1,4 @@
-"""What benchmarks that train runs share: the seconds of steps, and sources that are found from anywhere."""
+"""What benchmarks that train runs share: clocks of steps, and sources that are found from anywhere."""
 
 import time
 from pathlib import Path
@@ -8,21 +8,26 @@ import torch
 from transformers import TrainerCallback
 
 
+def time_when_done() -> float:
+    """Return the time, in seconds of the finest clock, when all kernels that a GPU was given are done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class StepSeconds(TrainerCallback):
-    """Notes the seconds of each optimizer step; on a GPU, a step is over when its kernels are."""
+    """Notes the seconds of each optimizer step."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         """Start the clock."""
-        self.begun = time.perf_counter()
+        self.begun = time_when_done()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Stop the clock."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds.append(time.perf_counter() - self.begun)
+        self.seconds.append(time_when_done() - self.begun)
 
 
 def absolute_source(source: str) -> str:

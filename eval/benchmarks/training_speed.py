@@ -14,13 +14,13 @@ times are shown too.
 import argparse
 import statistics
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine import describe_machine
+from training_runs import time_when_done
 from transformers import Trainer, TrainerCallback
 
 from pokemon_gen.arguments import compile_if_possible, fit_schedule, helper_arguments
@@ -48,13 +48,11 @@ class StepTimes(TrainerCallback):
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Note the time, for the first step."""
-        self.begun = time.perf_counter()
+        self.begun = time_when_done()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         """Note the time."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.ended.append(time.perf_counter())
+        self.ended.append(time_when_done())
 
 
 def time_trainer(settings: Settings, sprites: Sprites, steps: int, as_shipped: bool = False) -> float:
@@ -119,7 +117,7 @@ def time_bare_loop(settings: Settings, sprites: Sprites, steps: int) -> float:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            ended.append(time.perf_counter())
+            ended.append(time_when_done())
             if len(ended) > steps:
                 break
     return ended[-1] - ended[0]
