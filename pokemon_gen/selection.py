@@ -1,8 +1,9 @@
 """Which checkpoint of a run is best, and why.
 
-Every saved checkpoint completes the same prompts, those of dev or of a fold held out of train, and is
-ranked by what is asked for: the run's own detector (its mean probability that the completions are real),
-the NLL of the true completions, FID, the training loss or the pixel accuracy. Ties go to the lower NLL.
+Every saved checkpoint is ranked by what is asked for: the run's own detector (its mean probability that
+completions are real), the NLL of the true completions, FID, the training loss or the pixel accuracy. All
+see the same sprites, those of dev or of a fold held out of train; prompts are completed only where that
+matters, for completing takes most of the time. Ties go to the lower NLL.
 The judge is no criterion, and its room is not imported here: what chose a checkpoint cannot also say how
 good it is.
 """
@@ -57,6 +58,8 @@ SCHEMA = 1
 LARGEST_SHARE = 0.05
 """Of the training time, what watching may take."""
 HIGHER_IS_BETTER = {"detector", "accuracy"}
+BY_LIKELIHOOD: set[Criterion] = {"nll", "train_loss"}
+"""Criteria for which nothing has to be completed."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one checkpoint; None where it could not be, or came out as no number.
+    """What was measured of one checkpoint; None where it was not, or came out as no number.
 
     Attributes:
         checkpoint: its folder's name.
@@ -88,7 +91,7 @@ class Figures:
     distance: float | None
     nll: float | None
     train_loss: float | None
-    accuracy: float
+    accuracy: float | None
     fid: float | None
 
 
@@ -154,14 +157,14 @@ def rank_checkpoints(
     inception: Inception | None,
     progress: Callable[[], object] = lambda: None,
 ) -> Selection:
-    """Let every checkpoint of a run complete the same prompts, and rank them.
+    """Measure every checkpoint of a run on the same sprites, and rank them.
 
     Args:
         run: the run's folder.
         truth: (N, 400) the sprites of dev, or of the fold.
         by: the criterion.
         on: `dev` or `fold`, for the reason.
-        completion: how all of them complete.
+        completion: how all of them complete, if the criterion asks what they complete.
         detector: the run's own; needed by `detector`.
         inception: needed by `fid`.
         progress: called after each checkpoint.
@@ -172,7 +175,9 @@ def rank_checkpoints(
     figures = []
     for checkpoint in needed_checkpoints(run):
         loaded = load_checkpoint(checkpoint)
-        completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], completion)
+        completed = None
+        if by not in BY_LIKELIHOOD:
+            completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], completion)
         figures.append(measure_checkpoint(loaded, completed, truth, detector, inception))
         progress()
     ranked = rank(figures, by)
@@ -254,7 +259,7 @@ def current_selection(run: Path) -> dict[str, Any] | None:
 
 def measure_checkpoint(
     checkpoint: Checkpoint,
-    completed: NDArray[np.int64],
+    completed: NDArray[np.int64] | None,
     truth: NDArray[np.int64],
     detector: Classifier | None,
     inception: Inception | None,
@@ -263,19 +268,21 @@ def measure_checkpoint(
 
     Args:
         checkpoint: a run's.
-        completed: (N, 400) what it made of the prompts.
+        completed: (N, 400) what it made of the prompts; None: only likelihoods are measured.
         truth: (N, 400) the true sprites.
         detector: for its mean probability and the distance in its features.
         inception: for FID; the truth's features are computed once.
     """
     folder = checkpoint.folder
     losses = [entry["loss"] for entry in log_history(folder) if "loss" in entry]
-    distance = fid = probability = None
-    if detector:
+    distance = fid = probability = accuracy = None
+    if completed is not None:
+        accuracy = pixel_accuracy(completed, truth)
+    if completed is not None and detector:
         probability = float(detector.probabilities(completed).mean())
         if len(truth) > 1:
             distance = frechet_distance(detector.features(completed), detector.features(truth))
-    if inception:
+    if completed is not None and inception:
         true = inception.cached_features(to_picture(truth, checkpoint.palette), "the true sprites", FEATURES)
         made = inception.features(to_picture(completed, checkpoint.palette), str(folder))
         fid = frechet_distance(made, true)
@@ -286,7 +293,7 @@ def measure_checkpoint(
         distance=_finite(distance),
         nll=_finite(true_completion_nll(checkpoint.model, truth)),
         train_loss=_finite(losses[-1] if losses else None),
-        accuracy=pixel_accuracy(completed, truth),
+        accuracy=accuracy,
         fid=_finite(fid),
     )
 

@@ -207,7 +207,8 @@ def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) 
 
 def _what_must_stay(settings: Settings) -> dict[str, Any]:
     sections = {
-        "sprites": settings.sprites.model_dump(),
+        # Where they lie may change: what they are is told by their fingerprint.
+        "sprites": settings.sprites.model_dump(exclude={"source", "palette"}),
         "model": settings.model,
         "training": settings.training,
         "augmentation": settings.augmentation.model_dump(),

@@ -28,7 +28,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.training import train
-from tests.conftest import TINY_MODEL
+from tests.conftest import TINY_MODEL, write_text_folder
 
 RUN = Path("checkpoints/tiny")
 DROPOUTS = ("attn_pdrop", "resid_pdrop", "embd_pdrop")
@@ -304,6 +304,14 @@ def test_a_run_of_changed_sprites_is_kept(tiny: Make, few_sprites: Sprites) -> N
     rows["train"][0, 0] += 1
     with pytest.raises(PokemonGenError, match=r"the sprites themselves \(fingerprint was"):
         train(tiny(), collect(rows, few_sprites.palette, "few"))
+
+
+def test_a_run_goes_on_with_sprites_that_were_moved(tiny: Make, few_sprites: Sprites) -> None:
+    write_text_folder(few_sprites, Path("here"))
+    train(tiny(sprites={"source": "text:here"}))
+    Path("here").rename("there")
+    again = train(tiny(sprites={"source": "text:there", "palette": "there/colormap.txt"}))
+    assert again.status == "nothing left to do"
 
 
 @pytest.mark.parametrize("mistake", [{"learnin_rate": 1}, {"max_steps": 1.5}, {"report_to": "wandb"}])

@@ -26,6 +26,7 @@ from pokemon_gen.report import save_calibration, save_selection_plot
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, needed_checkpoints
 from pokemon_gen.selection import (
     BEST_NAME,
+    BY_LIKELIHOOD,
     SELECTION_NAME,
     Selection,
     current_selection,
@@ -167,7 +168,8 @@ def select(
         by: the criterion; none: `selection.by` of the run's settings.
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
         inception_weights: for `by="fid"`; see `Inception.load`.
-        completion: how checkpoints complete, once each prompt; none: as the last one's settings say.
+        completion: how checkpoints complete, once each prompt; none: as the last one's settings say. By
+            `nll` and `train_loss` nothing is completed.
 
     Returns:
         The selection; `selection.json` and a plot stand in the run's folder.
@@ -183,7 +185,7 @@ def select(
     completion = (completion or settings.completion).of_one()
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     truth = held_out_sprites(sprites, on)
-    chooser = detector_of(folder, sprites)
+    chooser = None if by in BY_LIKELIHOOD else detector_of(folder, sprites)
     if chooser is None and by == "detector":
         raise PokemonGenError(
             f"{folder}: it has no detector to choose by; `pokemon-gen detector CONFIG` trains it, "
@@ -197,7 +199,7 @@ def select(
     about = {
         "sprites": sprites.origin,
         "n": len(truth),
-        "completion": completion.model_dump(mode="json"),
+        "completion": _what_completes(by, completion),
         "detector": chooser.facts["fingerprint"] if chooser else None,
         "protocol": inception.protocol if inception else None,
         "weights_sha256": inception.weights_sha256 if inception else None,
@@ -218,8 +220,13 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
         chooser = detector_of(run, sprites)
         if chooser is None or chooser.facts["fingerprint"] != facts.get("detector"):
             return False
-    completion = settings.completion.of_one().model_dump(mode="json")
+    completion = _what_completes(chosen.by, settings.completion)
     return (facts["by"], facts["on"], facts.get("completion")) == (chosen.by, chosen.on, completion)
+
+
+def _what_completes(by: Criterion, completion: CompletionSettings) -> dict[str, Any] | None:
+    """Return the settings that a criterion's figures depend on, if they do."""
+    return None if by in BY_LIKELIHOOD else completion.of_one().model_dump(mode="json")
 
 
 def held_out_sprites(sprites: Sprites, on: str) -> NDArray[np.int64]:

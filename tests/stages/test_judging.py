@@ -12,7 +12,7 @@ from PIL import Image
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.pipeline import train
-from pokemon_gen.settings import SelectionSettings, Settings
+from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.judging import detector, find_judge, judge, select, selection_is_current
 from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_text_folder
@@ -83,8 +83,24 @@ def test_selecting_ranks_every_checkpoint(judged: Settings, by: Any, on: str) ->
     assert (facts["by"], facts["on"]) == (by, on)
     values = [figures[by] for figures in facts["checkpoints"]]
     assert values == sorted(values, reverse=by == "detector")
+    completed = by == "detector"
+    for figures in facts["checkpoints"]:
+        assert all((figures[name] is not None) is completed for name in ("detector", "distance", "accuracy"))
+    assert bool(facts["completion"]) is completed
     with Image.open(made.picture) as picture:
-        assert picture.width > 1000
+        assert (picture.width > 1000) is completed
+
+
+@pytest.mark.parametrize(("by", "kept"), [("detector", False), ("nll", True)])
+def test_how_it_is_completed_matters_only_to_a_choice_by_completions(
+    judged: Settings, by: Any, kept: bool
+) -> None:
+    sprites = load_sprites("text:few", held_out=6)
+    settings = judged.model_copy(update={"selection": SelectionSettings(by=by)})
+    select(RUN, sprites, by=by)
+    assert selection_is_current(RUN, settings, sprites)
+    drawn = settings.model_copy(update={"completion": CompletionSettings(do_sample=True)})
+    assert selection_is_current(RUN, drawn, sprites) is kept
 
 
 def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) -> None:
