@@ -18,7 +18,7 @@ from pokemon_gen.models import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run
 from pokemon_gen.reranking import complete_best
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.completing import complete, look_at, submit
 from tests.conftest import tiny_settings, write_palette, write_rows, write_text_folder
@@ -141,6 +141,9 @@ def test_an_ensemble_is_trained_member_by_member_and_completes_with_all(
     first = SUBMISSION.read_bytes()
     run(Settings.model_validate(facts["settings"]), overwrite=True)
     assert SUBMISSION.read_bytes() == first
+    shutil.rmtree("submissions")
+    run(settings.model_copy(update={"completion": CompletionSettings(do_sample=True)}))
+    assert load_checkpoint(result.submission.checkpoint).settings.completion.do_sample  # as it completes now
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:

@@ -62,6 +62,8 @@ def assemble(
     ]
     best = CHECKPOINTS / name / BEST_NAME
     if _holds(best, members):
+        if settings:
+            settings.save(best)  # how it completes may have changed since
         return Assembled(best, members)
     if best.exists() and not overwrite:
         raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
