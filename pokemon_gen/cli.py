@@ -188,7 +188,7 @@ _weights = click.option("--inception-weights", help="The FID Inception's weights
 @cli.command(epilog="Example: pokemon-gen select checkpoints/llama --by nll")
 @click.argument("run")
 @click.option("--by", type=click.Choice(CRITERIA), help="What chooses; default: what the config says.")
-@click.option("--on", type=click.Choice(["dev", "fold"]), help="Whose prompts; fold: held out of train.")
+@click.option("--on", type=click.Choice(["dev", "fold"]), help="Whose sprites; fold: held out of train.")
 @_weights
 def select(run: str, **options: Any) -> None:
     """Rank every checkpoint of a RUN; the best goes to checkpoints/<name>/best/."""

@@ -146,7 +146,7 @@ def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Pa
 
 
 def save_selection_plot(checkpoints: Sequence[dict[str, Any]], by: str, path: Path) -> None:
-    """Draw every criterion over the steps of a run; the chosen checkpoint is marked.
+    """Draw every criterion that was measured over the steps of a run; the chosen checkpoint is marked.
 
     Args:
         checkpoints: figures of each, best first, as in `selection.json`.

@@ -101,7 +101,7 @@ class Selection:
 
     Attributes:
         by: the criterion.
-        on: whose prompts were completed, `dev` or `fold`.
+        on: whose sprites they were compared on, `dev` or `fold`.
         ranked: every checkpoint's figures, the chosen one first.
         reason: in words.
     """

@@ -200,7 +200,7 @@ class SelectionSettings(_Section):
     by: Criterion = "detector"
     """The criterion."""
     on: Literal["dev", "fold"] = "dev"
-    """Whose prompts are completed; `fold` needs `sprites.held_out` and keeps dev honest."""
+    """Whose sprites checkpoints are compared on; `fold` needs `sprites.held_out` and keeps dev honest."""
     watch_epochs: int = Field(0, ge=0)
     """Ask the run's detector every so many epochs of the training, if it is there already; 0: never."""
 
@@ -234,11 +234,14 @@ class Settings(_Config):
     def same_as(self, saved: dict[str, Any]) -> bool:
         """Tell whether saved settings are these, but for the precision that a training has chosen.
 
+        Where sprites lie may differ too: what they are, their fingerprint tells.
+
         Raises:
             ValueError: for what are no settings; pydantic's own error is one.
         """
-        before = Settings.model_validate(saved).model_dump(mode="json")
-        now = self.model_dump(mode="json")
+        place = {"sprites": {"source", "palette"}}
+        before = Settings.model_validate(saved).model_dump(mode="json", exclude=place)
+        now = self.model_dump(mode="json", exclude=place)
         chosen = {k: v for k, v in before["training"].items() if k in ("bf16", "fp16")}
         return {**now, "training": {**chosen, **now["training"]}} == before
 

@@ -153,6 +153,8 @@ def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny:
     facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
     assert facts["settings"]["completion"]["do_sample"] is False
     assert run(tiny()).training.status == "nothing left to do"  # and this is the same run again
+    Path("few").rename("moved")
+    assert run(tiny(sprites={"source": "text:moved"})).training.status == "nothing left to do"
 
 
 def test_another_runs_submission_is_kept_and_said_so_before_training(

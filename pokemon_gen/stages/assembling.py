@@ -64,6 +64,7 @@ def assemble(
     if _holds(best, members):
         if settings:
             settings.save(best)  # how it completes may have changed since
+        _share_detector(choices[0].checkpoint, best.parent)  # trained since, perhaps
         return Assembled(best, members)
     if best.exists() and not overwrite:
         raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
