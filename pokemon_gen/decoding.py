@@ -1,11 +1,12 @@
 """Tokens one after another, by a loop over the stock model's own forward, faster than `generate`.
 
-What `model.generate` spends, token by token, on a small model and a large batch is not arithmetic: its
+What `model.generate` spends, token by token, on a small model and a large batch is mostly not arithmetic: its
 cache is copied whole at each token, and its attention works through blocks made for many queries. Here
 keys and values have their room from the start, so that a token only adds its own (`_RoomyLayer`), and one
 query is two products of matrices (`_attend`). Both go in through the doors of `transformers` for
 caches and attention, so that any model that uses them decodes so; one that keeps another kind of state
-(Mamba, RWKV) is left to `generate` (`completion.py`).
+(Mamba, RWKV) is left to `generate` (`completion.py`). GPT-2's activation, which is written as eight
+operations on small tensors, becomes torch's own of the same formula (`_fused_activations`).
 
 The members of an ensemble decode together (`ensemble.py`).
 """

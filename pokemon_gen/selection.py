@@ -152,7 +152,7 @@ def rank_checkpoints(
     truth: NDArray[np.int64],
     by: Criterion,
     on: str,
-    completion: CompletionSettings,
+    completion: CompletionSettings | None,
     detector: Classifier | None,
     inception: Inception | None,
     progress: Callable[[], object] = lambda: None,
@@ -164,7 +164,7 @@ def rank_checkpoints(
         truth: (N, 400) the sprites of dev, or of the fold.
         by: the criterion.
         on: `dev` or `fold`, for the reason.
-        completion: how all of them complete, if the criterion asks what they complete.
+        completion: how all of them complete; none: they do not, which `BY_LIKELIHOOD` can do without.
         detector: the run's own; needed by `detector`.
         inception: needed by `fid`.
         progress: called after each checkpoint.
@@ -176,7 +176,7 @@ def rank_checkpoints(
     for checkpoint in needed_checkpoints(run):
         loaded = load_checkpoint(checkpoint)
         completed = None
-        if by not in BY_LIKELIHOOD:
+        if completion:
             completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], completion)
         figures.append(measure_checkpoint(loaded, completed, truth, detector, inception))
         progress()
@@ -278,14 +278,15 @@ def measure_checkpoint(
     distance = fid = probability = accuracy = None
     if completed is not None:
         accuracy = pixel_accuracy(completed, truth)
-    if completed is not None and detector:
-        probability = float(detector.probabilities(completed).mean())
-        if len(truth) > 1:
-            distance = frechet_distance(detector.features(completed), detector.features(truth))
-    if completed is not None and inception:
-        true = inception.cached_features(to_picture(truth, checkpoint.palette), "the true sprites", FEATURES)
-        made = inception.features(to_picture(completed, checkpoint.palette), str(folder))
-        fid = frechet_distance(made, true)
+        if detector:
+            probability = float(detector.probabilities(completed).mean())
+            if len(truth) > 1:
+                distance = frechet_distance(detector.features(completed), detector.features(truth))
+        if inception:
+            picture = to_picture(truth, checkpoint.palette)
+            true = inception.cached_features(picture, "the true sprites", FEATURES)
+            made = inception.features(to_picture(completed, checkpoint.palette), str(folder))
+            fid = frechet_distance(made, true)
     return Figures(
         checkpoint=folder.name,
         step=step_of(folder),

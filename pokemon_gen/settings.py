@@ -25,6 +25,8 @@ from pokemon_gen.files import write_json
 
 SETTINGS_NAME = "settings.json"
 """The resolved settings' file, inside a run and inside each of its checkpoints."""
+WHERE_SPRITES_LIE = {"source", "palette"}
+"""Fields of `sprites:` that may change within a run: what the sprites are, their fingerprint tells."""
 Criterion = Literal["detector", "fid", "nll", "train_loss", "accuracy"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 """What a checkpoint can be chosen by; the judge is none of them."""
@@ -234,12 +236,12 @@ class Settings(_Config):
     def same_as(self, saved: dict[str, Any]) -> bool:
         """Tell whether saved settings are these, but for the precision that a training has chosen.
 
-        Where sprites lie may differ too: what they are, their fingerprint tells.
+        Where sprites lie may differ too.
 
         Raises:
             ValueError: for what are no settings; pydantic's own error is one.
         """
-        place = {"sprites": {"source", "palette"}}
+        place = {"sprites": WHERE_SPRITES_LIE}
         before = Settings.model_validate(saved).model_dump(mode="json", exclude=place)
         now = self.model_dump(mode="json", exclude=place)
         chosen = {k: v for k, v in before["training"].items() if k in ("bf16", "fp16")}

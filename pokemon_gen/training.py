@@ -36,7 +36,7 @@ from pokemon_gen.runs import (
     log_history,
     step_of,
 )
-from pokemon_gen.settings import SETTINGS_NAME, Settings
+from pokemon_gen.settings import SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.trainer import augmentation_of, make_trainer
 from pokemon_gen.watching import stop_on_signal
@@ -207,8 +207,7 @@ def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) 
 
 def _what_must_stay(settings: Settings) -> dict[str, Any]:
     sections = {
-        # Where they lie may change: what they are is told by their fingerprint.
-        "sprites": settings.sprites.model_dump(exclude={"source", "palette"}),
+        "sprites": settings.sprites.model_dump(exclude=WHERE_SPRITES_LIE),
         "model": settings.model,
         "training": settings.training,
         "augmentation": settings.augmentation.model_dump(),

@@ -158,14 +158,13 @@ def main() -> None:
     for settings in short.values():  # a mistake is told before anything is measured
         training_arguments(settings, out.parent)
         build_model(settings.model, len(sprites.palette), settings.seed)
-    if "seconds" in plan and "costs" not in found:
-        found["costs"] = costs_of(short, options.rounds)
-        write_json(out, found)
-    steps = (
-        steps_of(found["costs"], plan["seconds"])
-        if "seconds" in plan
-        else dict.fromkeys(plan["ideas"], plan["steps"])
-    )
+    if "steps" in plan:
+        steps = dict.fromkeys(plan["ideas"], plan["steps"])
+    else:
+        if "costs" not in found:
+            found["costs"] = costs_of(short, options.rounds)
+            write_json(out, found)
+        steps = steps_of(found["costs"], plan["seconds"])
     for seed in options.seeds:
         for idea in plan["ideas"]:
             name = name_of(idea, seed)

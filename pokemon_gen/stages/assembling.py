@@ -61,28 +61,33 @@ def assemble(
         for number, choice in enumerate(choices)
     ]
     best = CHECKPOINTS / name / BEST_NAME
-    if _holds(best, members):
-        if settings:
-            settings.save(best)  # how it completes may have changed since
-        _share_detector(choices[0].checkpoint, best.parent)  # trained since, perhaps
-        return Assembled(best, members)
-    if best.exists() and not overwrite:
-        raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
-    loaded = [load_checkpoint(choice.checkpoint) for choice in choices]
+    if not _holds(best, members):
+        if best.exists() and not overwrite:
+            raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
+        _build(name, members, [load_checkpoint(choice.checkpoint) for choice in choices], settings)
+    elif settings:
+        settings.save(best)  # how it completes may have changed since
+    _share_detector(choices[0].checkpoint, best.parent)
+    return Assembled(best, members)
+
+
+def _build(
+    name: str, members: list[dict[str, Any]], loaded: Sequence[Checkpoint], settings: Settings | None
+) -> None:
+    """Put an ensemble's folder together, in the place of one that is there."""
     _check_together(loaded)
     settings = settings or _named(loaded[0].settings, name)
+    best = CHECKPOINTS / name / BEST_NAME
     aside = best.with_name(f".{BEST_NAME}")
     shutil.rmtree(aside, ignore_errors=True)
-    for member, choice in zip(members, choices, strict=True):
-        copy_checkpoint(choice.checkpoint, aside / member["folder"])
+    for member, checkpoint in zip(members, loaded, strict=True):
+        copy_checkpoint(checkpoint.folder, aside / member["folder"])
     loaded[0].palette.save(aside)
     settings.save(aside)
     shutil.copy2(loaded[0].folder / SPRITES_NAME, aside)
     write_json(aside / ENSEMBLE_NAME, {"schema": SCHEMA, "members": members})
     shutil.rmtree(best, ignore_errors=True)
     aside.rename(best)
-    _share_detector(choices[0].checkpoint, best.parent)
-    return Assembled(best, members)
 
 
 def check_place(name: str, overwrite: bool) -> None:

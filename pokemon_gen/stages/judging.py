@@ -182,10 +182,10 @@ def select(
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
     settings = load_settings(needed_checkpoints(folder)[-1] / SETTINGS_NAME)
     by, on = by or settings.selection.by, on or settings.selection.on
-    completion = (completion or settings.completion).of_one()
+    needed = _needed_completion(by, completion or settings.completion)
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     truth = held_out_sprites(sprites, on)
-    chooser = None if by in BY_LIKELIHOOD else detector_of(folder, sprites)
+    chooser = detector_of(folder, sprites) if needed else None
     if chooser is None and by == "detector":
         raise PokemonGenError(
             f"{folder}: it has no detector to choose by; `pokemon-gen detector CONFIG` trains it, "
@@ -193,13 +193,11 @@ def select(
         )
     inception = Inception.load(inception_weights) if by == "fid" else None
     with tqdm(desc="select", unit="checkpoint", total=len(list(folder.glob("checkpoint-*")))) as bar:
-        selection = rank_checkpoints(
-            folder, truth, by, on, completion, chooser, inception, lambda: bar.update()
-        )
+        selection = rank_checkpoints(folder, truth, by, on, needed, chooser, inception, lambda: bar.update())
     about = {
         "sprites": sprites.origin,
         "n": len(truth),
-        "completion": _what_completes(by, completion),
+        "completion": needed.model_dump(mode="json") if needed else None,
         "detector": chooser.facts["fingerprint"] if chooser else None,
         "protocol": inception.protocol if inception else None,
         "weights_sha256": inception.weights_sha256 if inception else None,
@@ -220,13 +218,14 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
         chooser = detector_of(run, sprites)
         if chooser is None or chooser.facts["fingerprint"] != facts.get("detector"):
             return False
-    completion = _what_completes(chosen.by, settings.completion)
+    needed = _needed_completion(chosen.by, settings.completion)
+    completion = needed.model_dump(mode="json") if needed else None
     return (facts["by"], facts["on"], facts.get("completion")) == (chosen.by, chosen.on, completion)
 
 
-def _what_completes(by: Criterion, completion: CompletionSettings) -> dict[str, Any] | None:
-    """Return the settings that a criterion's figures depend on, if they do."""
-    return None if by in BY_LIKELIHOOD else completion.of_one().model_dump(mode="json")
+def _needed_completion(by: Criterion, completion: CompletionSettings) -> CompletionSettings | None:
+    """Return how checkpoints complete to be compared, once each prompt; None where nothing is completed."""
+    return None if by in BY_LIKELIHOOD else completion.of_one()
 
 
 def held_out_sprites(sprites: Sprites, on: str) -> NDArray[np.int64]:
