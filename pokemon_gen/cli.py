@@ -187,17 +187,18 @@ _weights = click.option("--inception-weights", help="The FID Inception's weights
 
 @cli.command(epilog="Example: pokemon-gen select checkpoints/llama --by nll")
 @click.argument("run")
+@_overrides
 @click.option("--by", type=click.Choice(CRITERIA), help="What chooses; default: what the config says.")
 @click.option("--on", type=click.Choice(["dev", "fold"]), help="Whose sprites; fold: held out of train.")
 @_weights
-def select(run: str, **options: Any) -> None:
+def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Rank every checkpoint of a RUN; the best goes to checkpoints/<name>/best/."""
     from rich.console import Console
 
     from pokemon_gen.stages.judging import select as select_best
     from pokemon_gen.tables import selection_table
 
-    made = select_best(run, **options)
+    made = select_best(run, overrides=overrides, **options)
     Console().print(selection_table(made.selection.by, made.selection.ranked))
     click.echo(f"chose {made.selection.reason}")
     click.echo(f"made {made.best}, {made.file}, {made.picture}")

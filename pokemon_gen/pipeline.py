@@ -14,7 +14,7 @@ from pokemon_gen.evaluation.classifier import fingerprint_of
 from pokemon_gen.files import read_json
 from pokemon_gen.models import fingerprint_checkpoint
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME
-from pokemon_gen.selection import DetectorWatch, choose_checkpoint
+from pokemon_gen.selection import BEST_NAME, DetectorWatch, choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.assembling import assemble, check_place
@@ -84,6 +84,8 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     trained = settings.model_copy(update={"training": trainings[0].settings.training})
     if settings.members > 1:
         assemble(settings.name, [training.folder for training in trainings], True, trained)
+    else:
+        trained.save(folder / BEST_NAME)  # how it completes may have changed since it was trained
     if kept:
         _check_choice(kept, folder, completion)
     made = kept or submit_choice(choose_checkpoint(folder), trained, sprites, overwrite)

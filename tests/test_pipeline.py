@@ -152,6 +152,7 @@ def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny:
     run(tiny())  # greedy; the checkpoint remembers that it was to be sampled
     facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
     assert facts["settings"]["completion"]["do_sample"] is False
+    assert not load_checkpoint(Path("checkpoints/tiny/best")).settings.completion.do_sample  # as of now
     assert run(tiny()).training.status == "nothing left to do"  # and this is the same run again
     Path("few").rename("moved")
     assert run(tiny(sprites={"source": "text:moved"})).training.status == "nothing left to do"

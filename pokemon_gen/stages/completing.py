@@ -29,6 +29,8 @@ from pokemon_gen.sprites.images import find_images, read_images
 
 SHEET_SPRITES = 128
 """Sprites on a contact sheet: eight rows."""
+COMPLETION_MAY_SET = ("completion.", "sprites.", "name=")
+"""How overrides of a trained checkpoint begin."""
 
 
 @dataclass(frozen=True)
@@ -187,13 +189,24 @@ def submission_files(name: str) -> tuple[Path, Path, Path]:
     )
 
 
-def settings_of(checkpoint: Path, overrides: Sequence[str]) -> Settings:
-    """Return a checkpoint's settings, overridden where a trained model leaves anything to choose."""
+def settings_of(
+    checkpoint: Path, overrides: Sequence[str], may_set: tuple[str, ...] = COMPLETION_MAY_SET
+) -> Settings:
+    """Return a checkpoint's settings, overridden where a trained model leaves anything to choose.
+
+    Args:
+        checkpoint: its folder.
+        overrides: `completion.temperature=0.9` and the like.
+        may_set: how they may begin: a section with its `.`, or a field with its `=`.
+
+    Raises:
+        PokemonGenError: for one that begins otherwise.
+    """
     for override in overrides:
-        if not override.startswith(("name=", "completion.", "sprites.")):
+        if not override.startswith(may_set):
+            allowed = ", ".join(f"{start[:-1]}.*" if start.endswith(".") else start[:-1] for start in may_set)
             raise PokemonGenError(
-                f"{override.split('=')[0]}: cannot be set: {checkpoint} is trained already; "
-                "completion.*, sprites.* and name can"
+                f"{override.split('=')[0]}: cannot be set: {checkpoint} is trained already; {allowed} can"
             )
     return load_settings(checkpoint / SETTINGS_NAME, overrides)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pokemon_gen.config_files import load_judge_settings, load_settings
+from pokemon_gen.config_files import load_judge_settings
 from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
@@ -23,7 +23,7 @@ from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, needed_checkpoints
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, needed_checkpoints
 from pokemon_gen.selection import (
     BEST_NAME,
     BY_LIKELIHOOD,
@@ -34,7 +34,7 @@ from pokemon_gen.selection import (
     save_selection,
 )
 from pokemon_gen.settings import (
-    SETTINGS_NAME,
+    WHERE_SPRITES_LIE,
     CompletionSettings,
     Criterion,
     DetectorSettings,
@@ -43,8 +43,11 @@ from pokemon_gen.settings import (
 )
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import FOLD
+from pokemon_gen.stages.completing import settings_of
 
 CALIBRATION_NAME = "calibration.png"
+SELECTION_MAY_SET = ("completion.", *(f"sprites.{field}=" for field in sorted(WHERE_SPRITES_LIE)))
+"""Where sprites lie, but not what is held out of them: the run has learned the rest."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def select(
     *,
     by: Criterion | None = None,
     on: str | None = None,
+    overrides: Sequence[str] = (),
     inception_weights: str | Path | None = None,
     completion: CompletionSettings | None = None,
 ) -> Selected:
@@ -167,6 +171,7 @@ def select(
         sprites: the run's, if they are loaded already.
         by: the criterion; none: `selection.by` of the run's settings.
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
+        overrides: where the run's sprites lie now (`sprites.source=...`), `completion.temperature=0.9`.
         inception_weights: for `by="fid"`; see `Inception.load`.
         completion: how checkpoints complete, once each prompt; none: as the last one's settings say. By
             `nll` and `train_loss` nothing is completed.
@@ -175,15 +180,18 @@ def select(
         The selection; `selection.json` and a plot stand in the run's folder.
 
     Raises:
-        PokemonGenError: for a run without checkpoints or without what the criterion needs.
+        PokemonGenError: for a run without checkpoints or without what the criterion needs, and for sprites
+            that it was not trained on.
     """
     folder = Path(run)
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
-    settings = load_settings(needed_checkpoints(folder)[-1] / SETTINGS_NAME)
+    last = needed_checkpoints(folder)[-1]
+    settings = settings_of(last, overrides, SELECTION_MAY_SET)
     by, on = by or settings.selection.by, on or settings.selection.on
     needed = _needed_completion(by, completion or settings.completion)
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    _check_trained_on(last, sprites)
     truth = held_out_sprites(sprites, on)
     chooser = detector_of(folder, sprites) if needed else None
     if chooser is None and by == "detector":
@@ -221,6 +229,17 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
     needed = _needed_completion(chosen.by, settings.completion)
     completion = needed.model_dump(mode="json") if needed else None
     return (facts["by"], facts["on"], facts.get("completion")) == (chosen.by, chosen.on, completion)
+
+
+def _check_trained_on(checkpoint: Path, sprites: Sprites) -> None:
+    """Make sure that a run's checkpoints are compared on its own sprites."""
+    trained_on = read_json(checkpoint / SPRITES_NAME)
+    if trained_on["fingerprint"] != sprites.fingerprint:
+        raise PokemonGenError(
+            f"{checkpoint.parent} was trained on other sprites ({trained_on['source']}, fingerprint "
+            f"{trained_on['fingerprint']}) than {sprites.source} ({sprites.fingerprint}); if they moved, "
+            "sprites.source=... says where they are"
+        )
 
 
 def _needed_completion(by: Criterion, completion: CompletionSettings) -> CompletionSettings | None:

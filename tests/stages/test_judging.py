@@ -103,6 +103,26 @@ def test_how_it_is_completed_matters_only_to_a_choice_by_completions(
     assert selection_is_current(RUN, drawn, sprites) is kept
 
 
+def test_sprites_that_were_moved_are_told_to_a_selection(judged: Settings) -> None:
+    Path("few").rename("moved")
+    with pytest.raises(PokemonGenError, match="few"):
+        select(RUN, by="nll")
+    made = select(RUN, by="detector", overrides=["sprites.source=text:moved", "completion.do_sample=true"])
+    facts = json.loads(made.file.read_text())
+    assert facts["sprites"]["source"] == "text:moved"
+    assert facts["completion"]["do_sample"] is True
+
+
+@pytest.mark.parametrize("override", ["sprites.held_out=0", "training.max_steps=9", "name=other"])
+def test_a_selection_is_on_what_the_run_has_not_learned(judged: Settings, override: str) -> None:
+    with pytest.raises(
+        PokemonGenError, match=r"trained already; completion\.\*, sprites\.palette, sprites\.so"
+    ):
+        select(RUN, by="nll", overrides=[override])
+    with pytest.raises(PokemonGenError, match=r"other sprites \(text:few, .* than generated .*they moved"):
+        select(RUN, by="nll", overrides=["sprites.source=generated"])
+
+
 def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) -> None:
     select(RUN, by="nll")
     train(judged, overwrite=True)
@@ -141,7 +161,12 @@ def test_a_detector_of_another_palette_is_refused(judged: Settings, few_sprites:
     palette[[5, 6]] = palette[[6, 5]]
     write_palette(Path("few/colormap.txt"), type(few_sprites.palette)(palette))
     with pytest.raises(PokemonGenError, match="a detector of another palette or other training sprites"):
-        select(RUN, by="detector", on="dev")
+        train(
+            tiny_settings(
+                sprites={"source": "text:few", "held_out": 6}, selection={"by": "nll", "watch_epochs": 1}
+            ),
+            overwrite=True,
+        )
 
 
 def test_a_detector_that_has_seen_the_fold_is_refused(judged: Settings) -> None:
