@@ -21,6 +21,7 @@ _HOMES = {
     "build_model": "models",
     "load_checkpoint": "models",
     "train": "pipeline",
+    "train_members": "pipeline",
     "complete_prompts": "completion",
     "check": "submission",
     "choose_checkpoint": "selection",

@@ -19,6 +19,7 @@ from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments, g
 from pokemon_gen.compiling import can_compile, prepare_compiling
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models import quiet
+from pokemon_gen.precision import can_fp16
 from pokemon_gen.settings import Settings
 
 _HOUSE_DEFAULTS: dict[str, Any] = {
@@ -89,11 +90,25 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     try:
         with quiet():  # compiling for a CPU is worth it, whatever `transformers` thinks of it
             arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
+        if arguments.torch_compile and "tf32" not in given:
+            _take_tf32_back()
         _on_one_device(arguments)
     except (ValueError, TypeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
     _check_together(arguments)
     return arguments
+
+
+def _take_tf32_back() -> None:
+    """Undo what `TrainingArguments` does to the whole process where it is to compile, on GPUs that have TF32.
+
+    A run would be measured and completed in fewer bits than its checkpoints are by other verbs. "none", which
+    leaves it to each backend, lets torch 2.9's compiler ask in the old way; "ieee" makes it fail.
+    """
+    if hasattr(torch.backends, "fp32_precision"):  # torch 2.9 and later
+        torch.backends.fp32_precision = "none"
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _on_one_device(arguments: TrainingArguments) -> None:
@@ -177,7 +192,16 @@ def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) ->
 
 
 def count_steps(arguments: TrainingArguments, sprites: int) -> int:
-    """Return the optimizer steps of the whole run, as `Trainer` counts them."""
+    """Return the optimizer steps of the whole run, as `Trainer` counts them.
+
+    Raises:
+        PokemonGenError: if every batch would be dropped.
+    """
+    if arguments.dataloader_drop_last and sprites < arguments.train_batch_size:
+        raise PokemonGenError(
+            f"training.dataloader_drop_last: {sprites} sprites make no whole batch of "
+            f"{arguments.train_batch_size}, so there would be nothing to learn from"
+        )
     if arguments.max_steps > 0:
         return arguments.max_steps
     batches = sprites / arguments.train_batch_size
@@ -200,7 +224,7 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training.muon_weight_decay: does nothing without training.muon_learning_rate")
     if arguments.save_strategy == IntervalStrategy.NO:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
-    if arguments.fp16 and not torch.accelerator.is_available():
+    if arguments.fp16 and not can_fp16():
         raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")
 
 

@@ -45,7 +45,7 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
     result = run_all(load_settings(config, overrides), overwrite)
     for training in result.trainings:
-        _print_training(training)
+        _print_training(training, overwrite)
     if result.submission is None or result.score is None:
         sys.exit(INTERRUPTED)
     _print_scorecard(result.score.scorecard)
@@ -61,13 +61,17 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 @_overrides
 @_overwrite
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
-    """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/."""
+    """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/.
+
+    The members of an ensemble are <name>-0, <name>-1, ...; `run` chooses among their checkpoints and puts
+    them together.
+    """
     from pokemon_gen.config_files import load_settings
     from pokemon_gen.pipeline import train_members
 
     trainings = train_members(load_settings(config, overrides), overwrite=overwrite)
     for training in trainings:
-        _print_training(training)
+        _print_training(training, overwrite)
     if trainings[-1].status == "interrupted":
         sys.exit(INTERRUPTED)
 
@@ -261,7 +265,7 @@ def _print_scorecard(scorecard: Any) -> None:
         click.echo(note)
 
 
-def _print_training(result: Any) -> None:
+def _print_training(result: Any, overwrite: bool) -> None:
     dev = ""
     if result.dev_nll is not None:
         dev = (
@@ -269,4 +273,5 @@ def _print_training(result: Any) -> None:
         )
     click.echo(f"{result.folder}: {result.status}, step {result.step} of {result.max_steps}{dev}")
     if result.status == "interrupted":
-        click.echo("a checkpoint was left; the same command goes on from it")
+        without = " without --overwrite" if overwrite else ""
+        click.echo(f"a checkpoint was left; the same command{without} goes on from it")

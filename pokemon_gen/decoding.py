@@ -154,10 +154,13 @@ class _RoomyLayer(DynamicLayer):
         return self.length
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        if self.is_initialized:  # layers may share one's keys, and have none
-            # The keys' own memory is repeated, so that they stay transposed where they are.
+        if not self.is_initialized:  # layers may share one's keys, and have none
+            return
+        if self._keys.is_contiguous():
+            self._keys = self._keys.repeat_interleave(repeats, dim=0)
+        else:  # their own memory is repeated, so that they stay transposed
             self._keys = self._keys.transpose(2, 3).repeat_interleave(repeats, dim=0).transpose(2, 3)
-            self._values = self._values.repeat_interleave(repeats, dim=0)
+        self._values = self._values.repeat_interleave(repeats, dim=0)
 
 
 def _attend(

@@ -4,16 +4,19 @@
 its name; here they only meet.
 """
 
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
 
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.classifier import fingerprint_of
+from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.files import read_json
 from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME
+from pokemon_gen.runs import CHECKPOINTS
 from pokemon_gen.selection import BEST_NAME, DetectorWatch, choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -73,7 +76,8 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)  # it must be there to watch
-    trainings = train_members(settings, sprites, overwrite)
+    begun_anew = [_WithoutOldSubmission(submission_files(settings.name)[0])] if overwrite else []
+    trainings = train_members(settings, sprites, overwrite, begun_anew)
     if trainings[-1].status == "interrupted":
         return RunResult(trainings, None, None)
     if needs_detector(settings) and not settings.selection.watch_epochs:
@@ -95,16 +99,40 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     )
 
 
-def train(settings: Settings, sprites: Sprites | None = None, overwrite: bool = False) -> TrainingResult:
+class _WithoutOldSubmission(TrainerCallback):
+    """Throws away the submission of a run that is begun anew, once a training begins.
+
+    Until then a mistake could have ended it, and nothing would have been lost; after a kill in the middle,
+    it would be taken for the submission of the new models.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+def train(
+    settings: Settings,
+    sprites: Sprites | None = None,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> TrainingResult:
     """Train a run, watched by its detector if there is one and `selection.watch_epochs` asks for it.
 
     Raises:
-        PokemonGenError: as `training.train`.
+        PokemonGenError: as `training.train`, and for an ensemble, which `train_members` trains.
     """
+    if settings.members > 1:
+        raise PokemonGenError(
+            f"members: {settings.members}: this trains one model; train_members(settings) trains them all, "
+            "and run(settings) puts them together"
+        )
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     every = settings.selection.watch_epochs
     watcher = detector_of(CHECKPOINTS / settings.name, sprites) if every else None
-    watch = []
+    watch = [*callbacks]
     if watcher:
         truth = held_out_sprites(sprites, settings.selection.on)
         watch.append(DetectorWatch(watcher, truth, settings.completion, every))
@@ -112,7 +140,10 @@ def train(settings: Settings, sprites: Sprites | None = None, overwrite: bool = 
 
 
 def train_members(
-    settings: Settings, sprites: Sprites | None = None, overwrite: bool = False
+    settings: Settings,
+    sprites: Sprites | None = None,
+    overwrite: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> list[TrainingResult]:
     """Train a run, or the members of an ensemble in turn, up to the first that is interrupted; see `train`.
 
@@ -122,9 +153,9 @@ def train_members(
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     trainings: list[TrainingResult] = []
     for member in _members(settings):
-        if settings.selection.watch_epochs and not (CHECKPOINTS / member.name / DETECTOR_NAME).exists():
-            _share_detector(settings.name, member.name)
-        trainings.append(train(member, sprites, overwrite))
+        if settings.selection.watch_epochs:
+            lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)
+        trainings.append(train(member, sprites, overwrite, callbacks))
         if trainings[-1].status == "interrupted":
             break
     return trainings
@@ -137,18 +168,10 @@ def _members(settings: Settings) -> list[Settings]:
     return [settings.of_member(number) for number in range(settings.members)]
 
 
-def _share_detector(ensemble: str, member: str) -> None:
-    """Let a member's checkpoints be chosen by the ensemble's detector, if that is there."""
-    shared, own = (CHECKPOINTS / name / DETECTOR_NAME for name in (ensemble, member))
-    if shared != own and shared.is_dir() and fingerprint_of(own) != fingerprint_of(shared):
-        shutil.rmtree(own, ignore_errors=True)
-        shutil.copytree(shared, own)
-
-
 def _select_best(settings: Settings, ensemble: str, sprites: Sprites) -> None:
     """Choose a run's best checkpoint, unless it is chosen already."""
-    _share_detector(ensemble, settings.name)
     folder, selection = CHECKPOINTS / settings.name, settings.selection
+    lend_detector(CHECKPOINTS / ensemble, folder, replace=True)
     if not selection_is_current(folder, settings, sprites):
         select(folder, sprites, by=selection.by, on=selection.on, completion=settings.completion)
 

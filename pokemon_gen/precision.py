@@ -34,6 +34,11 @@ def choose_precision(model: PreTrainedModel) -> dict[str, bool]:
     return {"bf16": bf16_speedup(model) >= FASTER_BY, "fp16": False}
 
 
+def can_fp16() -> bool:
+    """Tell whether a run in fp16 can be trained here: it needs a GPU."""
+    return torch.accelerator.is_available()
+
+
 def bf16_speedup(model: PreTrainedModel) -> float:
     """Return how many times faster a bf16 forward and backward is on this CPU than one in fp32."""
     tokens = torch.arange(SPRITES * LENGTH).reshape(SPRITES, LENGTH) % model.config.vocab_size

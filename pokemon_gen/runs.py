@@ -44,9 +44,26 @@ def needed_checkpoints(folder: Path) -> list[Path]:
         PokemonGenError: if there is none.
     """
     checkpoints = whole_checkpoints(folder)
+    if not checkpoints and has_members(folder):
+        raise PokemonGenError(
+            f"{folder}: an ensemble whose members are not all trained or not put together yet; "
+            "`pokemon-gen run CONFIG` goes on from them"
+        )
     if not checkpoints:
         raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     return checkpoints
+
+
+def has_members(folder: Path) -> bool:
+    """Tell whether a run is an ensemble, the first of whose members has a checkpoint."""
+    return bool(whole_checkpoints(folder.with_name(f"{folder.name}-0")))
+
+
+def find_run(place: str | Path) -> Path:
+    """Return the folder of a run or checkpoint that is given by its path or, in `checkpoints/`, its name."""
+    path = Path(place)
+    named = CHECKPOINTS / path
+    return named if not path.exists() and (named.is_dir() or has_members(named)) else path
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -42,6 +42,8 @@ from pokemon_gen.palette import to_picture
 from pokemon_gen.runs import (
     FEATURES,
     copy_checkpoint,
+    find_run,
+    has_members,
     log_history,
     needed_checkpoints,
     step_of,
@@ -113,7 +115,7 @@ class Selection:
 
 
 def choose_checkpoint(folder: str | Path) -> Choice:
-    """Return a checkpoint: the folder itself, or the best of a run's folder.
+    """Return a checkpoint: the folder itself, or the best of a run, given by its folder or name.
 
     The best of an ensemble is all its members; that of a run the one that was selected; without a
     selection, the lowest dev NLL of the completion that was logged while training (not the lowest training
@@ -122,10 +124,10 @@ def choose_checkpoint(folder: str | Path) -> Choice:
     Raises:
         PokemonGenError: if there is no whole checkpoint.
     """
-    folder = Path(folder)
+    folder = find_run(folder)
     if is_loadable(folder):
         return Choice(folder, "as asked for")
-    if not folder.is_dir():
+    if not folder.is_dir() and not has_members(folder):
         raise PokemonGenError(f"{folder}: no such checkpoint or run")
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         members = member_folders(folder / BEST_NAME)

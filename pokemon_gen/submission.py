@@ -186,7 +186,8 @@ def git_commit() -> str | None:
 def exact_requirements() -> list[str]:
     """Return `name==version` of all that this package needs here, as `pip install -r` takes it.
 
-    A local part such as torch's `+cpu` is left out: no package index would find it.
+    A local part such as torch's `+cpu` is left out: no package index would find it. Run from a folder without
+    being installed, the package names no requirements.
     """
     from importlib import metadata  # these take longer to load than a check takes in all
 
@@ -197,7 +198,11 @@ def exact_requirements() -> list[str]:
     waiting = ["pokemon-gen"]
     while waiting:
         name = waiting.pop()
-        for line in metadata.requires(name) or []:
+        try:
+            lines = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for line in lines:
             needed = Requirement(line)
             key = needed.name.lower().replace("_", "-")
             if key in exact or (needed.marker and not needed.marker.evaluate({"extra": ""})):

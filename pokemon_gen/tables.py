@@ -93,6 +93,7 @@ def _add_plain(table: Table, scorecard: dict[str, Any]) -> None:
     for key, what in (
         ("nearest_training_completion", "distance to the nearest training completion"),
         ("diversity", "diversity: distance between two completions"),
+        ("new_colours", "colours that the prompt has not, a completion"),
     ):
         figures = scorecard[key]
         beside = f"real ({figures['real_sprites']}): {figures['real']:.3f}"

@@ -60,6 +60,7 @@ def make_trainer(
     if arguments.ema_decay:
         trainer.average = WeightAverage(model, arguments.ema_decay)
         trainer.add_callback(_UpdateAverage(trainer.average))
+    trainer.add_callback(_IntervalsOfNow())
     for callback in callbacks:  # after the mean, so that it is there to be looked at
         if hasattr(callback, "mean_in_place"):
             callback.mean_in_place = trainer.mean_in_place
@@ -171,6 +172,10 @@ class SpriteTrainer(Trainer):
         # A pickle, which nothing loads: a checkpoint to be shared is better without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
 
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if self.accelerator.scaler is not None:  # a run begun in fp16 may go on without
+            super()._load_scaler(checkpoint)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.average:
@@ -179,6 +184,17 @@ class SpriteTrainer(Trainer):
     def mean_in_place(self) -> contextlib.AbstractContextManager[None]:
         """Put the mean of the weights in their place for a while, if one is kept."""
         return self.average.in_place() if self.average else contextlib.nullcontext()
+
+
+class _IntervalsOfNow(TrainerCallback):
+    """Lets a run that goes on log, measure and save as often as its arguments say now.
+
+    `Trainer` takes the steps between from the checkpoint's own record, where shares of the run are those of
+    the length it had.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.compute_steps(args, state.max_steps)
 
 
 class _UpdateAverage(TrainerCallback):

@@ -25,7 +25,7 @@ from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.palette import Palette
-from pokemon_gen.precision import choose_precision
+from pokemon_gen.precision import can_fp16, choose_precision
 from pokemon_gen.runs import (
     CHECKPOINTS,
     DETECTOR_NAME,
@@ -186,10 +186,14 @@ def _refuse_what_is_no_leftover(folder: Path) -> None:
 
 
 def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
-    """Return the settings to go on with: the same run, perhaps longer, in the precision it began in."""
+    """Return the settings to go on with: the same run, perhaps longer, if possible as precise as it began."""
     before = load_settings(checkpoint / SETTINGS_NAME)
-    precision = {k: before.training[k] for k in ("bf16", "fp16") if k not in settings.training}
-    settings = settings.model_copy(update={"training": {**settings.training, **precision}})
+    chosen = {k: before.training[k] for k in ("bf16", "fp16") if k not in settings.training}
+    if chosen.get("fp16") and not can_fp16():  # begun on a GPU: what this machine does best is chosen anew
+        kept = {k: v for k, v in before.training.items() if k not in chosen}
+        before = before.model_copy(update={"training": kept})
+    else:
+        settings = settings.model_copy(update={"training": {**settings.training, **chosen}})
     old, new = _what_must_stay(before), _what_must_stay(settings)
     different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     changed = [f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different]

@@ -161,6 +161,7 @@ def test_ctrl_c_is_told_with_what_to_do(pg: Run, config: str, monkeypatch: pytes
     assert status == 130
     assert "checkpoints/tiny: interrupted, step 1 of 4" in out
     assert "the same command goes on from it" in out
+    assert "the same command without --overwrite goes on from it" in pg("run", config, "--overwrite")[1]
 
 
 def test_a_folder_that_may_not_be_written_is_one_message(pg: Run, config: str) -> None:

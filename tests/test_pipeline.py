@@ -5,10 +5,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import TrainerCallback
 
 from pokemon_gen import pipeline
 from pokemon_gen.completion import complete_prompts
@@ -16,11 +18,12 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.detector import load_detector
 from pokemon_gen.models import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
-from pokemon_gen.pipeline import run
+from pokemon_gen.pipeline import run, train, train_members
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.completing import complete, look_at, submit
+from pokemon_gen.training import train as train_model
 from tests.conftest import tiny_settings, write_palette, write_rows, write_text_folder
 
 Make = Callable[..., Settings]
@@ -109,6 +112,12 @@ def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Spr
     model = load_checkpoint(result.submission.checkpoint).model
     best = complete_best(model, few_sprites.prompts("test"), settings.completion, detector)
     np.testing.assert_array_equal(np.loadtxt(SUBMISSION, dtype=int), best)
+    sprites = result.submission.checkpoint / "sprites.json"
+    own = sprites.read_text()
+    sprites.write_text(own.replace(few_sprites.fingerprint, "0" * 16))
+    with pytest.raises(PokemonGenError, match=r"a detector of other sprites than .*best; .* name=tiny"):
+        submit("checkpoints/tiny", overwrite=True)
+    sprites.write_text(own)
     shutil.rmtree("checkpoints/tiny/detector")
     with pytest.raises(PokemonGenError, match=r"3 are ranked by the run's detector, and .*tiny has none"):
         submit("checkpoints/tiny", overwrite=True)
@@ -144,6 +153,41 @@ def test_an_ensemble_is_trained_member_by_member_and_completes_with_all(
     shutil.rmtree("submissions")
     run(settings.model_copy(update={"completion": CompletionSettings(do_sample=True)}))
     assert load_checkpoint(result.submission.checkpoint).settings.completion.do_sample  # as it completes now
+
+
+def test_an_ensemble_that_is_not_put_together_says_so(tiny: Make) -> None:
+    settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
+    with pytest.raises(PokemonGenError, match=r"this trains one model; train_members\(settings\)"):
+        train(settings)
+    train_members(settings)
+    for place in ("tiny", "checkpoints/tiny"):
+        with pytest.raises(PokemonGenError, match="not put together yet; `pokemon-gen run CONFIG` goes on"):
+            submit(place)
+    assert {training.status for training in run(settings).trainings} == {"nothing left to do"}
+    with pytest.raises(PokemonGenError, match="nothing-of-this-name: no such checkpoint or run"):
+        submit("nothing-of-this-name")
+
+
+def test_a_run_begun_anew_and_killed_goes_on(done: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its old submission must not stand in the way, and stands until the training begins."""
+
+    class Kill(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3:
+                raise RuntimeError("killed")
+
+    def train_and_die(settings: Settings, sprites: Sprites, watch: list[Any], overwrite: bool) -> Any:
+        assert SUBMISSION.exists()
+        return train_model(settings, sprites, [*watch, Kill()], overwrite)
+
+    anew = done.model_copy(update={"seed": 9})
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(pipeline, "train_model", train_and_die)
+        run(anew, overwrite=True)
+    result = run(anew)
+    assert result.training.status == "finished"
+    assert result.submission is not None
+    assert not result.submission.report.faults
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:
@@ -204,7 +248,7 @@ def test_submit_keeps_what_is_there_and_takes_overrides(done: Settings) -> None:
 def test_completing_a_split_draws_it_and_writes_its_rows(
     done: Settings, few_sprites: Sprites, split: str
 ) -> None:
-    made = complete("checkpoints/tiny", split=split)
+    made = complete("tiny", split=split)  # by its name
     assert made.picture == Path(f"eval/results/tiny/completions-{split}.png")
     np.testing.assert_array_equal(np.loadtxt(made.rows, dtype=int), made.sprites)
     np.testing.assert_array_equal(made.sprites[:, :240], few_sprites.prompts(split))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,14 @@ def test_the_sidecar_says_how_to_make_it_again(written: Path) -> None:
     assert facts["python"].count(".") == 2
     versions = {Requirement(line).name for line in facts["requirements"]}
     assert {"torch", "transformers", "numpy", "tokenizers"} <= versions  # of ours and of theirs
+
+
+def test_a_package_that_is_not_installed_names_no_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    assert exact_requirements() == []
 
 
 def test_requirements_are_exact_and_installable() -> None:

@@ -23,7 +23,7 @@ from pokemon_gen.ensemble import members_of
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model, load_checkpoint, palette_size, token_nll, true_completion_nll
 from pokemon_gen.palette import Palette
-from pokemon_gen.runs import last_checkpoint, log_history, whole_checkpoints
+from pokemon_gen.runs import last_checkpoint, log_history, step_of, whole_checkpoints
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.sprites.collection import collect
@@ -312,6 +312,46 @@ def test_a_run_goes_on_with_sprites_that_were_moved(tiny: Make, few_sprites: Spr
     Path("here").rename("there")
     again = train(tiny(sprites={"source": "text:there", "palette": "there/colormap.txt"}))
     assert again.status == "nothing left to do"
+
+
+def test_a_run_goes_on_saving_as_often_as_its_settings_say_now(tiny: Make, few_sprites: Sprites) -> None:
+    train(tiny(training={"max_steps": 2, "save_steps": 0.5, "eval_steps": 0.5}), few_sprites)
+    longer = {"max_steps": 8, "save_steps": 0.5, "eval_steps": 0.5}
+    assert train(tiny(training=longer), few_sprites).status == "finished"
+    assert [step_of(checkpoint) for checkpoint in whole_checkpoints(RUN)] == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(("max_steps", "status"), [(4, "finished"), (2, "nothing left to do")])
+def test_a_run_begun_in_fp16_goes_on_where_there_is_no_gpu(
+    tiny: Make, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch, max_steps: int, status: str
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda *_: False)
+
+    def unsaid(steps: int) -> Settings:
+        settings = tiny(training={"max_steps": steps})
+        fields = {key: value for key, value in settings.training.items() if key != "bf16"}
+        return settings.model_copy(update={"training": fields})
+
+    train(unsaid(2), few_sprites)
+    saved = RUN / "checkpoint-2" / "settings.json"
+    facts = json.loads(saved.read_text())
+    facts["training"].update(fp16=True, bf16=False)
+    saved.write_text(json.dumps(facts))
+    torch.save({"scale": 65536.0}, RUN / "checkpoint-2" / "scaler.pt")
+    assert train(unsaid(max_steps), few_sprites).status == status
+
+
+def test_compiling_leaves_the_processs_precision_alone(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`TrainingArguments` turns TF32 on for everything, where there is a GPU that has it."""
+    monkeypatch.setattr("transformers.training_args.is_torch_tf32_available", lambda: True)
+    training_arguments(tiny(training={"torch_compile": True}), RUN)
+    assert torch.backends.fp32_precision == "none"  # type: ignore[attr-defined]
+
+
+def test_a_batch_that_is_always_dropped_is_told(tiny: Make, few_sprites: Sprites) -> None:
+    fields = {"dataloader_drop_last": True, "per_device_train_batch_size": 25}
+    with pytest.raises(PokemonGenError, match="24 sprites make no whole batch of 25"):
+        train(tiny(training=fields), few_sprites)
 
 
 @pytest.mark.parametrize("mistake", [{"learnin_rate": 1}, {"max_steps": 1.5}, {"report_to": "wandb"}])

@@ -5,7 +5,7 @@
     uv run python eval/benchmarks/dev_nll.py gpt2-sample text:../shared/sprites/text generated
 
 The last compares the embedded sprites with the real ones (bar: within 20 %). Runs are kept in `checkpoints/`,
-so that a second call only reads them, and an interrupted one goes on.
+so that a second call only reads them, and an interrupted one goes on. For ensembles: `time_to_quality.py`.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from typing import Any
 from machine import describe_machine
 
 from pokemon_gen.config_files import load_settings
+from pokemon_gen.pipeline import train
 from pokemon_gen.runs import log_history, whole_checkpoints
-from pokemon_gen.training import train
 
 
 def measure(config: str, source: str, seed: int) -> dict[str, Any]:

@@ -6,7 +6,8 @@
 Each run completes the dev prompts by its chosen checkpoint, as its config says. Bar: a run closes at least
 60 % of the gap between the sample and the real dev sprites, in mean probability and in PDR. Splices are real
 prompts with another sprite's bottom. Intervals are 95 %: Wilson's for rates, a bootstrap's for means. Beside
-them stand the NLL of the true completions and how far completions are from the nearest of train.
+them stand the NLL of the true completions, how far completions are from the nearest of train, and the colours
+of each that its prompt has not.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from machine import describe_machine
 from numpy.typing import NDArray
 
 from pokemon_gen.evaluation.judge import Judge, Verdict
-from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances
+from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances, new_colours
 from pokemon_gen.evaluation.negatives import splice
 from pokemon_gen.files import read_json
 from pokemon_gen.geometry import PROMPT_LENGTH
@@ -45,6 +46,7 @@ class Judged:
     nll: float | None
     nearest: float
     diversity: float
+    new_colours: float
 
     def row(self) -> str:
         """Return a row of a Markdown table."""
@@ -53,7 +55,7 @@ class Judged:
         return (
             f"| {self.name} | {len(v.passed)} | {v.mean_probability:.3f} ({v.mean_interval[0]:.3f} to "
             f"{v.mean_interval[1]:.3f}) | {v.rate:.3f} ({v.low:.3f} to {v.high:.3f}) | {nll} | "
-            f"{self.nearest:.3f} | {self.diversity:.3f} |"
+            f"{self.nearest:.3f} | {self.diversity:.3f} | {self.new_colours:.2f} |"
         )
 
 
@@ -75,7 +77,9 @@ def main() -> None:
 
     def judged(name: str, made: NDArray[Any], nll: float | None = None) -> Judged:
         nearest = float(nearest_distances(made, train).mean())
-        return Judged(name, judge.verdict(made), nll, nearest, mean_pairwise_distance(made))
+        return Judged(
+            name, judge.verdict(made), nll, nearest, mean_pairwise_distance(made), new_colours(made)
+        )
 
     def of_run(run: Path) -> Judged:
         checkpoint = load_checkpoint(choose_checkpoint(run).checkpoint)
@@ -91,8 +95,8 @@ def main() -> None:
     generator = np.random.default_rng(0)
     splices = np.concatenate([splice(dev, len(sprites.palette), generator) for _ in range(SPLICES)])
     print(f"{describe_machine()}; judge {judge.fingerprint}")
-    print("| completions | n | mean probability | PDR | NLL | nearest of train | diversity |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| completions | n | mean probability | PDR | NLL | nearest of train | diversity | new colours |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     real, sample = judged("real dev sprites", dev), of_run(options.sample)
     runs = [of_run(run) for run in options.runs]
     for one in (real, *runs, sample, judged("splices", splices)):

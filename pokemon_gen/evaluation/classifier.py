@@ -50,7 +50,7 @@ class Classifier:
     def probabilities(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probability of being real; (N, 400) → (N,)."""
         logits = [self.model(pixel_values=images).logits.float() for images in self._batches(sprites)]
-        probabilities: NDArray[np.float64] = torch.cat(logits).softmax(1)[:, REAL].double().cpu().numpy()
+        probabilities: NDArray[np.float64] = torch.cat(logits).softmax(1)[:, REAL].cpu().double().numpy()
         return probabilities
 
     @torch.no_grad()
@@ -60,7 +60,7 @@ class Classifier:
             self.model.base_model(pixel_values=images).pooler_output.flatten(1)  # (B, D)
             for images in self._batches(sprites)
         ]
-        features: NDArray[np.float64] = torch.cat(pooled).double().cpu().numpy()
+        features: NDArray[np.float64] = torch.cat(pooled).cpu().double().numpy()  # Apple's GPU has no double
         return features
 
     def _batches(self, sprites: NDArray[Any]) -> list[Tensor]:

@@ -5,6 +5,7 @@ probabilities separate real dev sprites from each family of spoilt ones (AUC: th
 has the higher probability), and how many of each family pass its threshold.
 """
 
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pokemon_gen.evaluation.classifier import Classifier
+from pokemon_gen.evaluation.classifier import Classifier, fingerprint_of
 from pokemon_gen.evaluation.negatives import COMPLETIONS, FAMILIES, spoil
 from pokemon_gen.runs import DETECTOR_NAME
 
@@ -98,3 +99,22 @@ def load_detector(run: Path) -> Classifier:
         PokemonGenError: if the run has none, or it is damaged.
     """
     return Classifier.load(run / DETECTOR_NAME, DETECTOR_NAME)
+
+
+def lend_detector(lender: Path, borrower: Path, replace: bool) -> None:
+    """Let a run have another's detector, if there is one: a copy, whole or not at all.
+
+    Args:
+        lender: the run's folder that has it.
+        borrower: that of the run which is to have it.
+        replace: a detector of its own, if it is another one.
+    """
+    lent, own = lender / DETECTOR_NAME, borrower / DETECTOR_NAME
+    fingerprint = fingerprint_of(lent)
+    if fingerprint is None or (own.exists() and not replace) or fingerprint_of(own) == fingerprint:
+        return
+    aside = own.with_name(f".{DETECTOR_NAME}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(lent, aside)
+    shutil.rmtree(own, ignore_errors=True)
+    aside.rename(own)

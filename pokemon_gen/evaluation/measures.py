@@ -1,4 +1,4 @@
-"""Plain measures of completions, in pixels: how right, how remembered, how varied; NumPy alone.
+"""Plain measures of completions, in pixels: how right, remembered, varied, colourful; NumPy alone.
 
 None of them says how good a picture is (pixel accuracy starts at 0.41 after one epoch and falls as the
 pictures get better), but each says something no other does, beside the same figure of real sprites.
@@ -34,6 +34,16 @@ def mean_pairwise_distance(sprites: NDArray[Any]) -> float:
     """Return the diversity of completions: the mean share of pixels in which two of them differ."""
     distances = _distances(_completion(sprites), _completion(sprites))
     return float(distances[np.triu_indices(len(sprites), 1)].mean())
+
+
+def new_colours(sprites: NDArray[Any]) -> float:
+    """Return how many colours a completion has, in the mean, that its prompt has not; (N, 400).
+
+    A real sprite goes on in the colours that it has. Colours drawn from the far end of a distribution show as
+    specks, which neither a likelihood nor a distance in pixels tells of.
+    """
+    rows = np.asarray(sprites)
+    return float(np.mean([len(np.setdiff1d(row[PROMPT_LENGTH:], row[:PROMPT_LENGTH])) for row in rows]))
 
 
 def match_truth(sprites: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.int64] | None:

@@ -27,11 +27,16 @@ from pokemon_gen.evaluation.frechet import Grams
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.judge import Judge, Verdict
 from pokemon_gen.evaluation.kid import Kernels
-from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances, pixel_accuracy
+from pokemon_gen.evaluation.measures import (
+    mean_pairwise_distance,
+    nearest_distances,
+    new_colours,
+    pixel_accuracy,
+)
 from pokemon_gen.evaluation.negatives import noise_completion, splice
 from pokemon_gen.palette import Palette, to_picture
 
-SCHEMA = 2
+SCHEMA = 3
 """The scorecard's version; it changes when a field comes in or changes its meaning."""
 ROUNDS = 200
 """Resamples of a bootstrap, draws of a reference, random halves."""
@@ -119,6 +124,7 @@ def make_scorecard(
         else None,
         "nearest_training_completion": _nearest(material),
         "diversity": _beside(material, mean_pairwise_distance),
+        "new_colours": _beside(material, new_colours),
         "verdicts": _verdicts(paired.get("fid"), verdict, halves, baselines),
         "warnings": _warnings(paired, verdict, baselines, about),
     }

@@ -12,9 +12,10 @@ from pokemon_gen.config_files import load_settings
 from pokemon_gen.decoding import can_decode
 from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, member_folders
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, copy_checkpoint
+from pokemon_gen.runs import CHECKPOINTS, SPRITES_NAME, copy_checkpoint
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 
@@ -67,7 +68,8 @@ def assemble(
         _build(name, members, [load_checkpoint(choice.checkpoint) for choice in choices], settings)
     elif settings:
         settings.save(best)  # how it completes may have changed since
-    _share_detector(choices[0].checkpoint, best.parent)
+    # Candidates are ranked by the first member's, if there is no other.
+    lend_detector(choices[0].checkpoint.resolve().parent, best.parent, replace=False)
     return Assembled(best, members)
 
 
@@ -132,13 +134,6 @@ def _holds(best: Path, members: list[dict[str, Any]]) -> bool:
         return found == [member["sha256"] for member in members]
     except (OSError, PokemonGenError):
         return False
-
-
-def _share_detector(member: Path, ensemble: Path) -> None:
-    """Let the first member's detector rank the ensemble's candidates, if there is no other."""
-    detector = member.resolve().parent / DETECTOR_NAME
-    if detector.is_dir() and not (ensemble / DETECTOR_NAME).exists():
-        shutil.copytree(detector, ensemble / DETECTOR_NAME)
 
 
 def _check_together(members: Sequence[Checkpoint]) -> None:

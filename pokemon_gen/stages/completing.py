@@ -220,7 +220,7 @@ def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Cl
     """Return the detector of a checkpoint's run, if there are candidates to rank.
 
     Raises:
-        PokemonGenError: if there are, and the run has no detector, or one of another palette.
+        PokemonGenError: if there are, and the run has no detector, or one of other sprites.
     """
     if settings.candidates == 1:
         return None
@@ -232,9 +232,11 @@ def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Cl
             "without"
         )
     detector = load_detector(run)
-    if detector.palette != checkpoint.palette:
+    sprites = _trained_on(checkpoint.folder).get("fingerprint")
+    if detector.palette != checkpoint.palette or detector.facts["sprites"]["fingerprint"] != sprites:
         raise PokemonGenError(
-            f"{run / DETECTOR_NAME}: a detector of another palette than {checkpoint.folder}"
+            f"{run / DETECTOR_NAME}: a detector of other sprites than {checkpoint.folder}; `pokemon-gen "
+            f"detector CONFIG name={run.name} --overwrite` trains it anew"
         )
     return detector
 
@@ -252,12 +254,17 @@ def made_by(loaded: Checkpoint, settings: Settings, detector: Classifier | None)
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     """Return what names a checkpoint: place, fingerprint, and what it was trained on, if it says so."""
-    trained_on = checkpoint / SPRITES_NAME
     return {
         "folder": str(checkpoint),
-        "trained_on": read_json(trained_on) if trained_on.is_file() else None,
+        "trained_on": _trained_on(checkpoint) or None,
         "sha256": fingerprint_checkpoint(checkpoint),
     }
+
+
+def _trained_on(checkpoint: Path) -> dict[str, str]:
+    """Return source and fingerprint of the sprites that a checkpoint has learned, if it says so."""
+    file = checkpoint / SPRITES_NAME
+    return read_json(file) if file.is_file() else {}
 
 
 def _png(output: str | Path) -> Path:

@@ -23,7 +23,7 @@ from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, needed_checkpoints
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, find_run, needed_checkpoints
 from pokemon_gen.selection import (
     BEST_NAME,
     BY_LIKELIHOOD,
@@ -167,7 +167,7 @@ def select(
     """Rank every checkpoint of a run and copy the best to `checkpoints/<name>/best/`.
 
     Args:
-        run: its folder.
+        run: its folder, or its name.
         sprites: the run's, if they are loaded already.
         by: the criterion; none: `selection.by` of the run's settings.
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
@@ -183,7 +183,7 @@ def select(
         PokemonGenError: for a run without checkpoints or without what the criterion needs, and for sprites
             that it was not trained on.
     """
-    folder = Path(run)
+    folder = find_run(run)
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
     last = needed_checkpoints(folder)[-1]

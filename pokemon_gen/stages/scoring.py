@@ -30,7 +30,7 @@ from pokemon_gen.palette import from_picture
 from pokemon_gen.report import save_nearest_plot
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
-from pokemon_gen.runs import FEATURES, RESULTS, needed_checkpoints, whole_checkpoints
+from pokemon_gen.runs import FEATURES, RESULTS, find_run, needed_checkpoints, whole_checkpoints
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -103,7 +103,7 @@ def score(
     Raises:
         PokemonGenError: for completions, a reference or weights at fault.
     """
-    path = Path(completions)
+    path = find_run(completions)
     file = RESULTS / _name(path) / SCORECARD_NAME
     refuse_existing(file, overwrite)
     judged = _load(path, overrides, resize, completion, sprites)

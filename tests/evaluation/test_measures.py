@@ -7,6 +7,7 @@ from pokemon_gen.evaluation.measures import (
     match_truth,
     mean_pairwise_distance,
     nearest_distances,
+    new_colours,
     pixel_accuracy,
 )
 
@@ -30,6 +31,13 @@ def test_the_nearest_is_found_among_completions() -> None:
     train = np.stack([sprite(1, 2), sprite(1, 3)])
     found = nearest_distances(np.stack([sprite(7, 3, 16), sprite(1, 4), sprite(8, 2)]), train)
     assert found.tolist() == pytest.approx([0.1, 1.0, 0.0])
+
+
+def test_new_colours_are_those_that_a_prompt_has_not() -> None:
+    sprites = np.zeros((2, 400), dtype=int)
+    sprites[0, 240:243] = [5, 5, 6]  # two
+    sprites[1, [0, 300]] = 7  # none: it is in the prompt too
+    assert new_colours(sprites) == 1.0
 
 
 def test_diversity_is_over_pairs_of_different_sprites() -> None:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.classifier import fingerprint_of
+from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.pipeline import train
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -121,6 +123,23 @@ def test_a_selection_is_on_what_the_run_has_not_learned(judged: Settings, overri
         select(RUN, by="nll", overrides=[override])
     with pytest.raises(PokemonGenError, match=r"other sprites \(text:few, .* than generated .*they moved"):
         select(RUN, by="nll", overrides=["sprites.source=generated"])
+
+
+def test_a_lent_detector_is_a_copy_whole_or_not_at_all(tmp_path: Path) -> None:
+    def have(run: str, fingerprint: str) -> Path:
+        (tmp_path / run / "detector").mkdir(parents=True)
+        (tmp_path / run / "detector" / "classifier.json").write_text(f'{{"fingerprint": "{fingerprint}"}}')
+        return tmp_path / run
+
+    old, new, none = have("old", "a"), have("new", "b"), tmp_path / "none"
+    none.mkdir()
+    lend_detector(none, old, replace=True)
+    lend_detector(new, old, replace=False)
+    assert fingerprint_of(old / "detector") == "a"
+    lend_detector(new, old, replace=True)
+    assert fingerprint_of(old / "detector") == "b"
+    lend_detector(new, none, replace=False)
+    assert [path.name for path in none.iterdir()] == ["detector"]
 
 
 def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) -> None:

@@ -64,7 +64,7 @@ def as_text(scorecard: dict[str, Any]) -> str:
 def test_a_run_ends_with_a_scorecard_of_its_best(scored: Settings) -> None:
     scorecard = json.loads(Path("eval/results/tiny/scorecard.json").read_text())
     assert Path("eval/results/tiny/nearest.png").is_file()
-    assert (scorecard["schema"], scorecard["name"], scorecard["truth"]) == (2, "tiny", "dev")
+    assert (scorecard["schema"], scorecard["name"], scorecard["truth"]) == (3, "tiny", "dev")
     assert scorecard["checkpoint"]["folder"] == str(RUN / "best")
     assert scorecard["nll"] > 0
     assert len(scorecard["pdr"]["judge"]) == 16
