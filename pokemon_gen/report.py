@@ -178,7 +178,7 @@ def save_nearest_plot(nearest: dict[str, Any], path: Path) -> None:
     axis.set(
         xlabel="share of pixels that differ",
         ylabel="share of sprites nearer than this",
-        title="distance to the nearest of train",
+        title="distance to the nearest of train,\nany way up, any hue",
         xlim=(0, None),
     )
     test = f"Kolmogorov–Smirnov p {nearest['p_value']:.2g}\n(small: unlike)"

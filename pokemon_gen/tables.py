@@ -91,7 +91,7 @@ def _add_plain(table: Table, scorecard: dict[str, Any]) -> None:
     table.add_row("NLL of the completion, nats/token", _number(scorecard["nll"], 4), NOTHING)
     table.add_row("pixel accuracy", _number(scorecard["pixel_accuracy"], 3), NOTHING)
     for key, what in (
-        ("nearest_training_completion", "distance to the nearest training completion"),
+        ("nearest_training_completion", "distance to the nearest training completion, any way up, any hue"),
         ("diversity", "diversity: distance between two completions"),
         ("new_colours", "colours that the prompt has not, a completion"),
     ):

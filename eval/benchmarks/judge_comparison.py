@@ -6,8 +6,8 @@
 Each run completes the dev prompts by its chosen checkpoint, as its config says. Bar: a run closes at least
 60 % of the gap between the sample and the real dev sprites, in mean probability and in PDR. Splices are real
 prompts with another sprite's bottom. Intervals are 95 %: Wilson's for rates, a bootstrap's for means. Beside
-them stand the NLL of the true completions, how far completions are from the nearest of train, and the colours
-of each that its prompt has not.
+them stand the NLL of the true completions, how far completions are from the nearest of train (any way up, any
+hue), how varied they are, and the colours of each that its prompt has not.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from machine import describe_machine
 from numpy.typing import NDArray
 
 from pokemon_gen.evaluation.judge import Judge, Verdict
-from pokemon_gen.evaluation.measures import mean_pairwise_distance, nearest_distances, new_colours
+from pokemon_gen.evaluation.measures import mean_pairwise_distance, new_colours
 from pokemon_gen.evaluation.negatives import splice
+from pokemon_gen.evaluation.scorecard import nearest_learned
 from pokemon_gen.files import read_json
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import load_checkpoint, true_completion_nll
@@ -76,7 +77,7 @@ def main() -> None:
     dev, train = sprites.tokens("dev"), sprites.tokens("train")
 
     def judged(name: str, made: NDArray[Any], nll: float | None = None) -> Judged:
-        nearest = float(nearest_distances(made, train).mean())
+        nearest = float(nearest_learned(made, train, sprites.palette).mean())
         return Judged(
             name, judge.verdict(made), nll, nearest, mean_pairwise_distance(made), new_colours(made)
         )

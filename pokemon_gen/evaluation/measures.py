@@ -17,17 +17,17 @@ def pixel_accuracy(sprites: NDArray[Any], truth: NDArray[Any]) -> float:
     return float((_completion(sprites) == _completion(truth)).mean())
 
 
-def nearest_distances(sprites: NDArray[Any], train: NDArray[Any]) -> NDArray[np.float64]:
-    """Return how far each completion is from the most alike of the training sprites' own.
+def nearest_distances(sprites: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how far each completion is from the most alike of others.
 
     Args:
         sprites: (N, 400).
-        train: (M, 400).
+        others: (M, 400), the training sprites as a rule.
 
     Returns:
-        (N,) shares of differing pixels: 0 is a completion out of train, given back by heart.
+        (N,) shares of differing pixels: 0 is one of those completions, given back by heart.
     """
-    return _distances(_completion(sprites), _completion(train)).min(1)
+    return _distances(_completion(sprites), _completion(others)).min(1)
 
 
 def mean_pairwise_distance(sprites: NDArray[Any]) -> float:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pokemon_gen.augment import hue_table, place_table
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import Grams
 from pokemon_gen.evaluation.inception import Inception
@@ -34,6 +35,7 @@ from pokemon_gen.evaluation.measures import (
     pixel_accuracy,
 )
 from pokemon_gen.evaluation.negatives import noise_completion, splice
+from pokemon_gen.geometry import LENGTH
 from pokemon_gen.palette import Palette, to_picture
 
 SCHEMA = 3
@@ -42,6 +44,8 @@ ROUNDS = 200
 """Resamples of a bootstrap, draws of a reference, random halves."""
 SEED = 20251108
 """Of all of these, so that a scorecard comes out the same again."""
+HUES = 12
+"""Turns of the colour circle in which a training completion is looked for: as many as `strong` learns."""
 Tokens = NDArray[np.int64]
 
 
@@ -141,7 +145,7 @@ def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, 
 
 
 def _nearest(material: Material) -> dict[str, Any]:
-    """Return how far completions are from the nearest of train's, beside real sprites: far less is by heart.
+    """Return how far completions are from the nearest of train, beside real sprites: far less is by heart.
 
     Two means can be alike where a quarter of the completions are train's own and the rest wild, so that the
     distributions are compared (Kolmogorov & Smirnov's two-sample test). It takes both for independent; of the
@@ -149,7 +153,7 @@ def _nearest(material: Material) -> dict[str, Any]:
     """
     real = _real(material)
     distances = {
-        name: nearest_distances(sprites, material.train.sprites)
+        name: nearest_learned(sprites, material.train.sprites, material.palette)
         for name, sprites in (("completions", material.completions), ("real", real.sprites))
     }
     test = stats.ks_2samp(distances["completions"], distances["real"])
@@ -160,6 +164,25 @@ def _nearest(material: Material) -> dict[str, Any]:
         "statistic": float(test.statistic),
         "p_value": float(test.pvalue),
     }
+
+
+def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray[np.float64]:
+    """Return how far each completion is from the nearest that a model can have learned from train.
+
+    That is train as it lies, and turned, mirrored and in other hues, all of which models see: a training sprite
+    upside down and in blue is by heart too.
+
+    Args:
+        sprites: (N, 400).
+        train: (M, 400).
+        palette: of both.
+
+    Returns:
+        (N,) shares of differing pixels, the least of all eight ways and `HUES` hues.
+    """
+    ways = train[:, place_table("all")].reshape(-1, LENGTH)  # (M * 8, 400)
+    hues = hue_table(palette, HUES)
+    return np.min([nearest_distances(sprites, colours[ways]) for colours in hues], axis=0)
 
 
 def _real(material: Material) -> Reference:

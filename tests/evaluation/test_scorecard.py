@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pokemon_gen.augment import hue_table, place_table
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.judge import Judge, Verdict
+from pokemon_gen.evaluation.measures import nearest_distances
 from pokemon_gen.evaluation.negatives import noise_completion
-from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard
+from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard, nearest_learned
 from pokemon_gen.palette import to_picture
 from pokemon_gen.sprites import Sprites
 
@@ -93,6 +95,15 @@ def test_the_truth_is_at_no_paired_distance_and_as_far_as_the_real_unpaired(mate
     noisy = card(material)["unpaired"]
     assert noisy["fid"] > 1.3 * noisy["real"]["fid"]
     assert (noisy["reference"], noisy["n"]) == ("train", 40)
+
+
+def test_a_training_sprite_on_its_side_and_in_other_hues_is_by_heart(generated: Sprites) -> None:
+    train = generated.tokens("train")[:8]
+    palette = generated.palette
+    changed = hue_table(palette, 12)[5][train[:, place_table("all")[6]]]
+    assert (nearest_distances(changed, train) > 0.1).all()
+    assert (nearest_learned(changed, train, palette) == 0).all()
+    assert (nearest_learned(train[:4], train[4:], palette) > 0).all()
 
 
 def test_a_scorecard_comes_out_the_same_again(material: Material) -> None:
