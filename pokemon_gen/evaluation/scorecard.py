@@ -169,8 +169,8 @@ def _nearest(material: Material) -> dict[str, Any]:
 def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray[np.float64]:
     """Return how far each completion is from the nearest that a model can have learned from train.
 
-    That is train as it lies, and turned, mirrored and in other hues, all of which models see: a training sprite
-    upside down and in blue is by heart too.
+    That is train as it lies, and turned, mirrored and in other hues, all of which models see: a training
+    sprite upside down and in blue is by heart too.
 
     Args:
         sprites: (N, 400).
