@@ -4,10 +4,12 @@ All of `transformers.TrainingArguments` can be set; a misspelt field, or a value
 error that says so before anything is loaded.
 """
 
+import contextlib
 import dataclasses
 import math
 import re
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -88,10 +90,9 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     if not torch.accelerator.is_available():
         ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
     try:
-        with quiet():  # compiling for a CPU is worth it, whatever `transformers` thinks of it
+        tf32 = contextlib.nullcontext() if "tf32" in given else _tf32_as_it_was()
+        with quiet(), tf32:  # compiling for a CPU is worth it, whatever `transformers` thinks of it
             arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
-        if arguments.torch_compile and "tf32" not in given:
-            _take_tf32_back()
         _on_one_device(arguments)
     except (ValueError, TypeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
@@ -99,16 +100,22 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     return arguments
 
 
-def _take_tf32_back() -> None:
+@contextlib.contextmanager
+def _tf32_as_it_was() -> Iterator[None]:
     """Undo what `TrainingArguments` does to the whole process where it is to compile, on GPUs that have TF32.
 
-    A run would be measured and completed in fewer bits than its checkpoints are by other verbs. "none", which
-    leaves it to each backend, lets torch 2.9's compiler ask in the old way; "ieee" makes it fail.
+    A run would be measured and completed in fewer bits than its checkpoints are by other verbs.
     """
     if hasattr(torch.backends, "fp32_precision"):  # torch 2.9 and later
-        torch.backends.fp32_precision = "none"
+        holder: Any = torch.backends
+        flag = "fp32_precision"
     else:
-        torch.backends.cuda.matmul.allow_tf32 = False
+        holder, flag = torch.backends.cuda.matmul, "allow_tf32"
+    before = getattr(holder, flag)
+    try:
+        yield
+    finally:
+        setattr(holder, flag, before)
 
 
 def _on_one_device(arguments: TrainingArguments) -> None:

@@ -4,6 +4,7 @@
 its name; here they only meet.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.files import read_json
 from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.runs import CHECKPOINTS
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME
 from pokemon_gen.selection import BEST_NAME, DetectorWatch, choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -76,8 +77,10 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)  # it must be there to watch
-    begun_anew = [_WithoutOldSubmission(submission_files(settings.name)[0])] if overwrite else []
-    trainings = train_members(settings, sprites, overwrite, begun_anew)
+    old = [submission_files(settings.name)[0]] if overwrite else []
+    if overwrite and not settings.selection.watch_epochs:
+        old.append(CHECKPOINTS / settings.name / DETECTOR_NAME)
+    trainings = train_members(settings, sprites, [_BegunAnew(old)], overwrite)
     if trainings[-1].status == "interrupted":
         return RunResult(trainings, None, None)
     if needs_detector(settings) and not settings.selection.watch_epochs:
@@ -99,25 +102,30 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     )
 
 
-class _WithoutOldSubmission(TrainerCallback):
-    """Throws away the submission of a run that is begun anew, once a training begins.
+class _BegunAnew(TrainerCallback):
+    """Throws away what was made of a run before, once the training that replaces it begins.
 
     Until then a mistake could have ended it, and nothing would have been lost; after a kill in the middle,
-    it would be taken for the submission of the new models.
+    what is old would be taken for the new run's.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, old: Sequence[Path]) -> None:
+        self.old = old
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.file.unlink(missing_ok=True)
+        for path in self.old:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        self.old = []  # what later members make is new
 
 
 def train(
     settings: Settings,
     sprites: Sprites | None = None,
-    overwrite: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
+    overwrite: bool = False,
 ) -> TrainingResult:
     """Train a run, watched by its detector if there is one and `selection.watch_epochs` asks for it.
 
@@ -142,8 +150,8 @@ def train(
 def train_members(
     settings: Settings,
     sprites: Sprites | None = None,
-    overwrite: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
+    overwrite: bool = False,
 ) -> list[TrainingResult]:
     """Train a run, or the members of an ensemble in turn, up to the first that is interrupted; see `train`.
 
@@ -152,10 +160,13 @@ def train_members(
     """
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     trainings: list[TrainingResult] = []
-    for member in _members(settings):
+    members = _members(settings)
+    if overwrite:  # the others' old models are none to go on with after a kill
+        callbacks = [*callbacks, _BegunAnew([CHECKPOINTS / member.name for member in members[1:]])]
+    for member in members:
         if settings.selection.watch_epochs:
             lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)
-        trainings.append(train(member, sprites, overwrite, callbacks))
+        trainings.append(train(member, sprites, callbacks, overwrite))
         if trainings[-1].status == "interrupted":
             break
     return trainings

@@ -55,8 +55,9 @@ def needed_checkpoints(folder: Path) -> list[Path]:
 
 
 def has_members(folder: Path) -> bool:
-    """Tell whether a run is an ensemble, the first of whose members has a checkpoint."""
-    return bool(whole_checkpoints(folder.with_name(f"{folder.name}-0")))
+    """Tell whether a run without settings of its own is an ensemble whose first member has a checkpoint."""
+    first = folder.with_name(f"{folder.name}-0")
+    return not (folder / SETTINGS_NAME).is_file() and bool(whole_checkpoints(first))
 
 
 def find_run(place: str | Path) -> Path:

@@ -117,6 +117,9 @@ def train(
     model, arguments, settings = prepare(settings, sprites.palette, folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
+        trained = load_settings(checkpoint / SETTINGS_NAME).training  # in fp16, perhaps, and elsewhere
+        precision = {k: trained[k] for k in ("bf16", "fp16")}
+        settings = settings.model_copy(update={"training": {**settings.training, **precision}})
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
     if checkpoint and not (checkpoint / "optimizer.pt").is_file():
         raise PokemonGenError(

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
+from pokemon_gen.arguments import training_arguments
 from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models import build_model
 from pokemon_gen.settings import Settings, SpriteSettings
-from tests.conftest import RUN_CONFIGS
+from tests.conftest import ROOT, RUN_CONFIGS
 
 GOOD = """\
 name: good
@@ -121,6 +124,17 @@ def test_configs_that_are_meant_alike_differ_only_in_what_they_say() -> None:
     assert {**fast.training, "max_steps": strong.training["max_steps"]} == strong.training
     for section in ("augmentation", "completion", "selection", "detector"):
         assert getattr(fast, section) == getattr(strong, section)
+
+
+@pytest.mark.parametrize(
+    "plan", sorted((ROOT / "eval" / "benchmarks").glob("*.yaml")), ids=lambda plan: plan.stem
+)
+def test_every_idea_of_an_ablation_makes_a_model(plan: Path) -> None:
+    facts = yaml.safe_load(plan.read_text())
+    for idea, overrides in facts["ideas"].items():
+        settings = load_settings(facts["config"], [*facts["always"], *(overrides or [])])
+        assert build_model(settings.model, 167, 0), idea
+        training_arguments(settings, Path("unused"))
 
 
 def test_a_source_has_its_own_settings() -> None:

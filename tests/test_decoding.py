@@ -9,7 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.activations import NewGELUActivation
 
 from pokemon_gen.augment import Told
-from pokemon_gen.decoding import can_decode, decode
+from pokemon_gen.decoding import _RoomyLayer, can_decode, decode
 from pokemon_gen.ensemble import Ensemble
 from pokemon_gen.models import build_model
 from tests.test_completion import V, sharp_model
@@ -53,6 +53,19 @@ def test_greedy_tokens_are_those_of_generate(family: str, sharp: bool, tokens: T
     ours = decode(model, tokens, 80, greedy)
     assert ours.shape == (5, 80)
     assert_same_but_for_ties(model, tokens, ours, generate(model, tokens, 80))
+
+
+@pytest.mark.parametrize("transposed", [True, False], ids=["as on a CPU", "as on a GPU"])
+def test_repeated_keys_lie_as_they_lay(transposed: bool) -> None:
+    layer, keys = _RoomyLayer(4), torch.arange(24.0).reshape(2, 1, 4, 3)
+    layer.update(keys[:, :, :2], keys[:, :, :2])
+    if not transposed:
+        layer._keys = layer._keys.contiguous()
+    layer.batch_repeat_interleave(2)
+    assert layer._keys.is_contiguous() is not transposed
+    assert layer._keys.transpose(2, 3).is_contiguous() is transposed
+    whole, _ = layer.update(keys[[0, 0, 1, 1], :, 2:], keys[[0, 0, 1, 1], :, 2:])
+    torch.testing.assert_close(whole, keys[[0, 0, 1, 1]])
 
 
 def test_the_models_own_attention_is_given_back(tokens: Tensor) -> None:

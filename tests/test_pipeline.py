@@ -1,6 +1,7 @@
 """`pipeline.py`: the stages together, going on where they stopped, replacing nothing unasked."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from pokemon_gen.reranking import complete_best
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.completing import complete, look_at, submit
+from pokemon_gen.stages.judging import select
+from pokemon_gen.stages.scoring import score
 from pokemon_gen.training import train as train_model
 from tests.conftest import tiny_settings, write_palette, write_rows, write_text_folder
 
@@ -160,9 +163,12 @@ def test_an_ensemble_that_is_not_put_together_says_so(tiny: Make) -> None:
     with pytest.raises(PokemonGenError, match=r"this trains one model; train_members\(settings\)"):
         train(settings)
     train_members(settings)
-    for place in ("tiny", "checkpoints/tiny"):
-        with pytest.raises(PokemonGenError, match="not put together yet; `pokemon-gen run CONFIG` goes on"):
-            submit(place)
+    for verb in (submit, score, select):
+        for place in ("tiny", "checkpoints/tiny"):
+            with pytest.raises(
+                PokemonGenError, match="not put together yet; `pokemon-gen run CONFIG` goes on"
+            ):
+                verb(place)
     assert {training.status for training in run(settings).trainings} == {"nothing left to do"}
     with pytest.raises(PokemonGenError, match="nothing-of-this-name: no such checkpoint or run"):
         submit("nothing-of-this-name")
@@ -180,14 +186,37 @@ def test_a_run_begun_anew_and_killed_goes_on(done: Settings, monkeypatch: pytest
         assert SUBMISSION.exists()
         return train_model(settings, sprites, [*watch, Kill()], overwrite)
 
+    def left_of_an_older_run(folder: str) -> None:
+        (Path("checkpoints") / folder).mkdir(parents=True)
+        (Path("checkpoints") / folder / "classifier.json").write_text('{"settings": "others"}')
+
+    left_of_an_older_run("tiny/detector")
     anew = done.model_copy(update={"seed": 9})
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
         patch.setattr(pipeline, "train_model", train_and_die)
         run(anew, overwrite=True)
+    assert not Path("checkpoints/tiny/detector").exists()
     result = run(anew)
     assert result.training.status == "finished"
     assert result.submission is not None
     assert not result.submission.report.faults
+
+
+def test_members_of_before_are_none_of_an_ensemble_begun_anew(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the first member, it must not go on with the old second."""
+    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
+    settings = tiny(members=2, training=few_steps)
+    train_members(settings)
+
+    def interrupted(*args: Any) -> Any:
+        return dataclasses.replace(train_model(*args), status="interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "train_model", interrupted)
+        assert len(train_members(settings, overwrite=True)) == 1
+    assert [training.status for training in train_members(settings)] == ["nothing left to do", "finished"]
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:

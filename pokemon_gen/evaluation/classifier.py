@@ -121,9 +121,18 @@ class Classifier:
 
 def fingerprint_of(folder: Path) -> str | None:
     """Return the fingerprint that a classifier's folder names, without loading it; None if there is none."""
-    facts = read_json(folder / FACTS_NAME) if (folder / FACTS_NAME).is_file() else {}
-    fingerprint: str | None = facts.get("fingerprint")
+    fingerprint: str | None = _facts_of(folder).get("fingerprint")
     return fingerprint
+
+
+def learned_from(folder: Path) -> str | None:
+    """Return the fingerprint of the sprites that a classifier's folder names; None if it names none."""
+    fingerprint: str | None = _facts_of(folder).get("sprites", {}).get("fingerprint")
+    return fingerprint
+
+
+def _facts_of(folder: Path) -> dict[str, Any]:
+    return read_json(folder / FACTS_NAME) if (folder / FACTS_NAME).is_file() else {}
 
 
 def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:

@@ -39,8 +39,8 @@ def mean_pairwise_distance(sprites: NDArray[Any]) -> float:
 def new_colours(sprites: NDArray[Any]) -> float:
     """Return how many colours a completion has, in the mean, that its prompt has not; (N, 400).
 
-    A real sprite goes on in the colours that it has. Colours drawn from the far end of a distribution show as
-    specks, which neither a likelihood nor a distance in pixels tells of.
+    A real sprite mostly goes on in the colours that it has. Colours drawn from the far end of a distribution
+    show as specks, which neither a likelihood nor a distance in pixels tells of.
     """
     rows = np.asarray(sprites)
     return float(np.mean([len(np.setdiff1d(row[PROMPT_LENGTH:], row[:PROMPT_LENGTH])) for row in rows]))

@@ -35,7 +35,6 @@ from pokemon_gen.evaluation.measures import (
     pixel_accuracy,
 )
 from pokemon_gen.evaluation.negatives import noise_completion, splice
-from pokemon_gen.geometry import LENGTH
 from pokemon_gen.palette import Palette, to_picture
 
 SCHEMA = 3
@@ -169,8 +168,8 @@ def _nearest(material: Material) -> dict[str, Any]:
 def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray[np.float64]:
     """Return how far each completion is from the nearest that a model can have learned from train.
 
-    That is train as it lies, and turned, mirrored and in other hues, all of which models see: a training
-    sprite upside down and in blue is by heart too.
+    That is train as it lies, and turned, mirrored and in other hues, as `strong` sees it: a training sprite
+    upside down and in blue is by heart too. It is the same for all models, so that they can be compared.
 
     Args:
         sprites: (N, 400).
@@ -180,9 +179,13 @@ def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray
     Returns:
         (N,) shares of differing pixels, the least of all eight ways and `HUES` hues.
     """
-    ways = train[:, place_table("all")].reshape(-1, LENGTH)  # (M * 8, 400)
-    hues = hue_table(palette, HUES)
-    return np.min([nearest_distances(sprites, colours[ways]) for colours in hues], axis=0)
+    small = np.int16  # a palette has 4096 colours at most; a quarter of the memory is read
+    sprites, hues = sprites.astype(small), hue_table(palette, HUES).astype(small)
+    nearest = np.ones(len(sprites))
+    for way in place_table("all"):
+        for colours in hues:
+            nearest = np.minimum(nearest, nearest_distances(sprites, colours[train[:, way]]))
+    return nearest
 
 
 def _real(material: Material) -> Reference:

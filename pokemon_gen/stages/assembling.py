@@ -12,10 +12,11 @@ from pokemon_gen.config_files import load_settings
 from pokemon_gen.decoding import can_decode
 from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.classifier import learned_from
 from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, member_folders
-from pokemon_gen.runs import CHECKPOINTS, SPRITES_NAME, copy_checkpoint
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, copy_checkpoint
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 
@@ -68,8 +69,9 @@ def assemble(
         _build(name, members, [load_checkpoint(choice.checkpoint) for choice in choices], settings)
     elif settings:
         settings.save(best)  # how it completes may have changed since
-    # Candidates are ranked by the first member's, if there is no other.
-    lend_detector(choices[0].checkpoint.resolve().parent, best.parent, replace=False)
+    # Candidates are ranked by the first member's, if there is no other of the same sprites.
+    of_others = learned_from(best.parent / DETECTOR_NAME) != read_json(best / SPRITES_NAME)["fingerprint"]
+    lend_detector(choices[0].checkpoint.resolve().parent, best.parent, replace=of_others)
     return Assembled(best, members)
 
 

@@ -232,8 +232,9 @@ def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Cl
             "without"
         )
     detector = load_detector(run)
-    sprites = _trained_on(checkpoint.folder).get("fingerprint")
-    if detector.palette != checkpoint.palette or detector.facts["sprites"]["fingerprint"] != sprites:
+    learned = detector.facts.get("sprites", {}).get("fingerprint")
+    of_others = learned != _trained_on(checkpoint.folder).get("fingerprint", learned)
+    if of_others or detector.palette != checkpoint.palette:
         raise PokemonGenError(
             f"{run / DETECTOR_NAME}: a detector of other sprites than {checkpoint.folder}; `pokemon-gen "
             f"detector CONFIG name={run.name} --overwrite` trains it anew"

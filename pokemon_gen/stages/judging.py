@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pokemon_gen.config_files import load_judge_settings
+from pokemon_gen.config_files import load_judge_settings, load_settings
 from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
@@ -34,6 +34,7 @@ from pokemon_gen.selection import (
     save_selection,
 )
 from pokemon_gen.settings import (
+    SETTINGS_NAME,
     WHERE_SPRITES_LIE,
     CompletionSettings,
     Criterion,
@@ -173,8 +174,8 @@ def select(
         on: `dev`, or `fold` (sprites held out of train, if the run did); none: as the settings say.
         overrides: where the run's sprites lie now (`sprites.source=...`), `completion.temperature=0.9`.
         inception_weights: for `by="fid"`; see `Inception.load`.
-        completion: how checkpoints complete, once each prompt; none: as the last one's settings say. By
-            `nll` and `train_loss` nothing is completed.
+        completion: how checkpoints complete, once each prompt; none: as the best one does that was chosen
+            before, or as the last one's settings say. By `nll` and `train_loss` nothing is completed.
 
     Returns:
         The selection; `selection.json` and a plot stand in the run's folder.
@@ -187,9 +188,13 @@ def select(
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
     last = needed_checkpoints(folder)[-1]
-    settings = settings_of(last, overrides, SELECTION_MAY_SET)
+    chosen_before = folder / BEST_NAME  # which may complete otherwise than it was trained to
+    known = chosen_before if (chosen_before / SETTINGS_NAME).is_file() else last
+    settings = settings_of(known, overrides, SELECTION_MAY_SET)
     by, on = by or settings.selection.by, on or settings.selection.on
     needed = _needed_completion(by, completion or settings.completion)
+    if needed is None and any(override.startswith("completion.") for override in overrides):
+        raise PokemonGenError(f"completion.*: cannot be set: to choose by {by}, nothing is completed")
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     _check_trained_on(last, sprites)
     truth = held_out_sprites(sprites, on)
@@ -211,6 +216,8 @@ def select(
         "weights_sha256": inception.weights_sha256 if inception else None,
     }
     best = save_selection(folder, selection, about)
+    now = {"completion": completion or settings.completion, "sprites": settings.sprites}
+    load_settings(best / SETTINGS_NAME).model_copy(update=now).save(best)
     picture = folder / "selection.png"
     save_selection_plot([asdict(figures) for figures in selection.ranked], by, picture)
     return Selected(selection, best, folder / SELECTION_NAME, picture)

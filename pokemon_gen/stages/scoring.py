@@ -30,7 +30,7 @@ from pokemon_gen.palette import from_picture
 from pokemon_gen.report import save_nearest_plot
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
-from pokemon_gen.runs import FEATURES, RESULTS, find_run, needed_checkpoints, whole_checkpoints
+from pokemon_gen.runs import FEATURES, RESULTS, find_run, has_members, needed_checkpoints, whole_checkpoints
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -182,7 +182,7 @@ def _load(
 ) -> _Completions:
     if path.suffix == ".txt":
         return _load_text(path, overrides)
-    if is_loadable(path) or is_loadable(path / BEST_NAME) or whole_checkpoints(path):
+    if is_loadable(path) or is_loadable(path / BEST_NAME) or whole_checkpoints(path) or has_members(path):
         return _load_checkpoint(path, overrides, completion, source)
     if not path.is_dir():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")

@@ -109,10 +109,17 @@ def test_sprites_that_were_moved_are_told_to_a_selection(judged: Settings) -> No
     Path("few").rename("moved")
     with pytest.raises(PokemonGenError, match="few"):
         select(RUN, by="nll")
+    with pytest.raises(PokemonGenError, match=r"other sprites \(text:few, .* than generated .*they moved"):
+        select(RUN, by="nll", overrides=["sprites.source=generated"])
+    with pytest.raises(PokemonGenError, match=r"completion\.\*: cannot be set: to choose by nll"):
+        select(RUN, by="nll", overrides=["sprites.source=text:moved", "completion.do_sample=true"])
     made = select(RUN, by="detector", overrides=["sprites.source=text:moved", "completion.do_sample=true"])
     facts = json.loads(made.file.read_text())
     assert facts["sprites"]["source"] == "text:moved"
     assert facts["completion"]["do_sample"] is True
+    for by in ("nll", "detector"):  # what is there since is not forgotten
+        best = load_settings(select(RUN, by=by).best / "settings.json")
+        assert (best.completion.do_sample, best.sprites.source) == (True, "text:moved")
 
 
 @pytest.mark.parametrize("override", ["sprites.held_out=0", "training.max_steps=9", "name=other"])
@@ -121,11 +128,16 @@ def test_a_selection_is_on_what_the_run_has_not_learned(judged: Settings, overri
         PokemonGenError, match=r"trained already; completion\.\*, sprites\.palette, sprites\.so"
     ):
         select(RUN, by="nll", overrides=[override])
-    with pytest.raises(PokemonGenError, match=r"other sprites \(text:few, .* than generated .*they moved"):
-        select(RUN, by="nll", overrides=["sprites.source=generated"])
 
 
-def test_a_lent_detector_is_a_copy_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_lent_detector_is_a_copy_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(source: Path, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "classifier.json").write_text("{}")
+        raise OSError("killed")
+
     def have(run: str, fingerprint: str) -> Path:
         (tmp_path / run / "detector").mkdir(parents=True)
         (tmp_path / run / "detector" / "classifier.json").write_text(f'{{"fingerprint": "{fingerprint}"}}')
@@ -136,10 +148,15 @@ def test_a_lent_detector_is_a_copy_whole_or_not_at_all(tmp_path: Path) -> None:
     lend_detector(none, old, replace=True)
     lend_detector(new, old, replace=False)
     assert fingerprint_of(old / "detector") == "a"
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr(shutil, "copytree", killed)
+        lend_detector(new, old, replace=True)
+    assert fingerprint_of(old / "detector") == "a"
     lend_detector(new, old, replace=True)
     assert fingerprint_of(old / "detector") == "b"
     lend_detector(new, none, replace=False)
-    assert [path.name for path in none.iterdir()] == ["detector"]
+    for run in (old, none):
+        assert [path.name for path in run.iterdir()] == ["detector"]
 
 
 def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) -> None:
