@@ -161,8 +161,9 @@ def train_members(
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     trainings: list[TrainingResult] = []
     members = _members(settings)
-    if overwrite:  # the others' old models are none to go on with after a kill
-        callbacks = [*callbacks, _BegunAnew([CHECKPOINTS / member.name for member in members[1:]])]
+    if overwrite and len(members) > 1:  # what is old of it is nothing to go on with after a kill
+        old = [CHECKPOINTS / settings.name / BEST_NAME, *(CHECKPOINTS / one.name for one in members[1:])]
+        callbacks = [*callbacks, _BegunAnew(old)]
     for member in members:
         if settings.selection.watch_epochs:
             lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)

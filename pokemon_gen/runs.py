@@ -56,6 +56,8 @@ def needed_checkpoints(folder: Path) -> list[Path]:
 
 def has_members(folder: Path) -> bool:
     """Tell whether a run without settings of its own is an ensemble whose first member has a checkpoint."""
+    if not folder.name:  # `.` and `/` are no run's
+        return False
     first = folder.with_name(f"{folder.name}-0")
     return not (folder / SETTINGS_NAME).is_file() and bool(whole_checkpoints(first))
 

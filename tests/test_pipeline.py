@@ -23,6 +23,7 @@ from pokemon_gen.pipeline import run, train, train_members
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites
+from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.stages.completing import complete, look_at, submit
 from pokemon_gen.stages.judging import select
 from pokemon_gen.stages.scoring import score
@@ -172,6 +173,9 @@ def test_an_ensemble_that_is_not_put_together_says_so(tiny: Make) -> None:
     assert {training.status for training in run(settings).trainings} == {"nothing left to do"}
     with pytest.raises(PokemonGenError, match="nothing-of-this-name: no such checkpoint or run"):
         submit("nothing-of-this-name")
+    for verb in (submit, select):
+        with pytest.raises(PokemonGenError, match="no whole checkpoint in it"):
+            verb(".")
 
 
 def test_a_run_begun_anew_and_killed_goes_on(done: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,6 +213,7 @@ def test_members_of_before_are_none_of_an_ensemble_begun_anew(
     few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
     settings = tiny(members=2, training=few_steps)
     train_members(settings)
+    assemble("tiny", ["tiny-0", "tiny-1"])
 
     def interrupted(*args: Any) -> Any:
         return dataclasses.replace(train_model(*args), status="interrupted")
@@ -216,6 +221,7 @@ def test_members_of_before_are_none_of_an_ensemble_begun_anew(
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "train_model", interrupted)
         assert len(train_members(settings, overwrite=True)) == 1
+    assert not Path("checkpoints/tiny/best").exists()
     assert [training.status for training in train_members(settings)] == ["nothing left to do", "finished"]
 
 

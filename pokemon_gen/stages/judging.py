@@ -216,7 +216,11 @@ def select(
         "weights_sha256": inception.weights_sha256 if inception else None,
     }
     best = save_selection(folder, selection, about)
-    now = {"completion": completion or settings.completion, "sprites": settings.sprites}
+    now = {
+        "completion": completion or settings.completion,
+        "sprites": settings.sprites,
+        "selection": settings.selection,
+    }
     load_settings(best / SETTINGS_NAME).model_copy(update=now).save(best)
     picture = folder / "selection.png"
     save_selection_plot([asdict(figures) for figures in selection.ranked], by, picture)
