@@ -6,6 +6,7 @@ system does at once or not at all: a kill in the middle leaves the old file, or 
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,19 @@ def write_aside(path: Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """Yield a path to make another folder at, which takes the place of `folder` when the block ends.
+
+    What a kill left there before is thrown away; until then the old folder stands.
+    """
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    yield aside
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,6 @@ good it is.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -29,7 +28,7 @@ from pokemon_gen.evaluation.classifier import Classifier
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.measures import pixel_accuracy
-from pokemon_gen.files import read_json, write_json
+from pokemon_gen.files import folder_aside, read_json, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import (
     Checkpoint,
@@ -222,12 +221,10 @@ def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Pa
     Returns:
         The folder `best/`.
     """
-    best, aside = run / BEST_NAME, run / f".{BEST_NAME}"
-    shutil.rmtree(aside, ignore_errors=True)
-    copy_checkpoint(run / selection.ranked[0].checkpoint, aside)
-    (run / SELECTION_NAME).unlink(missing_ok=True)  # from here on the old choice no longer holds
-    shutil.rmtree(best, ignore_errors=True)
-    aside.rename(best)
+    best = run / BEST_NAME
+    with folder_aside(best) as aside:
+        copy_checkpoint(run / selection.ranked[0].checkpoint, aside)
+        (run / SELECTION_NAME).unlink(missing_ok=True)  # from here on the old choice no longer holds
     facts = {
         "schema": SCHEMA,
         "by": selection.by,

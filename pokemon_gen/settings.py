@@ -25,6 +25,8 @@ from pokemon_gen.files import write_json
 
 SETTINGS_NAME = "settings.json"
 """The resolved settings' file, inside a run and inside each of its checkpoints."""
+PRECISION = ("bf16", "fp16")
+"""Fields of `training:` that a training chooses where they are not set."""
 WHERE_SPRITES_LIE = {"source", "palette"}
 """Fields of `sprites:` that may change within a run: what the sprites are, their fingerprint tells."""
 Criterion = Literal["detector", "fid", "nll", "train_loss", "accuracy"]
@@ -244,7 +246,7 @@ class Settings(_Config):
         place = {"sprites": WHERE_SPRITES_LIE}
         before = Settings.model_validate(saved).model_dump(mode="json", exclude=place)
         now = self.model_dump(mode="json", exclude=place)
-        chosen = {k: v for k, v in before["training"].items() if k in ("bf16", "fp16")}
+        chosen = {k: v for k, v in before["training"].items() if k in PRECISION}
         return {**now, "training": {**chosen, **now["training"]}} == before
 
     def of_member(self, number: int) -> Self:

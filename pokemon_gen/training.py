@@ -36,7 +36,7 @@ from pokemon_gen.runs import (
     log_history,
     step_of,
 )
-from pokemon_gen.settings import SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
+from pokemon_gen.settings import PRECISION, SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.trainer import augmentation_of, make_trainer
 from pokemon_gen.watching import stop_on_signal
@@ -118,8 +118,7 @@ def train(
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
         trained = load_settings(checkpoint / SETTINGS_NAME).training  # in fp16, perhaps, and elsewhere
-        precision = {k: trained[k] for k in ("bf16", "fp16")}
-        settings = settings.model_copy(update={"training": {**settings.training, **precision}})
+        settings = _in_precision(settings, {k: trained[k] for k in PRECISION})
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
     if checkpoint and not (checkpoint / "optimizer.pt").is_file():
         raise PokemonGenError(
@@ -191,12 +190,12 @@ def _refuse_what_is_no_leftover(folder: Path) -> None:
 def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
     """Return the settings to go on with: the same run, perhaps longer, if possible as precise as it began."""
     before = load_settings(checkpoint / SETTINGS_NAME)
-    chosen = {k: before.training[k] for k in ("bf16", "fp16") if k not in settings.training}
+    chosen = {k: before.training[k] for k in PRECISION if k not in settings.training}
     if chosen.get("fp16") and not can_fp16():  # begun on a GPU: what this machine does best is chosen anew
         kept = {k: v for k, v in before.training.items() if k not in chosen}
         before = before.model_copy(update={"training": kept})
     else:
-        settings = settings.model_copy(update={"training": {**settings.training, **chosen}})
+        settings = _in_precision(settings, chosen)
     old, new = _what_must_stay(before), _what_must_stay(settings)
     different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     changed = [f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different]
@@ -229,11 +228,13 @@ def _what_must_stay(settings: Settings) -> dict[str, Any]:
 def _with_precision(settings: Settings, model: PreTrainedModel) -> Settings:
     """Write the precision into the settings, so that the run is the same wherever it goes on."""
     given = settings.training
-    if "bf16" in given or "fp16" in given:
-        chosen = {"bf16": given.get("bf16", False), "fp16": given.get("fp16", False)}
-    else:
-        chosen = choose_precision(model)
-    return settings.model_copy(update={"training": {**given, **chosen}})
+    if any(k in given for k in PRECISION):
+        return _in_precision(settings, {k: given.get(k, False) for k in PRECISION})
+    return _in_precision(settings, choose_precision(model))
+
+
+def _in_precision(settings: Settings, precision: dict[str, Any]) -> Settings:
+    return settings.model_copy(update={"training": {**settings.training, **precision}})
 
 
 def _result(

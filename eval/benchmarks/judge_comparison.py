@@ -23,14 +23,12 @@ from pokemon_gen.evaluation.judge import Judge, Verdict
 from pokemon_gen.evaluation.measures import mean_pairwise_distance, new_colours
 from pokemon_gen.evaluation.negatives import splice
 from pokemon_gen.evaluation.scorecard import nearest_learned
-from pokemon_gen.files import read_json
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import load_checkpoint, true_completion_nll
 from pokemon_gen.reranking import complete_best
-from pokemon_gen.runs import SPRITES_NAME
 from pokemon_gen.selection import choose_checkpoint
 from pokemon_gen.sprites import load_sprites
-from pokemon_gen.stages.completing import check_palettes, ranking_detector
+from pokemon_gen.stages.completing import check_palettes, check_trained_on, ranking_detector
 from pokemon_gen.stages.judging import judge as train_judge
 
 BAR = 0.6
@@ -85,9 +83,7 @@ def main() -> None:
     def of_run(run: Path) -> Judged:
         checkpoint = load_checkpoint(choose_checkpoint(run).checkpoint)
         check_palettes(checkpoint, sprites)
-        learned = read_json(checkpoint.folder / SPRITES_NAME)["fingerprint"]
-        if learned != sprites.fingerprint:
-            raise SystemExit(f"{run}: trained on other sprites than {options.source}")
+        check_trained_on(checkpoint.folder, sprites)
         how = checkpoint.settings.completion
         detector = ranking_detector(checkpoint, how)
         made = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], how, detector)

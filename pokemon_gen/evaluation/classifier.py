@@ -121,17 +121,18 @@ class Classifier:
 
 def fingerprint_of(folder: Path) -> str | None:
     """Return the fingerprint that a classifier's folder names, without loading it; None if there is none."""
-    fingerprint: str | None = _facts_of(folder).get("fingerprint")
+    fingerprint: str | None = facts_of(folder).get("fingerprint")
     return fingerprint
 
 
-def learned_from(folder: Path) -> str | None:
-    """Return the fingerprint of the sprites that a classifier's folder names; None if it names none."""
-    fingerprint: str | None = _facts_of(folder).get("sprites", {}).get("fingerprint")
+def learned_from(facts: dict[str, Any]) -> str | None:
+    """Return the fingerprint of the sprites that a classifier's facts name; None if they name none."""
+    fingerprint: str | None = facts.get("sprites", {}).get("fingerprint")
     return fingerprint
 
 
-def _facts_of(folder: Path) -> dict[str, Any]:
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Return the facts of a classifier's folder, without loading it; empty if there is none."""
     return read_json(folder / FACTS_NAME) if (folder / FACTS_NAME).is_file() else {}
 
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 from pokemon_gen.evaluation.classifier import Classifier, fingerprint_of
 from pokemon_gen.evaluation.negatives import COMPLETIONS, FAMILIES, spoil
+from pokemon_gen.files import folder_aside
 from pokemon_gen.runs import DETECTOR_NAME
 
 MEASURED_WITH_SEED = 20251108
@@ -113,8 +114,5 @@ def lend_detector(lender: Path, borrower: Path, replace: bool) -> None:
     fingerprint = fingerprint_of(lent)
     if fingerprint is None or (own.exists() and not replace) or fingerprint_of(own) == fingerprint:
         return
-    aside = own.with_name(f".{DETECTOR_NAME}")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(lent, aside)
-    shutil.rmtree(own, ignore_errors=True)
-    aside.rename(own)
+    with folder_aside(own) as aside:
+        shutil.copytree(lent, aside)

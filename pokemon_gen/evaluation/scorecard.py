@@ -183,8 +183,9 @@ def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray
     sprites, hues = sprites.astype(small), hue_table(palette, HUES).astype(small)
     nearest = np.ones(len(sprites))
     for way in place_table("all"):
+        laid = train[:, way]
         for colours in hues:
-            nearest = np.minimum(nearest, nearest_distances(sprites, colours[train[:, way]]))
+            nearest = np.minimum(nearest, nearest_distances(sprites, colours[laid]))
     return nearest
 
 

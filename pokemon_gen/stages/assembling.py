@@ -12,9 +12,9 @@ from pokemon_gen.config_files import load_settings
 from pokemon_gen.decoding import can_decode
 from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.classifier import learned_from
+from pokemon_gen.evaluation.classifier import facts_of, learned_from
 from pokemon_gen.evaluation.detector import lend_detector
-from pokemon_gen.files import read_json, write_json
+from pokemon_gen.files import folder_aside, read_json, write_json
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, member_folders
 from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, copy_checkpoint
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
@@ -70,7 +70,9 @@ def assemble(
     elif settings:
         settings.save(best)  # how it completes may have changed since
     # Candidates are ranked by the first member's, if there is no other of the same sprites.
-    of_others = learned_from(best.parent / DETECTOR_NAME) != read_json(best / SPRITES_NAME)["fingerprint"]
+    of_others = (
+        learned_from(facts_of(best.parent / DETECTOR_NAME)) != read_json(best / SPRITES_NAME)["fingerprint"]
+    )
     lend_detector(choices[0].checkpoint.resolve().parent, best.parent, replace=of_others)
     return Assembled(best, members)
 
@@ -81,17 +83,13 @@ def _build(
     """Put an ensemble's folder together, in the place of one that is there."""
     _check_together(loaded)
     settings = settings or _named(loaded[0].settings, name)
-    best = CHECKPOINTS / name / BEST_NAME
-    aside = best.with_name(f".{BEST_NAME}")
-    shutil.rmtree(aside, ignore_errors=True)
-    for member, checkpoint in zip(members, loaded, strict=True):
-        copy_checkpoint(checkpoint.folder, aside / member["folder"])
-    loaded[0].palette.save(aside)
-    settings.save(aside)
-    shutil.copy2(loaded[0].folder / SPRITES_NAME, aside)
-    write_json(aside / ENSEMBLE_NAME, {"schema": SCHEMA, "members": members})
-    shutil.rmtree(best, ignore_errors=True)
-    aside.rename(best)
+    with folder_aside(CHECKPOINTS / name / BEST_NAME) as aside:
+        for member, checkpoint in zip(members, loaded, strict=True):
+            copy_checkpoint(checkpoint.folder, aside / member["folder"])
+        loaded[0].palette.save(aside)
+        settings.save(aside)
+        shutil.copy2(loaded[0].folder / SPRITES_NAME, aside)
+        write_json(aside / ENSEMBLE_NAME, {"schema": SCHEMA, "members": members})
 
 
 def check_place(name: str, overwrite: bool) -> None:

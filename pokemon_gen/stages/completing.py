@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pokemon_gen import submission
 from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, fingerprint_of
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, fingerprint_of, learned_from
 from pokemon_gen.evaluation.detector import load_detector
 from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
@@ -232,7 +232,7 @@ def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Cl
             "without"
         )
     detector = load_detector(run)
-    learned = detector.facts.get("sprites", {}).get("fingerprint")
+    learned = learned_from(detector.facts)
     of_others = learned != _trained_on(checkpoint.folder).get("fingerprint", learned)
     if of_others or detector.palette != checkpoint.palette:
         raise PokemonGenError(
@@ -282,6 +282,17 @@ def check_palettes(checkpoint: Checkpoint, sprites: Sprites) -> None:
             f"{checkpoint.folder} was trained with another palette ({checkpoint.palette.fingerprint}, "
             f"{len(checkpoint.palette)} colours) than {sprites.source} has "
             f"({sprites.palette.fingerprint}, {len(sprites.palette)} colours)"
+        )
+
+
+def check_trained_on(checkpoint: Path, sprites: Sprites) -> None:
+    """Make sure that a run is measured on the sprites that it was trained on."""
+    trained_on = read_json(checkpoint / SPRITES_NAME)
+    if trained_on["fingerprint"] != sprites.fingerprint:
+        raise PokemonGenError(
+            f"{checkpoint.parent} was trained on other sprites ({trained_on['source']}, fingerprint "
+            f"{trained_on['fingerprint']}) than {sprites.source} ({sprites.fingerprint}); if they moved, "
+            "sprites.source=... says where they are"
         )
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pokemon_gen.config_files import load_judge_settings, load_settings
 from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier
+from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, learned_from
 from pokemon_gen.evaluation.classifier_training import build_classifier, train_classifier
 from pokemon_gen.evaluation.detector import load_detector, measure
 from pokemon_gen.evaluation.inception import Inception
@@ -23,7 +23,7 @@ from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, find_run, needed_checkpoints
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, find_run, needed_checkpoints
 from pokemon_gen.selection import (
     BEST_NAME,
     BY_LIKELIHOOD,
@@ -44,7 +44,7 @@ from pokemon_gen.settings import (
 )
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import FOLD
-from pokemon_gen.stages.completing import settings_of
+from pokemon_gen.stages.completing import check_trained_on, settings_of
 
 CALIBRATION_NAME = "calibration.png"
 SELECTION_MAY_SET = ("completion.", *(f"sprites.{field}=" for field in sorted(WHERE_SPRITES_LIE)))
@@ -196,7 +196,7 @@ def select(
     if needed is None and any(override.startswith("completion.") for override in overrides):
         raise PokemonGenError(f"completion.*: cannot be set: to choose by {by}, nothing is completed")
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
-    _check_trained_on(last, sprites)
+    check_trained_on(last, sprites)
     truth = held_out_sprites(sprites, on)
     chooser = detector_of(folder, sprites) if needed else None
     if chooser is None and by == "detector":
@@ -240,17 +240,6 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
     needed = _needed_completion(chosen.by, settings.completion)
     completion = needed.model_dump(mode="json") if needed else None
     return (facts["by"], facts["on"], facts.get("completion")) == (chosen.by, chosen.on, completion)
-
-
-def _check_trained_on(checkpoint: Path, sprites: Sprites) -> None:
-    """Make sure that a run's checkpoints are compared on its own sprites."""
-    trained_on = read_json(checkpoint / SPRITES_NAME)
-    if trained_on["fingerprint"] != sprites.fingerprint:
-        raise PokemonGenError(
-            f"{checkpoint.parent} was trained on other sprites ({trained_on['source']}, fingerprint "
-            f"{trained_on['fingerprint']}) than {sprites.source} ({sprites.fingerprint}); if they moved, "
-            "sprites.source=... says where they are"
-        )
 
 
 def _needed_completion(by: Criterion, completion: CompletionSettings) -> CompletionSettings | None:
@@ -335,7 +324,7 @@ def _check(
 
 def _learned_from(facts: dict[str, Any]) -> tuple[Any, Any]:
     """Return which training sprites a classifier's facts name: the source's, and how many of them."""
-    return facts.get("sprites", {}).get("fingerprint"), facts.get("train")
+    return learned_from(facts), facts.get("train")
 
 
 def _train_of(sprites: Sprites) -> tuple[str, int]:
