@@ -221,7 +221,7 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
     """Refuse what would only fail, or do nothing, once the training is done."""
     if arguments.train_batch_size < 1 or arguments.eval_batch_size < 1:
         raise PokemonGenError("training: a batch has at least one sprite")
-    if arguments.max_steps == 0:
+    if arguments.max_steps < -1 or arguments.max_steps == 0:
         raise PokemonGenError("training.max_steps: 1 or more, or -1 for as many as num_train_epochs takes")
     if not 0 <= arguments.ema_decay < 1:
         raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")

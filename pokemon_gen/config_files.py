@@ -104,7 +104,7 @@ def find_config(path: str | Path) -> Path:
         Path(__file__).parent / "configs",
     ]
     for folder in folders:
-        shipped = folder / file.with_suffix(".yaml").name
+        shipped = folder / f"{file.stem}.yaml"
         if shipped.is_file() and str(file.parent) in (".", "configs"):
             return shipped
     names = sorted({config.stem for folder in folders for config in folder.glob("*.yaml")})

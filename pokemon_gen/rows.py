@@ -14,6 +14,8 @@ from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 
 FAULTS_SHOWN = 20
 """How many faults an error lists before it only counts the rest."""
+WORD_SHOWN = 20
+"""How many characters of a word that is no token an error shows."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ def _lines(path: Path) -> list[str]:
 
 def _parse_token(word: str, palette_size: int) -> tuple[int, str | None]:
     """Return the token (-1 if it is none) and what is wrong with it."""
-    if not re.fullmatch(r"-?[0-9]{1,9}", word):  # int() would also take "1_0", "+1" and "٣"
-        return -1, f"{word[:20]!r} is not an integer"
-    token = int(word)
-    if not 0 <= token < palette_size:
-        return -1, f"{token} is not in 0..{palette_size - 1}"
-    return token, None
+    shown = word if len(word) <= WORD_SHOWN else f"{word[:WORD_SHOWN]}..."
+    if not re.fullmatch(r"-?[0-9]+", word):  # int() would also take "1_0", "+1" and "٣"
+        return -1, f"{shown!r} is not an integer"
+    if len(word) > WORD_SHOWN or not 0 <= int(word) < palette_size:  # int() takes no 5,000 digits
+        return -1, f"{shown} is not in 0..{palette_size - 1}"
+    return int(word), None

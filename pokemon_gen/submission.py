@@ -8,6 +8,7 @@ it stands. Loads no torch and no NumPy: a check answers at once.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import platform
 import subprocess
@@ -119,7 +120,9 @@ def check(path: Path, prompts: Path | None = None) -> Report:
         PokemonGenError: if a file cannot be read, or the prompts or the sidecar have faults of their own.
     """
     if not path.is_file():
-        raise PokemonGenError(f"{path}: cannot be read: no such file")
+        raise PokemonGenError(
+            f"{path}: cannot be read: {'it is a folder' if path.is_dir() else 'no such file'}"
+        )
     expected = _read_sidecar(path.with_suffix(".json"))
     return _check(path, expected, read_prompts(prompts, expected.palette_size) if prompts else None)
 
@@ -152,6 +155,9 @@ def _read_sidecar(sidecar: Path) -> _Expected:
 
 def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> Report:
     rows, faults = parse_rows(path, expected.palette_size, (LENGTH,))
+    written = path.read_bytes()
+    if written.startswith(codecs.BOM_UTF8):
+        faults.append(Fault(1, 1, "begins with a byte order mark, which is no integer to a plain reader"))
     count = HOMEWORK_SPRITES
     if prompts is not None:
         count = len(prompts)
@@ -163,7 +169,7 @@ def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> 
         faults.append(Fault(len(rows) + (len(rows) < count), 1, f"{len(rows)} lines, not {count}"))
     faults.sort(key=lambda fault: (fault.line, fault.column))
     prompts_checked = prompts is not None or expected.prompt_hashes is not None
-    changed = expected.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != expected.sha256
+    changed = expected.sha256 is not None and hashlib.sha256(written).hexdigest() != expected.sha256
     return Report(path, len(rows), prompts_checked, faults, changed)
 
 

@@ -132,7 +132,7 @@ def test_configs_that_are_meant_alike_differ_only_in_what_they_say() -> None:
 def test_every_idea_of_an_ablation_makes_a_model(plan: Path) -> None:
     facts = yaml.safe_load(plan.read_text())
     for idea, overrides in facts["ideas"].items():
-        settings = load_settings(facts["config"], [*facts["always"], *(overrides or [])])
+        settings = load_settings(facts["config"], [*facts.get("always", []), *(overrides or [])])
         assert build_model(settings.model, 167, 0), idea
         training_arguments(settings, Path("unused"))
 

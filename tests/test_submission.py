@@ -97,6 +97,11 @@ def test_a_fault_is_placed(written: Path, line: int, text: str, fault: str) -> N
     assert f"mine.txt:{fault}" in str(check(written))
 
 
+def test_a_byte_order_mark_is_a_fault_of_a_submission(written: Path) -> None:
+    written.write_bytes(b"\xef\xbb\xbf" + written.read_bytes())
+    assert "mine.txt:1:1: begins with a byte order mark" in str(check(written))
+
+
 def test_a_good_file_of_another_making_than_its_sidecars_is_named(written: Path) -> None:
     """Another completion is as good a form: only the hash in the sidecar tells."""
     sprite = SPRITES[2].copy()

@@ -17,8 +17,11 @@ on the same kind of machine, it goes on from there.
 import argparse
 import contextlib
 import json
+import re
+import shutil
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +97,9 @@ def steps_of(costs: dict[str, float], seconds: float) -> dict[str, int]:
     return {idea: round(seconds / cost) for idea, cost in alike.items()}
 
 
-def learn(settings: Settings) -> dict[str, float]:
-    """Train, and return the training loss of the last steps and the held-out NLL of the completion."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+def learn(settings: Settings, folder: Path) -> dict[str, float]:
+    """Train in a folder; return the last steps' training loss and the held-out NLL of the completion."""
+    with contextlib.chdir(folder):
         sprites = load_sprites(**settings.sprites.model_dump())
         checkpoint = whole_checkpoints(train(settings, sprites).folder)[-1]
         losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
@@ -129,6 +132,19 @@ def name_of(idea: str, seed: int) -> str:
     return f"{idea}, seed {seed}"
 
 
+@contextlib.contextmanager
+def folder_of(keep: Path | None, name: str) -> Iterator[Path]:
+    """Make the folder that a run is trained in: an empty one that is kept, or one for the moment."""
+    if not keep:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    kept = keep / re.sub(r"\W+", "-", name)
+    shutil.rmtree(kept, ignore_errors=True)  # half a run, of a time before that was cut off
+    kept.mkdir(parents=True)
+    yield kept
+
+
 def main() -> None:
     """Measure what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -137,6 +153,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")
+    parser.add_argument("--keep", type=Path, help="where the trained runs stay, a folder each")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
     if missing := {"config", "ideas"} - set(plan):
@@ -169,7 +186,9 @@ def main() -> None:
         for idea in plan["ideas"]:
             name = name_of(idea, seed)
             if name not in found["runs"]:
-                found["runs"][name] = learn(settings_of(plan, idea, source, seed, steps[idea]))
+                settings = settings_of(plan, idea, source, seed, steps[idea])
+                with folder_of(options.keep, name) as folder:
+                    found["runs"][name] = learn(settings, folder)
                 write_json(out, found)
                 print(f"{name}: {found['runs'][name]['held_out']:.4f}", flush=True)
     print(table(found, steps, options.seeds))

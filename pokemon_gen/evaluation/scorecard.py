@@ -151,11 +151,11 @@ def _nearest(material: Material) -> dict[str, Any]:
     same prompts they are not quite, and p is then a little too large.
     """
     real = _real(material)
-    distances = {
-        name: nearest_learned(sprites, material.train.sprites, material.palette)
-        for name, sprites in (("completions", material.completions), ("real", real.sprites))
-    }
-    test = stats.ks_2samp(distances["completions"], distances["real"])
+    both = np.concatenate([material.completions, real.sprites])  # so that train is laid down but once
+    nearest = nearest_learned(both, material.train.sprites, material.palette)
+    completions, of_real = np.split(nearest, [len(material.completions)])
+    distances = {"completions": completions, "real": of_real}
+    test = stats.ks_2samp(completions, of_real)
     return {
         **{name: float(values.mean()) for name, values in distances.items()},
         "real_sprites": real.name,

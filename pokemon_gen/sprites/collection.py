@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -25,6 +26,18 @@ FOLD = "fold"
 """The split that `hold_out` takes from train."""
 SPLIT_SIZES = (632, 80, 80)
 """Sprites in train, dev and test (homework); other counts are split in this proportion."""
+
+
+def check_folder(folder: Path, source: str) -> None:
+    """Make sure that a source's folder is there.
+
+    Raises:
+        PokemonGenError: if it is not, or is no folder.
+    """
+    if not folder.is_dir():
+        raise PokemonGenError(
+            f"{source}: {'is a file, not a folder' if folder.exists() else 'no such folder'}"
+        )
 
 
 @dataclass(frozen=True)

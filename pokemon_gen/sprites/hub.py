@@ -33,11 +33,10 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
     Raises:
         PokemonGenError: without a network, for a data set that is not there, or one of another form.
     """
+    is_local = _is_local(dataset)
     if palette is None:
         beside = Path(dataset).resolve().parent / "colormap"
-        palette = load_hub_palette(
-            str(beside) if Path(dataset).is_dir() and beside.is_dir() else HOMEWORK_COLORMAP
-        )
+        palette = load_hub_palette(str(beside) if is_local and beside.is_dir() else HOMEWORK_COLORMAP)
     splits = _load(dataset)
     for split in SPLITS:
         if split not in splits or COLUMN not in splits[split].column_names:
@@ -71,10 +70,17 @@ def _no_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _load(dataset: str) -> Any:
-    local = Path(dataset).is_dir()
-    if not local and (Path(dataset).is_absolute() or dataset.startswith(".") or dataset.count("/") > 1):
+def _is_local(dataset: str) -> bool:
+    """Tell a local folder from a hub's id; what can be neither is an error."""
+    if Path(dataset).is_dir():
+        return True
+    if Path(dataset).is_absolute() or dataset.startswith(".") or dataset.count("/") > 1:
         raise PokemonGenError(f"hub:{dataset}: no such folder")
+    return False
+
+
+def _load(dataset: str) -> Any:
+    local = _is_local(dataset)
     try:
         with _no_bars():
             if not local:

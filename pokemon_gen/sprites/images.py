@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.geometry import SIDE
+from pokemon_gen.geometry import PROMPT_LENGTH, SIDE
 from pokemon_gen.palette import Palette, from_picture, oklab
-from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, split_rows
+from pokemon_gen.sprites.collection import SPLITS, Sprites, check_folder, collect, split_rows
 
 SUFFIXES = (".png", ".gif", ".jpg", ".jpeg")
 WHITE = (255, 255, 255)
@@ -49,8 +49,7 @@ def load_images(
         PokemonGenError: for a folder without pictures, and naming the files that are none.
     """
     source = f"images:{folder}"
-    if not folder.is_dir():
-        raise PokemonGenError(f"{source}: no such folder")
+    check_folder(folder, source)
     if all((folder / split).is_dir() for split in SPLITS):
         pictures = {split: _read_folder(folder / split, skip_bad_images) for split in SPLITS}
     else:
@@ -74,13 +73,16 @@ def find_images(path: Path) -> list[Path]:
     return files
 
 
-def read_images(files: list[Path], skip_bad_images: bool = False, any_size: bool = True) -> NDArray[np.uint8]:
+def read_images(
+    files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
+) -> NDArray[np.uint8]:
     """Read picture files as 20x20 RGB: (N, 20, 20, 3).
 
     Args:
         files: of any size, each of its own.
         skip_bad_images: leave out files that are no pictures.
         any_size: bring other sizes to 20x20; else they are refused.
+        of_prompts: a picture of a prompt's own shape, 20x12 or a multiple, is the top of one.
 
     Raises:
         PokemonGenError: naming and counting the files that are no pictures, unless they may be
@@ -95,7 +97,8 @@ def read_images(files: list[Path], skip_bad_images: bool = False, any_size: bool
                     raise PokemonGenError(
                         f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}; --resize brings it to size"
                     )
-                pictures.append(shrink(_on_white(image)))
+                rgb = _on_white(image)
+                pictures.append(shrink(_with_room_below(rgb) if of_prompts else rgb))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             # Pillow raises any of these for a file that is broken or no picture.
             bad.append(f"{file}: {error}")
@@ -132,13 +135,13 @@ def learn_palette(pictures: NDArray[np.uint8], colours: int) -> Palette:
     k-means, as many as asked for or, where some fall together, a few less.
     """
     pixels = pictures.reshape(-1, 3)
-    distinct = np.unique(pixels, axis=0)
-    if len(distinct) > colours:
-        strip = Image.fromarray(pixels.reshape(-1, SIDE, 3))
-        quantised = strip.quantize(colours - 1, Image.Quantize.MEDIANCUT, kmeans=10)
+    others = pixels[(pixels != WHITE).any(1)]
+    distinct = np.unique(others, axis=0)
+    if len(distinct) >= colours:
+        quantised = Image.fromarray(others[None]).quantize(colours - 1, Image.Quantize.MEDIANCUT, kmeans=10)
         distinct = np.unique(np.array(quantised.getpalette()).reshape(-1, 3)[: colours - 1], axis=0)
-    others = distinct[(distinct != WHITE).any(1)]
-    return Palette(np.concatenate([[WHITE], others[: colours - 1]]))
+        distinct = distinct[(distinct != WHITE).any(1)]
+    return Palette(np.concatenate([[WHITE], distinct]))
 
 
 def _read_folder(folder: Path, skip_bad_images: bool) -> NDArray[np.uint8]:
@@ -153,6 +156,14 @@ def _on_white(image: Image.Image) -> NDArray[np.uint8]:
     upright = upright.convert("RGBA")
     white = Image.new("RGBA", upright.size, (*WHITE, 255))
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def _with_room_below(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make a picture of a prompt's shape square, white below; any other is returned as it is."""
+    height, width = rgb.shape[:2]
+    if height * SIDE**2 != width * PROMPT_LENGTH:
+        return rgb
+    return np.pad(rgb, ((0, width - height), (0, 0), (0, 0)), constant_values=255)
 
 
 def _pad_to_square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

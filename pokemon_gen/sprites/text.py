@@ -12,7 +12,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 from pokemon_gen.palette import Palette
 from pokemon_gen.rows import read_colormap, read_rows
-from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, split_rows
+from pokemon_gen.sprites.collection import SPLITS, Sprites, check_folder, collect, split_rows
 
 COLORMAP_NAME = "colormap.txt"
 WHOLE_NAME = "pixel_color.txt"
@@ -30,8 +30,7 @@ def load_text(folder: Path, palette: Palette | None, seed: int) -> Sprites:
         PokemonGenError: for missing files, and for every fault in them with line and column.
     """
     source = f"text:{folder}"
-    if not folder.is_dir():
-        raise PokemonGenError(f"{source}: no such folder")
+    check_folder(folder, source)
     if palette is None:
         if not (folder / COLORMAP_NAME).is_file():
             raise PokemonGenError(f"{source}: has no {COLORMAP_NAME}; name one with sprites.palette=FILE")

@@ -173,8 +173,9 @@ def look_at(
     """
     slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
     picture = _png(output or RESULTS / "sprites" / f"{slug}.png")
+    settings = override_sprites(SpriteSettings(source=source), overrides)
     refuse_existing(picture, overwrite)
-    sprites = load_sprites(**override_sprites(SpriteSettings(source=source), overrides).model_dump())
+    sprites = load_sprites(**settings.model_dump())
     save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
     return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
 
@@ -305,5 +306,5 @@ def _given_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint, s
         return read_prompts(path, len(checkpoint.palette))
     if not path.exists():
         raise PokemonGenError(f"{path}: no such file or folder of prompts")
-    pictures = read_images(find_images(path), skip_bad_images)
+    pictures = read_images(find_images(path), skip_bad_images, of_prompts=True)
     return from_picture(pictures, checkpoint.palette)[:, :PROMPT_LENGTH]

@@ -52,6 +52,14 @@ def test_a_learned_palette_of_few_colours_is_exact() -> None:
     assert palette.rgb.tolist() == [[255, 255, 255], [0, 0, 0], [90, 90, 90]]
 
 
+def test_white_takes_none_of_a_learned_palettes_other_places() -> None:
+    hues = np.array([[255, 255, 255], [200, 30, 30], [30, 200, 30], [30, 30, 200], [210, 30, 30]], np.uint8)
+    pictures = np.random.default_rng(0).choice(hues, (30, 20, 20))
+    learned = learn_palette(pictures, 4).rgb
+    assert len(learned) == 4
+    assert sorted(learned[1:].argmax(1).tolist()) == [0, 1, 2]
+
+
 def test_folders_named_as_splits_are_the_splits(folder: Path) -> None:
     for number, file in enumerate(sorted(folder.iterdir())):
         split = ("train", "dev", "test")[number % 3]
@@ -85,6 +93,18 @@ def test_a_small_picture_is_set_on_white_in_the_middle() -> None:
     small = shrink(np.zeros((10, 16, 3)))
     assert (small[5:15, 2:18] == 0).all()
     assert (small == 0).sum() == 10 * 16 * 3
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_picture_of_the_prompt_alone_stays_at_the_top(tmp_path: Path, times: int) -> None:
+    prompt = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)
+    Image.fromarray(prompt.repeat(times, 0).repeat(times, 1)).save(tmp_path / "top.png")
+    Image.new("RGB", (20, 8)).save(tmp_path / "wide.png")
+    files = [tmp_path / "top.png", tmp_path / "wide.png"]
+    top, wide = read_images(files, of_prompts=True)
+    np.testing.assert_array_equal(top[:12], prompt)
+    assert (top[12:] == 255).all()
+    np.testing.assert_array_equal(wide, read_images(files)[1])
 
 
 def test_a_wide_picture_keeps_its_shape() -> None:
@@ -128,6 +148,12 @@ def test_what_is_no_picture_is_named_counted_and_skipped_only_if_told(folder: Pa
     assert "2 of 26 files are no pictures" in str(error.value)
     sprites = load_sprites(f"images:{folder}", skip_bad_images=True)
     assert sum(map(len, sprites.dataset.values())) == 24
+
+
+def test_a_picture_is_no_folder(folder: Path) -> None:
+    file = next(folder.iterdir())
+    with pytest.raises(PokemonGenError, match=r"images:.*: is a file, not a folder"):
+        load_sprites(f"images:{file}")
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
