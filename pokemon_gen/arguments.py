@@ -219,6 +219,10 @@ def count_steps(arguments: TrainingArguments, sprites: int) -> int:
 
 def _check_together(arguments: SpriteTrainingArguments) -> None:
     """Refuse what would only fail, or do nothing, once the training is done."""
+    if arguments.world_size > 1:
+        raise PokemonGenError(
+            "training: a run is one process; start it by `pokemon-gen`, not by torchrun or accelerate launch"
+        )
     if arguments.train_batch_size < 1 or arguments.eval_batch_size < 1:
         raise PokemonGenError("training: a batch has at least one sprite")
     if arguments.max_steps < -1 or arguments.max_steps == 0:

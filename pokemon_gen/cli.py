@@ -3,6 +3,7 @@
 Each verb loads what it needs when it is called: `check` answers without torch.
 """
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,9 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one message, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # Windows' code pages have no "≤", which is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli()
     except PokemonGenError as error:

@@ -35,8 +35,8 @@ from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import palette_size, with_nothing_done
 from pokemon_gen.settings import CompletionSettings
 
-_CANDIDATE_ROWS = 160
-"""Rows of a batch of candidates: more are no faster on a CPU, and each row keeps its keys and values."""
+_ROWS = 160
+"""Rows of a batch: more are no faster on a CPU, and each row keeps its keys and values."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def draw_candidates(
 ) -> Candidates:
     """Complete each prompt `settings.candidates` times; see `complete_prompts`.
 
-    Prompts of one length go through the model as one batch, each read once for all its candidates;
-    batches are split where memory runs out, and kept to 160 rows where there are candidates.
+    Prompts of one length go through the model in batches of 160 rows, each prompt read once for all its
+    candidates; batches are split further where memory runs out.
     """
     rows_of_length: dict[int, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
@@ -122,9 +122,7 @@ def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSetti
             np.concatenate([part.log_likelihood for part in parts]),
         )
 
-    batch_size = len(prompts)
-    if settings.candidates > 1:
-        batch_size = min(batch_size, max(1, _CANDIDATE_ROWS // settings.candidates))
+    batch_size = min(len(prompts), max(1, _ROWS // settings.candidates))
     drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
     return drawn
 

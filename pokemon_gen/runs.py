@@ -7,8 +7,11 @@ there and can be read.
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from pokemon_gen.averaging import IN_TRAINING_NAME
 from pokemon_gen.errors import PokemonGenError
@@ -26,7 +29,9 @@ FEATURES = RESULTS / "features"
 """Inception features already computed."""
 STATE_NAME = "trainer_state.json"
 """The `Trainer`'s own record, the last file of a checkpoint to be written."""
-
+OPTIMIZER_NAME = "optimizer.pt"
+_TO_GO_ON_WITH = (OPTIMIZER_NAME, "scheduler.pt", "rng_state.pth")
+"""What a training goes on with, as `Trainer` names it; each is a zip file, whose last bytes are its index."""
 
 SPRITES_NAME = "sprites.json"
 """In a checkpoint: the source and the fingerprint of the sprites it was trained on."""
@@ -49,6 +54,8 @@ def needed_checkpoints(folder: Path) -> list[Path]:
             f"{folder}: an ensemble whose members are not all trained or not put together yet; "
             "`pokemon-gen run CONFIG` goes on from them"
         )
+    if not folder.is_dir():
+        raise PokemonGenError(f"{folder}: no such run")
     if not checkpoints:
         raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     return checkpoints
@@ -72,6 +79,26 @@ def find_run(place: str | Path) -> Path:
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the run's latest whole checkpoint; one cut off by a kill is passed over."""
     return next(reversed(whole_checkpoints(folder)), None)
+
+
+def can_go_on_from(checkpoint: Path, averaged: bool) -> bool:
+    """Tell whether a checkpoint has all that a training goes on with, undamaged.
+
+    `Trainer` begins a missing schedule or random stream anew and says nothing, and a folder that is copied
+    file by file (a mounted drive) may have its record before the rest.
+
+    Args:
+        checkpoint: its folder.
+        averaged: whether the run keeps a mean of its weights, and these lie beside it.
+    """
+    weights = (WEIGHTS_NAME, IN_TRAINING_NAME) if averaged else (WEIGHTS_NAME,)
+    try:
+        for name in weights:
+            with safe_open(checkpoint / name, "pt"):
+                pass
+    except (OSError, SafetensorError):
+        return False
+    return all(zipfile.is_zipfile(checkpoint / name) for name in _TO_GO_ON_WITH)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -102,12 +129,15 @@ def _state(checkpoint: Path) -> Any:
     return json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    needed = (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME)
-    if not all((checkpoint / name).is_file() for name in needed):
-        return False
+def has_record(checkpoint: Path) -> bool:
+    """Tell whether the `Trainer`'s record is there to the end."""
     try:
         _state(checkpoint)
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return False
     return True
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    needed = (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME)
+    return all((checkpoint / name).is_file() for name in needed) and has_record(checkpoint)

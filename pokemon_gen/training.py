@@ -29,12 +29,15 @@ from pokemon_gen.precision import can_fp16, choose_precision
 from pokemon_gen.runs import (
     CHECKPOINTS,
     DETECTOR_NAME,
+    OPTIMIZER_NAME,
     SPRITES_NAME,
-    STATE_NAME,
+    can_go_on_from,
+    has_record,
     is_checkpoint,
     last_checkpoint,
     log_history,
     step_of,
+    whole_checkpoints,
 )
 from pokemon_gen.settings import PRECISION, SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -120,11 +123,8 @@ def train(
         trained = load_settings(checkpoint / SETTINGS_NAME).training  # in fp16, perhaps, and elsewhere
         settings = _in_precision(settings, {k: trained[k] for k in PRECISION})
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
-    if checkpoint and not (checkpoint / "optimizer.pt").is_file():
-        raise PokemonGenError(
-            f"{checkpoint}: saved without its optimizer (training.save_only_model), so the run cannot go on "
-            "from it; --overwrite begins anew"
-        )
+    if checkpoint:
+        checkpoint = _undamaged(folder, averaged=bool(arguments.ema_decay))
     fit_schedule(arguments, max_steps)
     compile_if_possible(arguments)
     try:
@@ -163,6 +163,19 @@ def prepare(
         raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
 
 
+def _undamaged(folder: Path, averaged: bool) -> Path:
+    """Return the latest checkpoint that a run can go on from."""
+    checkpoints = whole_checkpoints(folder)[::-1]
+    for checkpoint in checkpoints:
+        if can_go_on_from(checkpoint, averaged):
+            return checkpoint
+    last = checkpoints[0]
+    what = "is damaged, as are all before it"
+    if not any((checkpoint / OPTIMIZER_NAME).exists() for checkpoint in checkpoints):
+        what = "was saved without its optimizer (training.save_only_model)"
+    raise PokemonGenError(f"{last} {what}, so the run cannot go on from it; --overwrite begins anew")
+
+
 def _empty(folder: Path) -> None:
     """Throw away all that a run's folder holds but its detector, which no training changes."""
     for path in folder.iterdir():
@@ -178,7 +191,8 @@ def _refuse_what_is_no_leftover(folder: Path) -> None:
         path
         for path in (folder.iterdir() if folder.exists() else ())
         if path.name not in (SETTINGS_NAME, "runs", DETECTOR_NAME)
-        and not (is_checkpoint(path) and not (path / STATE_NAME).is_file())
+        and not path.name.startswith(".")  # a file that was being written
+        and not (is_checkpoint(path) and not has_record(path))
     ]
     if kept:
         raise PokemonGenError(

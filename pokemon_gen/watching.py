@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import IntervalStrategy, ProgressCallback, Trainer, TrainerCallback
 
 
 class TrainingBar(ProgressCallback):
@@ -38,10 +38,20 @@ class StopOnSignal(TrainerCallback):
         self.asked = threading.Event()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask the `Trainer` to save and stop."""
+        """Ask the `Trainer` to save and stop; where the end of an epoch is about to save, it does."""
         if self.asked.is_set():
-            control.should_save = True
+            epoch_saves = args.save_strategy == IntervalStrategy.EPOCH and state.epoch.is_integer()
+            control.should_save = control.should_save or not epoch_saves
             control.should_training_stop = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let an epoch that was left in its middle neither measure nor save, as `Trainer` does after each.
+
+        A second save would write over a checkpoint that is whole, and a kill in it would leave none; and
+        measuring draws from the random stream that the checkpoint is to go on with.
+        """
+        if self.asked.is_set() and not state.epoch.is_integer():
+            control.should_evaluate = control.should_save = False
 
 
 @contextmanager

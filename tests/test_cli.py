@@ -174,6 +174,19 @@ def test_a_folder_that_may_not_be_written_is_one_message(pg: Run, config: str) -
     assert err.startswith("error: checkpoints")
 
 
+def test_a_terminal_without_our_letters_is_no_reason_to_fail(own_folder: Path) -> None:
+    (own_folder / "≤.txt").write_text("x\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pokemon_gen", "check", "≤.txt"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("?.txt:1:1: 'x' is not an integer")
+
+
 def test_the_module_is_the_same_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pokemon_gen", "check", "no.txt"], capture_output=True, text=True, check=False

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
-from transformers import TrainerCallback, get_scheduler
+from transformers import TrainerCallback, TrainingArguments, get_scheduler
 
 from pokemon_gen.arguments import count_steps, fit_schedule, training_arguments
 from pokemon_gen.augment import Told
@@ -387,9 +387,54 @@ def test_what_a_kill_left_before_the_first_checkpoint_is_no_hindrance(
     assert train(tiny(), few_sprites).status == "finished"
 
 
+def test_half_a_settings_file_and_record_are_no_hindrance_either(tiny: Make, few_sprites: Sprites) -> None:
+    train(tiny(training={"max_steps": 2}), few_sprites)
+    (RUN / ".settings-abcd.json").write_text("{")
+    state = RUN / "checkpoint-2" / "trainer_state.json"
+    state.write_text(state.read_text()[:40])
+    assert train(tiny(), few_sprites).status == "finished"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors", "weights_in_training.safetensors"],
+)
+@pytest.mark.parametrize("left", ["half", "nothing"])
+def test_a_damaged_checkpoint_is_passed_over_when_a_run_goes_on(
+    tiny: Make, few_sprites: Sprites, name: str, left: str
+) -> None:
+    """`Trainer` would begin a missing schedule or random stream anew, and say nothing."""
+    mean = {"ema_decay": 0.5} if name.startswith("weights") else {}
+    settings = tiny(training={"max_steps": 6, "save_steps": 2, **mean})
+    train(settings, few_sprites)
+    expected = weights(RUN / "checkpoint-6")
+    shutil.rmtree(RUN / "checkpoint-6")
+    file = RUN / "checkpoint-4" / name
+    if left == "half":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        file.unlink()
+    assert train(settings, few_sprites).status == "finished"
+    for key, value in weights(RUN / "checkpoint-6").items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+
+
+def test_a_run_of_damaged_checkpoints_alone_says_so(tiny: Make, few_sprites: Sprites) -> None:
+    train(tiny(training={"max_steps": 2}), few_sprites)
+    (RUN / "checkpoint-2" / "optimizer.pt").write_bytes(b"cut")
+    with pytest.raises(PokemonGenError, match="is damaged, as are all before it"):
+        train(tiny(), few_sprites)
+
+
+def test_more_than_one_process_is_refused(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingArguments, "world_size", 2)
+    with pytest.raises(PokemonGenError, match="a run is one process"):
+        training_arguments(tiny(), RUN)
+
+
 def test_a_run_without_its_optimizer_cannot_go_on(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(training={"save_only_model": True, "max_steps": 2}), few_sprites)
-    with pytest.raises(PokemonGenError, match="saved without its optimizer"):
+    with pytest.raises(PokemonGenError, match="was saved without its optimizer"):
         train(tiny(training={"save_only_model": True}), few_sprites)
     again = train(tiny(training={"save_only_model": True, "max_steps": 2}), few_sprites)
     assert again.status == "nothing left to do"
@@ -455,6 +500,35 @@ def test_a_checkpoint_cut_off_by_a_kill_is_passed_over(tiny: Make, few_sprites: 
     result = train(tiny(), few_sprites)
     assert (result.status, result.step) == ("finished", 4)
     assert last_checkpoint(RUN) == RUN / "checkpoint-4"
+
+
+@pytest.mark.parametrize("step", [2, 3], ids=["in the middle of an epoch", "at its end"])
+def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
+    tiny: Make, few_sprites: Sprites, step: int
+) -> None:
+    """`Trainer` measures and saves after an epoch, also after one that was left in its middle."""
+
+    class PressCtrlC(TrainerCallback):
+        saved = 0
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == step - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def on_save(self, *args: Any, **kwargs: Any) -> None:
+            self.saved += 1
+
+    epochs = {"max_steps": -1, "num_train_epochs": 2, "save_strategy": "epoch", "eval_strategy": "epoch"}
+    parts, whole = (tiny(name=name, training=epochs) for name in ("parts", "whole"))
+    watch = PressCtrlC()
+    assert train(parts, few_sprites, [watch]).status == "interrupted"
+    assert watch.saved == 1
+    assert last_checkpoint(Path("checkpoints/parts")) == Path(f"checkpoints/parts/checkpoint-{step}")
+    train(parts, few_sprites)
+    train(whole, few_sprites)
+    ended, expected = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
+    for name, value in expected.items():
+        torch.testing.assert_close(ended[name], value, rtol=0, atol=0, msg=name)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -83,8 +83,8 @@ class Inception:
     def features(self, pictures: NDArray[np.uint8], name: str, progress: bool = False) -> NDArray[np.float64]:
         """Return the pool features of pictures; (N, H, W, 3) RGB bytes → (N, 2048).
 
-        In single precision, as both libraries have it, whatever autocast is on. `name` says in errors
-        whose pictures they are.
+        In single precision, as both libraries have it, whatever autocast is on (a GPU's convolutions may
+        still be in TF32, as torch has it from the start). `name` says in errors whose pictures they are.
 
         Raises:
             PokemonGenError: for features that are not finite.

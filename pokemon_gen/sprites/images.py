@@ -23,6 +23,8 @@ SAMPLES = 10
 """Samples along each side of a cell: 10x10 votes tell a line a tenth of a cell wide from none."""
 LOCAL_COLOURS = 48
 """Colours a picture is reduced to before the vote, so that JPEG's near-equal colours vote as one."""
+MOST_LEARNED = 257
+"""Colours of a palette that has to be learned: Pillow finds 256, and white is the first."""
 LINE_SHARE = 0.14
 """A dark line takes a cell from this share of its area on. Lines of a third of a cell stay closed even
 where the grid splits them; much lower, and lines come out two pixels thick."""
@@ -133,10 +135,17 @@ def learn_palette(pictures: NDArray[np.uint8], colours: int) -> Palette:
 
     All their colours if they have no more than `colours`; else Pillow's median cut refined by
     k-means, as many as asked for or, where some fall together, a few less.
+
+    Raises:
+        PokemonGenError: for more than 257 colours where the pictures have more still.
     """
     pixels = pictures.reshape(-1, 3)
     others = pixels[(pixels != WHITE).any(1)]
     distinct = np.unique(others, axis=0)
+    if len(distinct) >= colours > MOST_LEARNED:
+        raise PokemonGenError(
+            f"sprites.colours: {colours} cannot be learned from pictures that have more; {MOST_LEARNED} can"
+        )
     if len(distinct) >= colours:
         quantised = Image.fromarray(others[None]).quantize(colours - 1, Image.Quantize.MEDIANCUT, kmeans=10)
         distinct = np.unique(np.array(quantised.getpalette()).reshape(-1, 3)[: colours - 1], axis=0)

@@ -101,10 +101,10 @@ def complete(
     settings = settings_of(loaded.folder, overrides)
     source = "prompts" if prompts is not None else split
     picture = _png(output or RESULTS / settings.name / f"completions-{source}.png")
-    rows = picture.with_suffix(".txt")
+    rows, sidecar = picture.with_suffix(".txt"), picture.with_suffix(".json")
     if isinstance(prompts, str | Path) and Path(prompts).resolve() in (picture.resolve(), rows.resolve()):
         raise PokemonGenError(f"{prompts}: the prompts would be overwritten; choose another --output")
-    for file in (picture, rows):
+    for file in (picture, rows, sidecar):
         refuse_existing(file, overwrite)
     if prompts is None:
         own = load_sprites(**settings.sprites.model_dump())
@@ -115,7 +115,7 @@ def complete(
     detector = ranking_detector(loaded, settings.completion)
     sprites = complete_best(loaded.model, given, settings.completion, detector, progress=True)
     save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
-    write_json(rows.with_suffix(".json"), made_by(loaded, settings, detector))
+    write_json(sidecar, made_by(loaded, settings, detector))
     write_text(rows, rows_text(sprites))
     return Completions(sprites, picture, rows)
 

@@ -185,8 +185,6 @@ def select(
             that it was not trained on.
     """
     folder = find_run(run)
-    if not folder.is_dir():
-        raise PokemonGenError(f"{folder}: no such run")
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
     last = needed_checkpoints(folder)[-1]

@@ -95,6 +95,14 @@ def test_a_small_picture_is_set_on_white_in_the_middle() -> None:
     assert (small == 0).sum() == 10 * 16 * 3
 
 
+def test_more_colours_than_can_be_learned_are_refused() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 3)).astype(np.uint8)
+    assert 200 < len(learn_palette(pictures, 257)) <= 257
+    with pytest.raises(PokemonGenError, match=r"sprites\.colours: 258 cannot be learned"):
+        learn_palette(pictures, 258)
+    assert len(learn_palette(pictures, 4096)) <= 801  # all of them: nothing is to be learned
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_picture_of_the_prompt_alone_stays_at_the_top(tmp_path: Path, times: int) -> None:
     prompt = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)
