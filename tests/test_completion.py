@@ -66,6 +66,22 @@ def test_a_sprite_never_stops_early(family: str) -> None:
     assert sprites.shape == (2, 400)
 
 
+def test_many_prompts_go_through_in_parts(
+    model: PreTrainedModel, prompts: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and values of thousands at once would fill the memory, which on a CPU is no error but a kill."""
+    together = complete_prompts(model, prompts, SAMPLED)
+    monkeypatch.setattr("pokemon_gen.completion._ROWS", 2)
+    sizes: list[int] = []
+
+    def note(module: Any, args: Any, options: Any) -> None:
+        sizes.append(len(options["input_ids"]))
+
+    with model.register_forward_pre_hook(note, with_kwargs=True):
+        np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), together)
+    assert max(sizes) == 2
+
+
 @pytest.mark.parametrize("settings", [CompletionSettings(), SAMPLED], ids=["greedy", "sampled"])
 def test_any_prompt_length_gives_400_tokens_and_keeps_the_prompt(
     model: PreTrainedModel, settings: CompletionSettings

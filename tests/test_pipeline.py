@@ -366,6 +366,9 @@ def test_prompts_are_never_overwritten(done: Settings) -> None:
     with pytest.raises(PokemonGenError, match=r"name it with \.png"):
         complete("checkpoints/tiny", prompts, output="out.txt")
     assert prompts.read_text() == "5"
+    Path("mine.json").write_text("{}")
+    with pytest.raises(PokemonGenError, match=r"mine\.json exists and is kept"):
+        complete("checkpoints/tiny", prompts, output="mine.png")
 
 
 def test_bad_pictures_among_prompts_are_skipped_if_told(done: Settings) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from pokemon_gen.palette import to_picture
 from pokemon_gen.pipeline import run
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
+from pokemon_gen.sprites.collection import collect
 from pokemon_gen.stages.completing import complete
 from pokemon_gen.stages.judging import judge
 from pokemon_gen.stages.scoring import current_score, score
 from pokemon_gen.tables import scorecard_notes, scorecard_table
+from pokemon_gen.training import train
 from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_rows, write_text_folder
 from tests.evaluation.test_scorecard import Projection
 
+Make = Callable[..., Settings]
 RUN = Path("checkpoints/tiny")
 ROWS = Path("eval/results/tiny/completions-dev.txt")  # completed already: nothing to wait for
 SOURCE = ["sprites.source=text:few"]
@@ -86,6 +90,16 @@ def test_a_scorecard_is_made_anew_when_the_judge_comes(scored: Settings, few_spr
     result = run(scored)
     assert result.score is not None
     assert "`pokemon-gen judge text:few`" in result.score.scorecard["pdr"]["not_computed"]
+
+
+def test_two_dev_sprites_of_one_top_hide_no_truth(tiny: Make, few_sprites: Sprites) -> None:
+    rows = {split: few_sprites.tokens(split) for split in few_sprites.dataset}
+    rows["dev"][1, :240] = rows["dev"][0, :240]
+    write_text_folder(collect(rows, few_sprites.palette, "twins"), Path("few"))
+    train(tiny())
+    scorecard = score(RUN).scorecard
+    assert scorecard["truth"] == "dev"
+    assert scorecard["nll"] > 0
 
 
 def test_all_figures_with_weights(scored: Settings, network: None) -> None:
