@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from transformers import IntervalStrategy, PreTrainedModel, TrainingArguments, get_scheduler
+from transformers import PreTrainedModel, TrainingArguments, get_scheduler
+from transformers.trainer_utils import SaveStrategy
 
 from pokemon_gen.compiling import can_compile, prepare_compiling
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
@@ -233,7 +234,9 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training.muon_learning_rate and .muon_weight_decay: 0 (none) or more")
     if arguments.muon_weight_decay and not arguments.muon_learning_rate:
         raise PokemonGenError("training.muon_weight_decay: does nothing without training.muon_learning_rate")
-    if arguments.save_strategy == IntervalStrategy.NO:
+    if arguments.save_strategy == SaveStrategy.BEST:
+        raise PokemonGenError("training.save_strategy: steps or epoch; the best is chosen by `select`")
+    if arguments.save_strategy == SaveStrategy.NO:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
     if arguments.fp16 and not can_fp16():
         raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")

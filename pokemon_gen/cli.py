@@ -234,9 +234,8 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one message, never a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # Windows' code pages have no "≤", which is no reason to fail
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # Windows' code pages have no "≤": no reason to fail
     try:
         cli()
     except PokemonGenError as error:

@@ -7,6 +7,7 @@ not depend on which others share its batch, or in which order.
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ from pokemon_gen.geometry import LENGTH
 from pokemon_gen.models import palette_size, with_nothing_done
 from pokemon_gen.settings import CompletionSettings
 
-_ROWS = 160
-"""Rows of a batch: more are no faster on a CPU, and each row keeps its keys and values."""
+_ROWS = 320
+"""Rows of a batch, at most: more are hardly faster, and each row keeps its keys and values."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def draw_candidates(
 ) -> Candidates:
     """Complete each prompt `settings.candidates` times; see `complete_prompts`.
 
-    Prompts of one length go through the model in batches of 160 rows, each prompt read once for all its
-    candidates; batches are split further where memory runs out.
+    Prompts of one length go through the model together, each read once for all its candidates, in equal
+    parts of at most 320 rows, and in smaller ones where memory runs out.
     """
     rows_of_length: dict[int, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
@@ -113,7 +114,7 @@ def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: 
 
 
 def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
-    """Complete prompts of one length, (B, length), in batches as large as memory allows."""
+    """Complete prompts of one length, (B, length), in equal parts, as large as may be and memory allows."""
 
     def in_batches(batch_size: int) -> Candidates:
         parts = [_draw(model, part, settings, bar) for part in prompts.split(batch_size)]
@@ -122,7 +123,8 @@ def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSetti
             np.concatenate([part.log_likelihood for part in parts]),
         )
 
-    batch_size = min(len(prompts), max(1, _ROWS // settings.candidates))
+    parts = math.ceil(len(prompts) * settings.candidates / _ROWS)
+    batch_size = math.ceil(len(prompts) / parts)
     drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
     return drawn
 

@@ -137,6 +137,7 @@ def _parse_token(word: str, palette_size: int) -> tuple[int, str | None]:
     shown = word if len(word) <= WORD_SHOWN else f"{word[:WORD_SHOWN]}..."
     if not re.fullmatch(r"-?[0-9]+", word):  # int() would also take "1_0", "+1" and "٣"
         return -1, f"{shown!r} is not an integer"
-    if len(word) > WORD_SHOWN or not 0 <= int(word) < palette_size:  # int() takes no 5,000 digits
+    digits = word.lstrip("0") or "0"
+    if len(digits) > WORD_SHOWN or not 0 <= int(digits) < palette_size:  # int() takes no 5,000 digits
         return -1, f"{shown} is not in 0..{palette_size - 1}"
-    return int(word), None
+    return int(digits), None

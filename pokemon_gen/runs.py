@@ -1,7 +1,7 @@
 """A run's folder, `checkpoints/<name>/`: which checkpoints are whole, and what was measured at each.
 
-A machine may be taken away in the middle of a write, so a checkpoint counts only when its last file is
-there and can be read.
+A machine may be taken away in the middle of a write, and a mounted drive gets a folder's files in any order,
+so a checkpoint counts only when all that it is loaded from is there to the end.
 """
 
 import json
@@ -30,6 +30,7 @@ FEATURES = RESULTS / "features"
 STATE_NAME = "trainer_state.json"
 """The `Trainer`'s own record, the last file of a checkpoint to be written."""
 OPTIMIZER_NAME = "optimizer.pt"
+SCALER_NAME = "scaler.pt"
 _TO_GO_ON_WITH = (OPTIMIZER_NAME, "scheduler.pt", "rng_state.pth")
 """What a training goes on with, as `Trainer` names it; each is a zip file, whose last bytes are its index."""
 
@@ -81,24 +82,20 @@ def last_checkpoint(folder: Path) -> Path | None:
     return next(reversed(whole_checkpoints(folder)), None)
 
 
-def can_go_on_from(checkpoint: Path, averaged: bool) -> bool:
-    """Tell whether a checkpoint has all that a training goes on with, undamaged.
+def can_go_on_from(checkpoint: Path, averaged: bool, scaled: bool) -> bool:
+    """Tell whether a whole checkpoint also has all that a training goes on with, undamaged.
 
-    `Trainer` begins a missing schedule or random stream anew and says nothing, and a folder that is copied
-    file by file (a mounted drive) may have its record before the rest.
+    `Trainer` begins a missing schedule, random stream or loss scale anew and says nothing.
 
     Args:
         checkpoint: its folder.
         averaged: whether the run keeps a mean of its weights, and these lie beside it.
+        scaled: whether the run is in fp16, and its loss scaled.
     """
-    weights = (WEIGHTS_NAME, IN_TRAINING_NAME) if averaged else (WEIGHTS_NAME,)
-    try:
-        for name in weights:
-            with safe_open(checkpoint / name, "pt"):
-                pass
-    except (OSError, SafetensorError):
-        return False
-    return all(zipfile.is_zipfile(checkpoint / name) for name in _TO_GO_ON_WITH)
+    needed = (*_TO_GO_ON_WITH, SCALER_NAME) if scaled else _TO_GO_ON_WITH
+    return all(zipfile.is_zipfile(checkpoint / name) for name in needed) and (
+        not averaged or _opens(checkpoint / IN_TRAINING_NAME)
+    )
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -131,13 +128,26 @@ def _state(checkpoint: Path) -> Any:
 
 def has_record(checkpoint: Path) -> bool:
     """Tell whether the `Trainer`'s record is there to the end."""
+    return _parses(checkpoint / STATE_NAME)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    written = (CONFIG_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME)
+    return all(_parses(checkpoint / name) for name in written) and _opens(checkpoint / WEIGHTS_NAME)
+
+
+def _parses(file: Path) -> bool:
     try:
-        _state(checkpoint)
-    except (FileNotFoundError, ValueError):
+        json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
     return True
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    needed = (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME)
-    return all((checkpoint / name).is_file() for name in needed) and has_record(checkpoint)
+def _opens(weights: Path) -> bool:
+    """Tell whether a file of weights is as long as its head says."""
+    try:
+        with safe_open(weights, "pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False

@@ -124,7 +124,7 @@ def train(
         settings = _in_precision(settings, {k: trained[k] for k in PRECISION})
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
     if checkpoint:
-        checkpoint = _undamaged(folder, averaged=bool(arguments.ema_decay))
+        checkpoint = _undamaged(folder, arguments)
     fit_schedule(arguments, max_steps)
     compile_if_possible(arguments)
     try:
@@ -136,7 +136,9 @@ def train(
     settings.save(folder)
     with quiet(), stop_on_signal(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    reached = last_checkpoint(folder)
+    saved = {step_of(checkpoint): checkpoint for checkpoint in whole_checkpoints(folder)}
+    # One of a later step may be there that could not be gone on from.
+    reached = saved.get(trainer.state.global_step, last_checkpoint(folder))
     if reached is None:
         raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_steps lies beyond the end")
     finished = trainer.state.global_step >= max_steps
@@ -163,11 +165,12 @@ def prepare(
         raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
 
 
-def _undamaged(folder: Path, averaged: bool) -> Path:
+def _undamaged(folder: Path, arguments: SpriteTrainingArguments) -> Path:
     """Return the latest checkpoint that a run can go on from."""
     checkpoints = whole_checkpoints(folder)[::-1]
     for checkpoint in checkpoints:
-        if can_go_on_from(checkpoint, averaged):
+        was_scaled = load_settings(checkpoint / SETTINGS_NAME).training.get("fp16", False)
+        if can_go_on_from(checkpoint, bool(arguments.ema_decay), arguments.fp16 and was_scaled):
             return checkpoint
     last = checkpoints[0]
     what = "is damaged, as are all before it"
@@ -191,7 +194,7 @@ def _refuse_what_is_no_leftover(folder: Path) -> None:
         path
         for path in (folder.iterdir() if folder.exists() else ())
         if path.name not in (SETTINGS_NAME, "runs", DETECTOR_NAME)
-        and not path.name.startswith(".")  # a file that was being written
+        and not (path.is_file() and path.name.startswith(".settings-"))  # was being written
         and not (is_checkpoint(path) and not has_record(path))
     ]
     if kept:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
-from transformers import IntervalStrategy, ProgressCallback, Trainer, TrainerCallback
+from transformers import ProgressCallback, Trainer, TrainerCallback
 
 
 class TrainingBar(ProgressCallback):
@@ -31,27 +31,30 @@ class TrainingBar(ProgressCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """Ends the training after the running step, with a checkpoint, once `asked` is set."""
+    """Ends the training after the running step, with one checkpoint, once `asked` is set.
+
+    `Trainer` measures and saves after each epoch, also after one that is left in its middle. A second save
+    would write over a checkpoint that is whole, and a kill in it would leave none; and measuring draws from
+    the random stream that the checkpoint is to go on with. So in an epoch's middle it is saved at once and
+    not measured, at its end after what is measured there.
+    """
 
     def __init__(self) -> None:
         """Wait for `asked`."""
         self.asked = threading.Event()
+        self.stopping = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask the `Trainer` to save and stop; where the end of an epoch is about to save, it does."""
-        if self.asked.is_set():
-            epoch_saves = args.save_strategy == IntervalStrategy.EPOCH and state.epoch.is_integer()
-            control.should_save = control.should_save or not epoch_saves
-            control.should_training_stop = True
+        """Ask the `Trainer` to stop, unless it ends here by itself, and to save where no epoch ends."""
+        if self.asked.is_set() and state.global_step < state.max_steps:
+            self.stopping = control.should_training_stop = True
+            control.should_save = not state.epoch.is_integer()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Let an epoch that was left in its middle neither measure nor save, as `Trainer` does after each.
-
-        A second save would write over a checkpoint that is whole, and a kill in it would leave none; and
-        measuring draws from the random stream that the checkpoint is to go on with.
-        """
-        if self.asked.is_set() and not state.epoch.is_integer():
-            control.should_evaluate = control.should_save = False
+        """Ask to save where an epoch ends, and leave one that was stopped in its middle alone."""
+        if self.stopping:
+            control.should_save = state.epoch.is_integer()
+            control.should_evaluate = control.should_evaluate and control.should_save
 
 
 @contextmanager

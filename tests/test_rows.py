@@ -30,6 +30,7 @@ def test_the_last_newline_may_be_missing(tmp_path: Path, end: str) -> None:
         ("1 1_0 3", (1, 3, "'1_0' is not an integer")),
         ("1 ٣ 3", (1, 3, "'٣' is not an integer")),
         (f"1 {'9' * 5000} 3", (1, 3, f"{'9' * 20}... is not in 0..166")),
+        (f"1 {'0' * 30}5 x", (1, 35, "'x' is not an integer")),
         (f"1 {'x' * 30} 3", (1, 3, f"'{'x' * 20}...' is not an integer")),
         ("1 2 3\n\n4 5 6", (2, 1, "blank line")),
         ("1 2 3\n\n", (2, 1, "blank line")),

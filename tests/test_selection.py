@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pokemon_gen import selection
 from pokemon_gen.errors import PokemonGenError
@@ -33,8 +34,9 @@ def make_run(folder: Path, nll: dict[int, float], kept: list[int]) -> Path:
     for step in kept:
         checkpoint = folder / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
-        for name in ("model.safetensors", "palette.json", "settings.json", "config.json", "sprites.json"):
-            (checkpoint / name).touch()
+        save_file({"weight": torch.zeros(1)}, checkpoint / "model.safetensors")
+        for name in ("palette.json", "settings.json", "config.json", "sprites.json"):
+            (checkpoint / name).write_text("{}")
         (checkpoint / "optimizer.pt").touch()
         logged = [entry for entry in history if entry["step"] <= step]
         (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": logged}))

@@ -23,7 +23,7 @@ from pokemon_gen.ensemble import members_of
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model, load_checkpoint, palette_size, token_nll, true_completion_nll
 from pokemon_gen.palette import Palette
-from pokemon_gen.runs import last_checkpoint, log_history, step_of, whole_checkpoints
+from pokemon_gen.runs import can_go_on_from, last_checkpoint, log_history, step_of, whole_checkpoints
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.sprites.collection import collect
@@ -419,6 +419,24 @@ def test_a_damaged_checkpoint_is_passed_over_when_a_run_goes_on(
         torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
 
 
+def test_a_damaged_checkpoint_of_a_later_step_is_not_what_was_reached(
+    tiny: Make, few_sprites: Sprites
+) -> None:
+    train(tiny(), few_sprites)
+    (RUN / "checkpoint-4").rename(RUN / "checkpoint-7")
+    (RUN / "checkpoint-7" / "optimizer.pt").write_bytes(b"cut")
+    result = train(tiny(training={"max_steps": 8, "save_steps": 4}), few_sprites)
+    assert (result.status, result.step) == ("finished", 8)
+
+
+def test_a_run_in_fp16_goes_on_with_its_loss_scale(tiny: Make, few_sprites: Sprites) -> None:
+    checkpoint = train(tiny(training={"max_steps": 2}), few_sprites).folder / "checkpoint-2"
+    assert can_go_on_from(checkpoint, averaged=False, scaled=False)
+    assert not can_go_on_from(checkpoint, averaged=False, scaled=True)
+    torch.save({"scale": 65536.0}, checkpoint / "scaler.pt")
+    assert can_go_on_from(checkpoint, averaged=False, scaled=True)
+
+
 def test_a_run_of_damaged_checkpoints_alone_says_so(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(training={"max_steps": 2}), few_sprites)
     (RUN / "checkpoint-2" / "optimizer.pt").write_bytes(b"cut")
@@ -503,8 +521,9 @@ def test_a_checkpoint_cut_off_by_a_kill_is_passed_over(tiny: Make, few_sprites: 
 
 
 @pytest.mark.parametrize("step", [2, 3], ids=["in the middle of an epoch", "at its end"])
+@pytest.mark.parametrize("saved_by", ["epoch", "steps"])
 def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
-    tiny: Make, few_sprites: Sprites, step: int
+    tiny: Make, few_sprites: Sprites, step: int, saved_by: str
 ) -> None:
     """`Trainer` measures and saves after an epoch, also after one that was left in its middle."""
 
@@ -518,7 +537,8 @@ def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
         def on_save(self, *args: Any, **kwargs: Any) -> None:
             self.saved += 1
 
-    epochs = {"max_steps": -1, "num_train_epochs": 2, "save_strategy": "epoch", "eval_strategy": "epoch"}
+    epochs = {"max_steps": -1, "num_train_epochs": 2, "save_strategy": saved_by, "eval_strategy": "epoch"}
+    epochs["save_steps"] = 3
     parts, whole = (tiny(name=name, training=epochs) for name in ("parts", "whole"))
     watch = PressCtrlC()
     assert train(parts, few_sprites, [watch]).status == "interrupted"
@@ -529,6 +549,21 @@ def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
     ended, expected = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
     for name, value in expected.items():
         torch.testing.assert_close(ended[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_an_interrupt_in_the_last_step_leaves_a_finished_run(tiny: Make, few_sprites: Sprites) -> None:
+    """Which ends in the middle of an epoch, and is measured there all the same."""
+
+    class PressCtrlC(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    fields = {"save_strategy": "epoch", "eval_strategy": "epoch"}
+    result = train(tiny(training=fields), few_sprites, [PressCtrlC()])
+    assert (result.status, result.step) == ("finished", 4)
+    measured = [entry["step"] for entry in log_history(RUN / "checkpoint-4") if "eval_nll" in entry]
+    assert measured == [3, 4]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -568,6 +603,7 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
         ("muon_learning_rate", -0.1, r"training\.muon_learning_rate .*: 0 \(none\) or more"),
         ("attn_implementation", "eagre", r"training\.attn_implementation: should be 'eager' or 'sdpa'"),
         ("save_strategy", "no", r"training\.save_strategy: 'no' would throw the trained model away"),
+        ("save_strategy", "best", r"training\.save_strategy: steps or epoch"),
     ],
 )
 def test_a_mistaken_training_field_is_named(tiny: Make, field: str, value: Any, message: str) -> None:

@@ -132,6 +132,11 @@ def name_of(idea: str, seed: int) -> str:
     return f"{idea}, seed {seed}"
 
 
+def kept_as(keep: Path, name: str) -> Path:
+    """Return the folder that a run of this name is kept in."""
+    return keep / re.sub(r"\W+", "-", name)
+
+
 @contextlib.contextmanager
 def folder_of(keep: Path | None, name: str) -> Iterator[Path]:
     """Make the folder that a run is trained in: an empty one that is kept, or one for the moment."""
@@ -139,7 +144,7 @@ def folder_of(keep: Path | None, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
         return
-    kept = keep / re.sub(r"\W+", "-", name)
+    kept = kept_as(keep, name)
     shutil.rmtree(kept, ignore_errors=True)  # half a run, of a time before that was cut off
     kept.mkdir(parents=True)
     yield kept
@@ -153,13 +158,14 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")
-    parser.add_argument("--keep", type=Path, help="where the trained runs stay, a folder each")
+    parser.add_argument("--keep", type=Path, help="where the trained runs stay: KEEP/PLAN/IDEA-SEED")
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
     if missing := {"config", "ideas"} - set(plan):
         parser.error(f"{options.plan}: says nothing of {', '.join(sorted(missing))}")
     if ("seconds" in plan) == ("steps" in plan):
         parser.error(f"{options.plan}: say how long to train, by `seconds` or by `steps`")
+    keep = options.keep and options.keep / options.plan.stem
     source, machine = absolute_source(options.source), describe_machine()
     sprites = load_sprites(source)
     out = (options.out or Path("eval/results") / f"{options.plan.stem}.json").resolve()
@@ -185,9 +191,9 @@ def main() -> None:
     for seed in options.seeds:
         for idea in plan["ideas"]:
             name = name_of(idea, seed)
-            if name not in found["runs"]:
+            if name not in found["runs"] or (keep and not kept_as(keep, name).exists()):
                 settings = settings_of(plan, idea, source, seed, steps[idea])
-                with folder_of(options.keep, name) as folder:
+                with folder_of(keep, name) as folder:
                     found["runs"][name] = learn(settings, folder)
                 write_json(out, found)
                 print(f"{name}: {found['runs'][name]['held_out']:.4f}", flush=True)

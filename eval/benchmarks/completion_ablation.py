@@ -3,13 +3,13 @@
     uv run python eval/benchmarks/ablation.py eval/benchmarks/ablation_strong.yaml \
         --source text:FOLDER --keep KEPT
     uv run python eval/benchmarks/completion_ablation.py eval/benchmarks/completion_ablation.yaml \
-        --source text:FOLDER --checkpoints KEPT/all-of-it-seed-*/checkpoints/strong/checkpoint-*
+        --source text:FOLDER --checkpoints KEPT/ablation_strong/all-of-it-*/checkpoints/strong/checkpoint-*
 
 A YAML names the config to start from and each idea's settings. The models complete train's last 80 sprites,
 which they must not have learned; detector and judge are trained without them too (once; they are kept in
-`--work`). Each model draws with a seed of its own, so that ± tells of models and draws together. Dev is not
-touched. Beside the judge's figures stand those that it does not see: colours that a prompt has not, all
-colours of a completion, how varied completions are, and how far from the nearest of train, any way up.
+`--work`). Each model draws with a seed of its own, so that ± tells of models and draws together. Nothing
+here is of dev. Beside the judge's figures stand those that it does not see: colours that a prompt has not,
+all colours of a completion, how varied completions are, and how far from the nearest of train, any way up.
 """
 
 import argparse
@@ -92,8 +92,9 @@ def main() -> None:
     first = next(iter(ways.values()))
     sprites = load_sprites(**first.sprites.model_dump())
     models = [load_model(folder, sprites).model for folder in options.checkpoints]
-    options.work.mkdir(parents=True, exist_ok=True)
-    with contextlib.chdir(options.work):
+    work = options.work / sprites.fingerprint
+    work.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(work):
         detector = load_detector(train_detector(first, sprites).folder.parent)
         judge = Judge.load(train_judge(first.sprites.source, fold[1:]).folder)
     print(f"{describe_machine()}; {len(models)} models; judge {judge.fingerprint}")

@@ -133,7 +133,7 @@ def shrink(rgb: NDArray[Any]) -> NDArray[np.uint8]:
 def learn_palette(pictures: NDArray[np.uint8], colours: int) -> Palette:
     """Choose a palette for 20x20 pictures (N, 20, 20, 3); token 0 is white.
 
-    All their colours if they have no more than `colours`; else Pillow's median cut refined by
+    All their colours if these and white are no more than `colours`; else Pillow's median cut refined by
     k-means, as many as asked for or, where some fall together, a few less.
 
     Raises:
@@ -168,9 +168,9 @@ def _on_white(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _with_room_below(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Make a picture of a prompt's shape square, white below; any other is returned as it is."""
+    """Make a picture of a prompt, 20x12 or a multiple, square, white below; any other stays as it is."""
     height, width = rgb.shape[:2]
-    if height * SIDE**2 != width * PROMPT_LENGTH:
+    if width % SIDE or height * SIDE**2 != width * PROMPT_LENGTH:
         return rgb
     return np.pad(rgb, ((0, width - height), (0, 0), (0, 0)), constant_values=255)
 

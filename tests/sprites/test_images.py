@@ -100,19 +100,20 @@ def test_more_colours_than_can_be_learned_are_refused() -> None:
     assert 200 < len(learn_palette(pictures, 257)) <= 257
     with pytest.raises(PokemonGenError, match=r"sprites\.colours: 258 cannot be learned"):
         learn_palette(pictures, 258)
-    assert len(learn_palette(pictures, 4096)) <= 801  # all of them: nothing is to be learned
+    assert len(learn_palette(pictures, 4096)) == 1 + len(np.unique(pictures.reshape(-1, 3), axis=0))
 
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_picture_of_the_prompt_alone_stays_at_the_top(tmp_path: Path, times: int) -> None:
     prompt = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)
     Image.fromarray(prompt.repeat(times, 0).repeat(times, 1)).save(tmp_path / "top.png")
-    Image.new("RGB", (20, 8)).save(tmp_path / "wide.png")
-    files = [tmp_path / "top.png", tmp_path / "wide.png"]
-    top, wide = read_images(files, of_prompts=True)
+    for name, size in (("wide", (20, 8)), ("small", (10, 6))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    files = [tmp_path / f"{name}.png" for name in ("top", "wide", "small")]
+    top, *others = read_images(files, of_prompts=True)
     np.testing.assert_array_equal(top[:12], prompt)
     assert (top[12:] == 255).all()
-    np.testing.assert_array_equal(wide, read_images(files)[1])
+    np.testing.assert_array_equal(others, read_images(files)[1:])
 
 
 def test_a_wide_picture_keeps_its_shape() -> None:

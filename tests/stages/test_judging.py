@@ -179,7 +179,7 @@ def test_a_detector_may_come_before_its_run_and_watch_it(judged: Settings, tmp_p
 
 
 def test_what_selecting_lacks_is_named(judged: Settings, few_sprites: Sprites) -> None:
-    with pytest.raises(PokemonGenError, match="nowhere: no whole checkpoint in it"):
+    with pytest.raises(PokemonGenError, match="nowhere: no such run"):
         select("nowhere")
     shutil.rmtree(RUN / "detector")
     with pytest.raises(PokemonGenError, match=r"no detector to choose by; `pokemon-gen detector CONFIG`"):
