@@ -116,7 +116,7 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
         (["check", "."], ".: cannot be read: it is a folder"),
         (["train", "quick", "training.report_to=wandb"], "error: training: "),
         (["train", "quick", "training.lr_scheduler_kwargs.foo=2"], "training.lr_scheduler_kwargs: "),
-        (["train", "quick", "training.lr_scheduler_kwargs.num_decay_steps=500"], "the run has 160"),
+        (["train", "quick", "training.lr_scheduler_kwargs.num_decay_steps=500"], "the run has 320"),
         (["train", "quick", "training.per_device_train_batch_size=0"], "a batch has at least one sprite"),
         (["train", "quick", "training.save_strategy=no"], "would throw the trained model away"),
         (["train", "quick", "model.max_position_embeddings=abc"], "model: llama cannot be built"),

@@ -39,6 +39,14 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "model.safetensors")
 
 
+def assert_same(checkpoint: Path, expected: dict[str, torch.Tensor]) -> None:
+    """Compare a checkpoint's weights with others, to the last bit."""
+    found = weights(checkpoint)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0, msg=name)
+
+
 def test_a_model_of_a_counting_sequence_predicts_the_next_token(tiny: Make) -> None:
     """A label shifted by hand on top of the model's own shift would train token t + 2."""
     colours = np.stack([np.full(5, 0), np.arange(5), np.arange(5)], axis=1)
@@ -125,9 +133,7 @@ def test_a_continued_run_ends_where_an_uninterrupted_one_does(
     assert train(parts, few_sprites, [Stop()]).status == "interrupted"
     train(parts, few_sprites)
     train(whole, few_sprites)
-    ended, expected = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
-    for name, value in expected.items():
-        torch.testing.assert_close(ended[name], value, rtol=0, atol=0, msg=name)
+    assert_same(Path("checkpoints/parts/checkpoint-6"), weights(Path("checkpoints/whole/checkpoint-6")))
 
 
 def test_the_mean_of_the_weights_is_measured_and_saved(tiny: Make, few_sprites: Sprites) -> None:
@@ -415,8 +421,7 @@ def test_a_damaged_checkpoint_is_passed_over_when_a_run_goes_on(
     else:
         file.unlink()
     assert train(settings, few_sprites).status == "finished"
-    for key, value in weights(RUN / "checkpoint-6").items():
-        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+    assert_same(RUN / "checkpoint-6", expected)
 
 
 def test_a_damaged_checkpoint_of_a_later_step_is_not_what_was_reached(
@@ -546,9 +551,7 @@ def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
     assert last_checkpoint(Path("checkpoints/parts")) == Path(f"checkpoints/parts/checkpoint-{step}")
     train(parts, few_sprites)
     train(whole, few_sprites)
-    ended, expected = (weights(Path(f"checkpoints/{name}/checkpoint-6")) for name in ("parts", "whole"))
-    for name, value in expected.items():
-        torch.testing.assert_close(ended[name], value, rtol=0, atol=0, msg=name)
+    assert_same(Path("checkpoints/parts/checkpoint-6"), weights(Path("checkpoints/whole/checkpoint-6")))
 
 
 def test_an_interrupt_in_the_last_step_leaves_a_finished_run(tiny: Make, few_sprites: Sprites) -> None:
