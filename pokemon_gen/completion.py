@@ -123,7 +123,7 @@ def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSetti
             np.concatenate([part.log_likelihood for part in parts]),
         )
 
-    parts = math.ceil(len(prompts) * settings.candidates / _ROWS)
+    parts = math.ceil(len(prompts) / (_ROWS // settings.candidates))
     batch_size = math.ceil(len(prompts) / parts)
     drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
     return drawn

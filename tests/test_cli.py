@@ -119,7 +119,7 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
         (["train", "quick", "training.lr_scheduler_kwargs.num_decay_steps=500"], "the run has 320"),
         (["train", "quick", "training.per_device_train_batch_size=0"], "a batch has at least one sprite"),
         (["train", "quick", "training.save_strategy=no"], "would throw the trained model away"),
-        (["train", "quick", "model.max_position_embeddings=abc"], "model: llama cannot be built"),
+        (["train", "quick", "model.max_position_embeddings=abc"], "model: qwen3 cannot be built"),
         (["select", "nowhere"], "nowhere: no such run"),
         (["score", "nowhere"], "nowhere: no checkpoint, .txt or folder of images to score"),
         (["judge", "text:nowhere"], "text:nowhere: no such folder"),

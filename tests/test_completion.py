@@ -71,7 +71,7 @@ def test_many_prompts_go_through_in_parts(
 ) -> None:
     """Keys and values of thousands at once would fill the memory, which on a CPU is no error but a kill."""
     together = complete_prompts(model, prompts, SAMPLED)
-    monkeypatch.setattr("pokemon_gen.completion._ROWS", 2)
+    monkeypatch.setattr("pokemon_gen.completion._ROWS", 2)  # in parts of two
     sizes: list[int] = []
 
     def note(module: Any, args: Any, options: Any) -> None:
