@@ -4,7 +4,6 @@ A machine may be taken away in the middle of a write, and a mounted drive gets a
 so a checkpoint counts only when all that it is loaded from is there to the end.
 """
 
-import json
 import re
 import shutil
 import zipfile
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from pokemon_gen.averaging import IN_TRAINING_NAME
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json
 from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
 from pokemon_gen.settings import SETTINGS_NAME
@@ -40,7 +40,7 @@ SPRITES_NAME = "sprites.json"
 
 def whole_checkpoints(folder: Path) -> list[Path]:
     """Return the run's checkpoints that were written to the end, in the order of their steps."""
-    return sorted((c for c in folder.glob("checkpoint-*") if is_checkpoint(c) and _is_whole(c)), key=step_of)
+    return [checkpoint for checkpoint in _checkpoints(folder) if _is_whole(checkpoint)]
 
 
 def needed_checkpoints(folder: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def find_run(place: str | Path) -> Path:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the run's latest whole checkpoint; one cut off by a kill is passed over."""
-    return next(reversed(whole_checkpoints(folder)), None)
+    return next((checkpoint for checkpoint in _checkpoints(folder)[::-1] if _is_whole(checkpoint)), None)
 
 
 def can_go_on_from(checkpoint: Path, averaged: bool, scaled: bool) -> bool:
@@ -118,17 +118,18 @@ def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
 
 def log_history(checkpoint: Path) -> list[dict[str, Any]]:
     """Return all that was logged up to a checkpoint, oldest first; each entry has its `step`."""
-    history: list[dict[str, Any]] = _state(checkpoint)["log_history"]
+    history: list[dict[str, Any]] = read_json(checkpoint / STATE_NAME)["log_history"]
     return history
-
-
-def _state(checkpoint: Path) -> Any:
-    return json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
 
 
 def has_record(checkpoint: Path) -> bool:
     """Tell whether the `Trainer`'s record is there to the end."""
     return _parses(checkpoint / STATE_NAME)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return all that are named as checkpoints, whole or not, in the order of their steps."""
+    return sorted(filter(is_checkpoint, folder.glob("checkpoint-*")), key=step_of)
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -138,8 +139,8 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _parses(file: Path) -> bool:
     try:
-        json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        read_json(file)
+    except PokemonGenError:
         return False
     return True
 

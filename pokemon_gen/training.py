@@ -137,10 +137,10 @@ def train(
     with quiet(), stop_on_signal(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     saved = {step_of(checkpoint): checkpoint for checkpoint in whole_checkpoints(folder)}
-    # One of a later step may be there that could not be gone on from.
-    reached = saved.get(trainer.state.global_step, last_checkpoint(folder))
-    if reached is None:
+    if not saved:
         raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_steps lies beyond the end")
+    # One of a later step may be there that could not be gone on from.
+    reached = saved.get(trainer.state.global_step, saved[max(saved)])
     finished = trainer.state.global_step >= max_steps
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 

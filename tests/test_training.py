@@ -39,6 +39,20 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "model.safetensors")
 
 
+class PressCtrlC(TrainerCallback):
+    """Sends a signal in the middle of a step, the first being 1, and counts what is saved."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
+        self.step, self.number, self.saved = step, number, 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step - 1:
+            os.kill(os.getpid(), self.number)
+
+    def on_save(self, *args: Any, **kwargs: Any) -> None:
+        self.saved += 1
+
+
 def assert_same(checkpoint: Path, expected: dict[str, torch.Tensor]) -> None:
     """Compare a checkpoint's weights with others, to the last bit."""
     found = weights(checkpoint)
@@ -531,21 +545,10 @@ def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
     tiny: Make, few_sprites: Sprites, step: int, saved_by: str
 ) -> None:
     """`Trainer` measures and saves after an epoch, also after one that was left in its middle."""
-
-    class PressCtrlC(TrainerCallback):
-        saved = 0
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == step - 1:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def on_save(self, *args: Any, **kwargs: Any) -> None:
-            self.saved += 1
-
     epochs = {"max_steps": -1, "num_train_epochs": 2, "save_strategy": saved_by, "eval_strategy": "epoch"}
     epochs["save_steps"] = 3
     parts, whole = (tiny(name=name, training=epochs) for name in ("parts", "whole"))
-    watch = PressCtrlC()
+    watch = PressCtrlC(step)
     assert train(parts, few_sprites, [watch]).status == "interrupted"
     assert watch.saved == 1
     assert last_checkpoint(Path("checkpoints/parts")) == Path(f"checkpoints/parts/checkpoint-{step}")
@@ -556,14 +559,8 @@ def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
 
 def test_an_interrupt_in_the_last_step_leaves_a_finished_run(tiny: Make, few_sprites: Sprites) -> None:
     """Which ends in the middle of an epoch, and is measured there all the same."""
-
-    class PressCtrlC(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 3:
-                os.kill(os.getpid(), signal.SIGINT)
-
     fields = {"save_strategy": "epoch", "eval_strategy": "epoch"}
-    result = train(tiny(training=fields), few_sprites, [PressCtrlC()])
+    result = train(tiny(training=fields), few_sprites, [PressCtrlC(4)])
     assert (result.status, result.step) == ("finished", 4)
     measured = [entry["step"] for entry in log_history(RUN / "checkpoint-4") if "eval_nll" in entry]
     assert measured == [3, 4]
@@ -573,14 +570,9 @@ def test_an_interrupt_in_the_last_step_leaves_a_finished_run(tiny: Make, few_spr
 def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
     tiny: Make, few_sprites: Sprites, number: signal.Signals
 ) -> None:
-    class PressCtrlC(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 2:
-                os.kill(os.getpid(), number)
-
     settings = tiny(training={"save_steps": 100, "eval_steps": 100})
     before = signal.getsignal(number)
-    result = train(settings, few_sprites, [PressCtrlC()])
+    result = train(settings, few_sprites, [PressCtrlC(3, number)])
     assert (result.status, result.step) == ("interrupted", 3)
     assert signal.getsignal(number) is before
     assert last_checkpoint(RUN) == RUN / "checkpoint-3"
