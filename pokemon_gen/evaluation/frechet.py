@@ -77,7 +77,7 @@ def checked_pair(x: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
 class Grams:
     """All inner products of two sets: what any distance between draws from them can be had from.
 
-    A bootstrap asks for hundreds of distances between draws of the same features. From the inner products
+    A jackknife asks for hundreds of distances between draws of the same features. From the inner products
     each costs n x m numbers, whatever the dimension.
 
     Attributes:

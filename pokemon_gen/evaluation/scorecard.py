@@ -8,9 +8,9 @@ Two Fréchet distances, never mixed, because at 80 sprites the reference decides
 - *unpaired*: against sprites of other prompts, in equal draws, since the distance shrinks as sets grow.
   Its ideal is what real sprites get, which stands beside it.
 
-A bootstrap's resample has fewer distinct sprites than the set, and the distance is larger for fewer; its
-spread is right and its level is not. Intervals of FID are therefore the bootstrap's percentiles moved so
-that their mean is the figure. What cannot be computed says why; no other number takes its name.
+Intervals of FID are a jackknife's (`jackknife.py`), since a bootstrap's doubles make them too wide; those of
+KID, which can leave doubles out, are a bootstrap's percentiles. What cannot be computed says why; no other
+number takes its name.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +26,7 @@ from pokemon_gen.augment import hue_table, place_table
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import Grams
 from pokemon_gen.evaluation.inception import Inception
+from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
 from pokemon_gen.evaluation.judge import Judge, Verdict
 from pokemon_gen.evaluation.kid import Kernels
 from pokemon_gen.evaluation.measures import (
@@ -235,13 +236,12 @@ def _paired(
             "kid": Kernels.of(other, true).distance(),
         }
     fid, n, kernels = grams.frechet_distance(), len(made), Kernels.of(made, true)
-    draws = [_resample(n, n, generator) for _ in range(ROUNDS)]  # a sprite and its truth together
-    counts = [np.bincount(rows, minlength=n) for rows in draws]
+    counts = [_resample(n, generator) for _ in range(ROUNDS)]  # a sprite and its truth together
     return {
         "n": n,
         "reference": truth.name,
         "fid": fid,
-        "fid_interval": _interval_around(fid, [grams.draw(r, r).frechet_distance() for r in draws]),
+        "fid_interval": _interval_around(fid, error_of_pairs(grams, generator)),
         "kid": kernels.distance(),
         "kid_interval": _interval([kernels.paired_distance(c) for c in counts]),
         **beside,
@@ -267,38 +267,35 @@ def _in_equal_draws(some: NDArray[np.float64], others: NDArray[np.float64], n: i
     """Return FID between draws of `n` from each, on average, and KID of all; both with intervals."""
     grams, kernels = Grams.of(some, others), Kernels.of(some, others)
     generator = np.random.default_rng(SEED)
-    fids, resampled, kids = [], [], []
+    fids, kids = [], []
     for _ in range(ROUNDS):
         rows, columns = (generator.permutation(len(x))[:n] for x in (some, others))
         fids.append(grams.draw(rows, columns).frechet_distance())
-        rows, columns = (_resample(len(x), n, generator) for x in (some, others))
-        resampled.append(grams.draw(rows[:n], columns[:n]).frechet_distance())
-        counts = (np.bincount(r, minlength=len(x)) for r, x in ((rows, some), (columns, others)))
-        kids.append(kernels.distance(*counts))
+        kids.append(kernels.distance(*(_resample(len(x), generator) for x in (some, others))))
     fid = float(np.mean(fids))
     return {
         "fid": fid,
-        "fid_interval": _interval_around(fid, resampled),
+        "fid_interval": _interval_around(fid, error_of_draws(grams, n, generator)),
         "kid": kernels.distance(),
         "kid_interval": _interval(kids),
     }
 
 
-def _resample(n: int, first: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Draw n of n with replacement; the first so many are not all the same, which has no distance."""
+def _resample(n: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw n of n with replacement, not all the same; return how often each came, (n,)."""
     while True:
-        rows = generator.integers(0, n, n)
-        if len(np.unique(rows[:first])) > 1:
-            return rows
+        counts = np.bincount(generator.integers(0, n, n), minlength=n)
+        if counts.max() < n:
+            return counts
 
 
 def _interval(figures: list[float]) -> list[float]:
     return [float(q) for q in np.quantile(figures, [0.025, 0.975])]
 
 
-def _interval_around(figure: float, resampled: list[float]) -> list[float]:
-    """Return the resamples' 95 % interval, moved so that their mean is the figure; no distance is below 0."""
-    return [max(0.0, figure + q - float(np.mean(resampled))) for q in _interval(resampled)]
+def _interval_around(figure: float, error: float | None) -> list[float] | None:
+    """Return a distance's 95 % interval, none without a standard error; no distance is below 0."""
+    return None if error is None else [max(0.0, figure - 1.96 * error), figure + 1.96 * error]
 
 
 def _pdr(material: Material, verdict: Verdict | None) -> dict[str, Any]:
@@ -367,7 +364,7 @@ def _warnings(
         found.append("other data: not allowed by the homework")
     for year, bars in baselines.items():
         for bar, limits in bars.items():
-            if "fid" in paired and _crosses(paired["fid_interval"], limits["fid"]):
+            if paired.get("fid_interval") and _crosses(paired["fid_interval"], limits["fid"]):
                 found.append(f"FID: the interval crosses the {bar} bar of {year}, {limits['fid']}")
             if verdict and _crosses([verdict.low, verdict.high], limits["pdr"]):
                 found.append(f"PDR: the interval crosses the {bar} bar of {year}, {limits['pdr']}")
