@@ -1,7 +1,7 @@
 """Small decoder-only transformers, trained from scratch, that finish pixel art.
 
-Every verb of the command line is a Python call of the same name (`sprites`, which is a room of this
-package, is `look_at`):
+Every verb of the command line is a Python call of the same name (`sprites` and `ensemble`, which are rooms
+of this package, are `look_at` and `assemble`):
 
     from pokemon_gen import load_settings, run
     run(load_settings("quick", ["training.learning_rate=1e-3"]))
@@ -34,6 +34,7 @@ _HOMES = {
     "judge": "stages.judging",
     "select": "stages.judging",
     "score": "stages.scoring",
+    "assemble": "stages.assembling",
     "run": "pipeline",
 }
 

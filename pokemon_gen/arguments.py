@@ -11,6 +11,7 @@ import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -228,6 +229,10 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training: a batch has at least one sprite")
     if arguments.max_steps < -1 or arguments.max_steps == 0:
         raise PokemonGenError("training.max_steps: 1 or more, or -1 for as many as num_train_epochs takes")
+    if arguments.max_steps == -1 and arguments.num_train_epochs <= 0:
+        raise PokemonGenError("training.num_train_epochs: more than 0")
+    if arguments.gradient_accumulation_steps < 1:
+        raise PokemonGenError("training.gradient_accumulation_steps: 1 or more")
     if not 0 <= arguments.ema_decay < 1:
         raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")
     if min(arguments.muon_learning_rate, arguments.muon_weight_decay) < 0:
@@ -238,12 +243,16 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training.save_strategy: steps or epoch; the best is chosen by `select`")
     if arguments.save_strategy == SaveStrategy.NO:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
-    if arguments.fp16 and not can_fp16():
+    if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
         raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")
 
 
 def _checked(setting: str, value: Any, expected: Any) -> Any:
     """Return a value of the field's own type; `true` is no number and `"yes"` no truth."""
+    kinds = (expected, *typing.get_args(expected))
+    names = [one.value for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum) for one in kind]
+    if names and isinstance(value, str) and value not in names:
+        raise SettingError(setting, f"{setting}: unknown {value!r}; one of {', '.join(names)}")
     try:
         return TypeAdapter(expected).validate_python(value, strict=True)
     except ValidationError as error:

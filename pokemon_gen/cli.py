@@ -3,6 +3,7 @@
 Each verb loads what it needs when it is called: `check` answers without torch.
 """
 
+import errno
 import io
 import sys
 from pathlib import Path
@@ -242,9 +243,10 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except OSError as error:  # a full disk, a folder that may not be written
-        if not error.filename:
+        if not error.filename and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        where = f"{error.filename}: " if error.filename else ""  # writing to an open file names none
+        click.echo(f"error: {where}{error.strerror}", err=True)
         sys.exit(1)
 
 
@@ -275,6 +277,8 @@ def _print_training(result: Any, overwrite: bool) -> None:
             f"; dev NLL {result.dev_nll:.4f} nats/token, {result.dev_completion_nll:.4f} over the completion"
         )
     click.echo(f"{result.folder}: {result.status}, step {result.step} of {result.max_steps}{dev}")
-    if result.status == "interrupted":
+    if result.status == "interrupted" and result.settings.training.get("save_only_model"):
+        click.echo("a checkpoint was left without its optimizer (save_only_model): nothing goes on from it")
+    elif result.status == "interrupted":
         without = " without --overwrite" if overwrite else ""
         click.echo(f"a checkpoint was left; the same command{without} goes on from it")

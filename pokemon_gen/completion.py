@@ -125,7 +125,15 @@ def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSetti
 
     parts = math.ceil(len(prompts) / (_ROWS // settings.candidates))
     batch_size = math.ceil(len(prompts) / parts)
-    drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
+    try:
+        drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
+    except RuntimeError as error:
+        if "reached zero" not in str(error):  # that is all accelerate says
+            raise
+        raise PokemonGenError(
+            f"memory does not hold the {settings.candidates} completions of one prompt; "
+            "fewer (completion.candidates) may fit"
+        ) from error
     return drawn
 
 

@@ -65,7 +65,7 @@ def _load(kind: type[Section], file: Path, given: dict[str, Any], overrides: Seq
     settings = _validate(kind, values, lambda location: _position(file, root, location), overridden)
     for location in _locations(values):
         dotted = ".".join(location)
-        place = "command line" if dotted in overridden else _position(file, root, location)
+        place = "command line" if _is_of(dotted, overridden) else _position(file, root, location)
         settings._places[dotted] = place  # type: ignore[attr-defined]
     return settings
 
@@ -98,23 +98,24 @@ def find_config(path: str | Path) -> Path:
     file = Path(path)
     if file.is_file():
         return file
+    name = file.stem if file.suffix == ".yaml" else file.name
     folders = [
         Path("configs"),
         Path(__file__).parent.parent / "configs",
         Path(__file__).parent / "configs",
     ]
     for folder in folders:
-        shipped = folder / f"{file.stem}.yaml"
+        shipped = folder / f"{name}.yaml"
         if shipped.is_file() and str(file.parent) in (".", "configs"):
             return shipped
     names = sorted({config.stem for folder in folders for config in folder.glob("*.yaml")})
-    raise PokemonGenError(f"{path}: no such config{closest(file.stem, names)} (shipped: {', '.join(names)})")
+    raise PokemonGenError(f"{path}: no such config{closest(name, names)} (shipped: {', '.join(names)})")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain values: `3e-4` is a number and `no` a word, unlike in PyYAML's YAML 1.1.
+    """YAML 1.2's plain values: `3e-4` is a number, `no`, `12:30` and `2026-11-26` are words.
 
-    A key that comes twice is an error.
+    PyYAML's own are YAML 1.1's. A key that comes twice is an error.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -130,11 +131,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
+_BOOL, _FLOAT, _INT, _TIME = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "timestamp"))
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _INT, _TIME)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(true|false|True|False)$"), list("tfTF"))
 _Loader.add_implicit_resolver(
     _FLOAT, re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
@@ -180,10 +182,17 @@ def _validate(
         faults = []
         for fault in error.errors():
             dotted = ".".join(map(str, fault["loc"]))
-            by_override = any(f"{name}.".startswith(f"{dotted}.") for name in overridden)
+            by_override = _is_of(dotted, overridden) or any(
+                name.startswith(f"{dotted}.") for name in overridden
+            )
             where = "command line" if by_override else position(fault["loc"])
             faults.append(f"{where}: {_explain(fault, dotted, kind)}")
         raise PokemonGenError("\n".join(faults)) from None
+
+
+def _is_of(dotted: str, overridden: Sequence[str]) -> bool:
+    """Tell whether a setting was overridden, by itself or with the section around it."""
+    return any(f"{dotted}.".startswith(f"{name}.") for name in overridden)
 
 
 def _position(file: Path, node: yaml.Node | None, location: Sequence[str | int]) -> str:

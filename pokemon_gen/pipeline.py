@@ -15,9 +15,10 @@ from transformers import TrainerCallback
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.detector import lend_detector
+from pokemon_gen.evaluation.inception import check_given_weights
 from pokemon_gen.files import read_json
 from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME
+from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, last_checkpoint
 from pokemon_gen.selection import BEST_NAME, DetectorWatch, choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -33,7 +34,7 @@ from pokemon_gen.stages.judging import (
     selection_is_current,
 )
 from pokemon_gen.stages.scoring import Score, current_score, score
-from pokemon_gen.training import TrainingResult
+from pokemon_gen.training import TrainingResult, as_precise_as, check_training
 from pokemon_gen.training import train as train_model
 
 
@@ -72,10 +73,12 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     """
     sprites = load_sprites(**settings.sprites.model_dump())
     check_selection(settings, sprites, overwrite)  # a mistake is told before the training
+    check_given_weights()
     if settings.members > 1:
         check_place(settings.name, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
+        check_training(_members(settings)[0], sprites, overwrite)  # a mistake is told before the detector's
         detector(settings, sprites, overwrite)  # it must be there to watch
     old = [submission_files(settings.name)[0]] if overwrite else []
     if overwrite and not settings.selection.watch_epochs:
@@ -167,6 +170,8 @@ def train_members(
     for member in members:
         if settings.selection.watch_epochs:
             lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)
+        if trainings and (overwrite or not last_checkpoint(CHECKPOINTS / member.name)):
+            member = as_precise_as(trainings[0].settings, member)  # measured anew, it may come out otherwise
         trainings.append(train(member, sprites, callbacks, overwrite))
         if trainings[-1].status == "interrupted":
             break

@@ -20,16 +20,17 @@ SPRITES = 2
 """Sprites in a measured step: enough to tell, and about a second in all."""
 
 
-def choose_precision(model: PreTrainedModel) -> dict[str, bool]:
+def choose_precision(model: PreTrainedModel, on_cpu: bool = False) -> dict[str, bool]:
     """Return `bf16` and `fp16` for `TrainingArguments`; both false is fp32.
 
     Args:
         model: the one to be trained; its weights, gradients and random state are left as they are.
+        on_cpu: train on the CPU also where there is a GPU.
     """
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not on_cpu:
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return {"bf16": bf16, "fp16": not bf16}
-    if torch.accelerator.is_available():
+    if torch.accelerator.is_available() and not on_cpu:
         return {"bf16": False, "fp16": False}  # Apple's and others: fp32 is always right
     return {"bf16": bf16_speedup(model) >= FASTER_BY, "fp16": False}
 

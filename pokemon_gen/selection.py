@@ -10,7 +10,7 @@ good it is.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback
 
 from pokemon_gen.completion import complete_prompts
+from pokemon_gen.config_files import load_settings
 from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import Classifier
@@ -32,6 +33,7 @@ from pokemon_gen.files import folder_aside, read_json, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import (
     Checkpoint,
+    fingerprint_checkpoint,
     is_loadable,
     load_checkpoint,
     member_folders,
@@ -48,7 +50,7 @@ from pokemon_gen.runs import (
     step_of,
     whole_checkpoints,
 )
-from pokemon_gen.settings import CompletionSettings, Criterion
+from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Criterion
 
 SELECTION_NAME = "selection.json"
 """In a run's folder: every checkpoint's figures, and which one was chosen."""
@@ -130,6 +132,7 @@ def choose_checkpoint(folder: str | Path) -> Choice:
         raise PokemonGenError(f"{folder}: no such checkpoint or run")
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         members = member_folders(folder / BEST_NAME)
+        _refuse_members_of_before(folder, members)
         return Choice(folder / BEST_NAME, f"the ensemble of its {len(members)} members")
     selected = current_selection(folder)
     if selected:
@@ -146,6 +149,25 @@ def choose_checkpoint(folder: str | Path) -> Choice:
     best = min(ranked, key=lambda c: measured[step_of(c)])
     nll = measured[step_of(best)]
     return Choice(best, f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token")
+
+
+def _refuse_members_of_before(folder: Path, members: Sequence[Path]) -> None:
+    """Refuse an ensemble whose members, trained for it, have been trained on since.
+
+    One that was put together by hand is what it was then, whatever became of its members' runs.
+    """
+    if load_settings(folder / BEST_NAME / SETTINGS_NAME).members == 1:
+        return
+    for number, member in enumerate(members):
+        run = folder.with_name(f"{folder.name}-{number}")
+        if not whole_checkpoints(run):  # thrown away, or trained elsewhere
+            continue
+        now = choose_checkpoint(run)
+        if fingerprint_checkpoint(now.checkpoint) != fingerprint_checkpoint(member):
+            raise PokemonGenError(
+                f"{folder / BEST_NAME}: {run.name} has been trained on since ({now.reason}); `pokemon-gen "
+                f"run CONFIG` puts the members together anew, and {folder / BEST_NAME} names the old ones"
+            )
 
 
 def rank_checkpoints(
@@ -239,7 +261,7 @@ def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Pa
 
 
 def current_selection(run: Path) -> dict[str, Any] | None:
-    """Return a run's selection, if it was made of the checkpoints that are there now.
+    """Return a run's selection, if it was made of all the checkpoints that are there now.
 
     Raises:
         PokemonGenError: if `selection.json` is damaged.
@@ -253,7 +275,8 @@ def current_selection(run: Path) -> dict[str, Any] | None:
         facts["reason"], facts["by"], facts["on"]
     except (KeyError, TypeError) as error:
         raise PokemonGenError(f"{file}: not a selection; `pokemon-gen select {run}` makes it anew") from error
-    return facts if ranked == {c.name for c in whole_checkpoints(run)} else None
+    there = {checkpoint.name for checkpoint in whole_checkpoints(run)}
+    return facts if there <= ranked else None  # some may have been thrown away since
 
 
 def measure_checkpoint(
@@ -333,8 +356,9 @@ class DetectorWatch(TrainerCallback):
         self.begun = self.clock()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Complete, ask and log, if it is time and there is time."""
-        if round(state.epoch) % self.every_epochs:
+        """Complete, ask and log, if it is time, there is time, and nobody waits for the training to stop."""
+        stopped = control.should_training_stop and state.global_step < state.max_steps
+        if stopped or round(state.epoch) % self.every_epochs:
             return
         cost = self._estimate(model) if self.last_cost is None else self.last_cost
         if self.spent + cost > LARGEST_SHARE * (self.clock() - self.begun):

@@ -143,12 +143,15 @@ def _read_sidecar(sidecar: Path) -> _Expected:
     facts = read_json(sidecar)
     try:
         expected = _Expected(
-            facts["palette_size"], facts["prompt_hashes"], facts["prompt_length"], facts["sha256"]
+            facts["palette_size"],
+            facts.get("prompt_hashes"),  # of completions, whose prompts may have any lengths, there are none
+            facts.get("prompt_length", PROMPT_LENGTH),
+            facts["sha256"],
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission") from error
     numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
-    if not numbers or not isinstance(expected.prompt_hashes, list):
+    if not numbers or not isinstance(expected.prompt_hashes, list | None):
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission")
     return expected
 

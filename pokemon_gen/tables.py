@@ -25,7 +25,7 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
         for figure, digits in (("fid", 2), ("kid", 5)):
             value = _with_interval(distance[figure], distance[f"{figure}_interval"], digits)
             table.add_row(f"{figure.upper()}, {name}", value, _beside(distance, figure, digits))
-        table.add_row("", f"[dim]{what}[/]", "")
+        table.add_row("", f"[dim]{escape(what)}[/]", "")
     _add_pdr(table, scorecard["pdr"])
     _add_plain(table, scorecard)
     _add_verdicts(table, scorecard["verdicts"])
@@ -73,7 +73,8 @@ def _table(title: str, *columns: str) -> Table:
 def _beside(distance: dict[str, Any], figure: str, digits: int) -> str:
     if "real" in distance:
         real = distance["real"]
-        return f"real ({real['sprites']}): {_with_interval(real[figure], real[f'{figure}_interval'], digits)}"
+        value = _with_interval(real[figure], real[f"{figure}_interval"], digits)
+        return f"real ({escape(real['sprites'])}): {value}"
     wrong, noise = (_number(distance[name][figure], digits) for name in ("wrong_completions", "noise"))
     return f"wrong completions {wrong}, noise {noise}"
 
@@ -115,7 +116,9 @@ def _add_verdicts(table: Table, verdicts: dict[str, Any]) -> None:
             table.add_row(f"{bar} bar of {year}", word, limits + halves)
 
 
-def _with_interval(figure: float, interval: Sequence[float], digits: int) -> str:
+def _with_interval(figure: float, interval: Sequence[float] | None, digits: int) -> str:
+    if interval is None:
+        return f"{figure:.{digits}f}"
     return f"{figure:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
 
 

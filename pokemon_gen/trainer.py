@@ -61,6 +61,7 @@ def make_trainer(
         trainer.average = WeightAverage(model, arguments.ema_decay)
         trainer.add_callback(_UpdateAverage(trainer.average))
     trainer.add_callback(_IntervalsOfNow())
+    trainer.add_callback(_SaveAfterMeasuring())
     for callback in callbacks:  # after the mean, so that it is there to be looked at
         if hasattr(callback, "mean_in_place"):
             callback.mean_in_place = trainer.mean_in_place
@@ -195,6 +196,24 @@ class _IntervalsOfNow(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         state.compute_steps(args, state.max_steps)
+
+
+class _SaveAfterMeasuring(TrainerCallback):
+    """Lets a checkpoint of an epoch's last step wait for what is measured and watched at the epoch's end.
+
+    Measuring draws from the random stream. A run that goes on from a checkpoint that was saved before it
+    would draw other dropout than one that was never stopped, and know nothing of what was measured.
+    """
+
+    waits = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.waits = control.should_save and state.epoch.is_integer()
+        control.should_save = control.should_save and not self.waits
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_save = control.should_save or self.waits
+        self.waits = False
 
 
 class _UpdateAverage(TrainerCallback):

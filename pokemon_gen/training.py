@@ -112,11 +112,7 @@ def train(
     """
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     folder = CHECKPOINTS / settings.name
-    checkpoint = None if overwrite else last_checkpoint(folder)
-    if checkpoint:
-        settings = _continued_settings(settings, checkpoint, sprites)
-    elif not overwrite:
-        _refuse_what_is_no_leftover(folder)
+    checkpoint, settings = _beginning(settings, sprites, overwrite)
     model, arguments, settings = prepare(settings, sprites.palette, folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
@@ -129,7 +125,9 @@ def train(
     compile_if_possible(arguments)
     try:
         trainer = make_trainer(model, arguments, sprites, settings, callbacks)
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:  # a tracker that is not installed
+        trainer.get_train_dataloader()  # made anew by `train`, which keeps the optimizer
+        trainer.create_optimizer()
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:  # a package that is not installed
         raise PokemonGenError(f"training: {error}") from error
     if checkpoint is None and folder.exists():
         _empty(folder)  # only now: whatever was mistaken has been said, and nothing is lost by it
@@ -138,11 +136,21 @@ def train(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     saved = {step_of(checkpoint): checkpoint for checkpoint in whole_checkpoints(folder)}
     if not saved:
-        raise PokemonGenError(f"{folder}: no checkpoint was saved: training.save_steps lies beyond the end")
+        raise PokemonGenError(f"{folder}: the training was stopped before a checkpoint was saved")
     # One of a later step may be there that could not be gone on from.
     reached = saved.get(trainer.state.global_step, saved[max(saved)])
     finished = trainer.state.global_step >= max_steps
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
+
+
+def check_training(settings: Settings, sprites: Sprites, overwrite: bool) -> None:
+    """Say what `train` would, of mistakes and of what stands in the way, before anything is done.
+
+    Raises:
+        PokemonGenError: as `train`.
+    """
+    _, settings = _beginning(settings, sprites, overwrite)
+    _model_and_arguments(settings, sprites.palette, CHECKPOINTS / settings.name)
 
 
 def prepare(
@@ -153,16 +161,34 @@ def prepare(
     Raises:
         PokemonGenError: for a mistaken field, with its place in the config's file.
     """
+    model, arguments = _model_and_arguments(settings, palette, folder)
+    settings = _with_precision(settings, model, arguments.use_cpu)
+    return model, training_arguments(settings, folder), settings
+
+
+def _model_and_arguments(
+    settings: Settings, palette: Palette, folder: Path
+) -> tuple[PreTrainedModel, SpriteTrainingArguments]:
     try:
         told = augmentation_of(settings, palette).told
         model = build_model(settings.model, len(palette), settings.seed, told=told)
-        arguments = training_arguments(settings, folder)  # a mistake is told before anything is measured
+        arguments = training_arguments(settings, folder)
         set_attention(model, arguments)  # precision is measured with the attention that will be used
-        settings = _with_precision(settings, model)
-        return model, training_arguments(settings, folder), settings
+        return model, arguments
     except SettingError as error:
         place = settings.where(error.setting)
         raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
+
+
+def _beginning(settings: Settings, sprites: Sprites, overwrite: bool) -> tuple[Path | None, Settings]:
+    """Return the checkpoint that a run goes on from, if it does, and its settings then."""
+    folder = CHECKPOINTS / settings.name
+    checkpoint = None if overwrite else last_checkpoint(folder)
+    if checkpoint:
+        return checkpoint, _continued_settings(settings, checkpoint, sprites)
+    if not overwrite:
+        _refuse_what_is_no_leftover(folder)
+    return None, settings
 
 
 def _undamaged(folder: Path, arguments: SpriteTrainingArguments) -> Path:
@@ -242,12 +268,18 @@ def _what_must_stay(settings: Settings) -> dict[str, Any]:
     return {"seed": settings.seed, **stays}
 
 
-def _with_precision(settings: Settings, model: PreTrainedModel) -> Settings:
+def _with_precision(settings: Settings, model: PreTrainedModel, on_cpu: bool) -> Settings:
     """Write the precision into the settings, so that the run is the same wherever it goes on."""
     given = settings.training
     if any(k in given for k in PRECISION):
         return _in_precision(settings, {k: given.get(k, False) for k in PRECISION})
-    return _in_precision(settings, choose_precision(model))
+    return _in_precision(settings, choose_precision(model, on_cpu))
+
+
+def as_precise_as(begun: Settings, settings: Settings) -> Settings:
+    """Return settings in the precision of a run that was begun, where this machine can."""
+    precision = {k: begun.training[k] for k in PRECISION}
+    return _in_precision(settings, precision) if can_fp16() or not precision["fp16"] else settings
 
 
 def _in_precision(settings: Settings, precision: dict[str, Any]) -> Settings:

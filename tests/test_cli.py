@@ -1,5 +1,6 @@
 """`cli.py`: every verb does its stage; a mistake is one message, never a traceback."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from pokemon_gen.settings import CRITERIA, Settings
 from tests.conftest import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
-VERBS = ("run", "train", "detector", "judge", "select", "complete", "submit", "check", "score", "sprites")
+VERBS = tuple(cli.cli.commands)
 
 
 @pytest.fixture
@@ -165,6 +166,8 @@ def test_ctrl_c_is_told_with_what_to_do(pg: Run, config: str, monkeypatch: pytes
     assert "checkpoints/tiny: interrupted, step 1 of 4" in out
     assert "the same command goes on from it" in out
     assert "the same command without --overwrite goes on from it" in pg("run", config, "--overwrite")[1]
+    without = pg("train", config, "--overwrite", "training.save_only_model=true")[1]
+    assert "nothing goes on from it" in without
 
 
 def test_a_folder_that_may_not_be_written_is_one_message(pg: Run, config: str) -> None:
@@ -172,6 +175,16 @@ def test_a_folder_that_may_not_be_written_is_one_message(pg: Run, config: str) -
     status, _, err = pg("train", config)
     assert status == 1
     assert err.startswith("error: checkpoints")
+
+
+def test_a_full_disk_is_one_message(pg: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing to a file that is open already names no file."""
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pokemon_gen.pipeline.run", full)
+    assert pg("run", config) == (1, "", "error: No space left on device\n")
 
 
 def test_a_terminal_without_our_letters_is_no_reason_to_fail(own_folder: Path) -> None:
@@ -202,7 +215,7 @@ def test_the_command_line_knows_every_criterion() -> None:
 def test_every_verb_is_a_python_call() -> None:
     for name in pokemon_gen.__all__:
         assert callable(getattr(pokemon_gen, name))
-    assert set(VERBS) - {"sprites"} | {"look_at"} <= set(pokemon_gen.__all__)
+    assert set(VERBS) - {"sprites", "ensemble"} | {"look_at", "assemble"} <= set(pokemon_gen.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = pokemon_gen.nonsense
 

@@ -36,6 +36,10 @@ def test_a_config_is_read(tmp_path: Path) -> None:
     words = load(tmp_path, GOOD, "training.eval_strategy=no", "completion.do_sample=true")
     assert words.training["eval_strategy"] == "no"  # false to YAML 1.1
     assert words.completion.do_sample is True
+    for name in ("2026-11-26", "12.30"):  # a date and a number to YAML 1.1
+        assert load(tmp_path, GOOD, f"name={name!r}").name == name
+    assert load(tmp_path, GOOD, "name=2026-11-26").name == "2026-11-26"
+    assert load(tmp_path, GOOD, "seed=1_000").seed == 1000
     assert settings.sprites.source == "generated"
 
 
@@ -89,11 +93,28 @@ def test_overrides_win(tmp_path: Path) -> None:
         ("learning_rate", r"'learning_rate' is no override"),
         ("name.first=x", r"command line: name\.first: name is no section"),
         ("seed=[", r"command line: seed: '\[' is not a YAML value"),
+        ("completion={topk: 3}", r"^command line: unknown setting 'completion\.topk'"),
+        ("seed=010", r"command line: seed: .*integer, not '010'"),  # 8 to YAML 1.1
     ],
 )
 def test_a_mistaken_override_is_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(PokemonGenError, match=message):
         load(tmp_path, GOOD, override)
+
+
+def test_a_mistake_in_an_overridden_section_is_the_overrides(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD, "model={model_type: gpt2, n_head: 2}")
+    assert settings.where("model.n_head") == "command line"
+    assert str(settings.where("training.learning_rate")).endswith("run.yaml:6:3")
+
+
+def test_a_configs_name_may_have_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    Path("configs/quick.v2.yaml").write_text(GOOD)
+    assert load_settings("quick.v2").name == "good"
+    with pytest.raises(PokemonGenError, match=r"quick\.bak: no such config; did you mean 'quick"):
+        load_settings("quick.bak")
 
 
 def test_saved_settings_are_a_config(tmp_path: Path) -> None:

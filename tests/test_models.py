@@ -74,6 +74,7 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others() -> None:
         ({"n_positions": 399}, r"model: gpt2 cannot be built .*399 positions cannot hold 400 tokens"),
         ({"n_head": 3}, r"model: gpt2 cannot be built from this"),
         ({"n_embd": "wide"}, r"model: gpt2 cannot be built from this: .*"),
+        ({"activation_function": "gelly"}, r"model: gpt2 cannot be built from this: unknown 'gelly'"),
         ({"model_type": "gtp2"}, r"'gtp2' is no causal model of transformers; did you mean 'gpt2'"),
     ],
 )

@@ -21,7 +21,7 @@ from pokemon_gen.models import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run, train, train_members
 from pokemon_gen.reranking import complete_best
-from pokemon_gen.settings import CompletionSettings, Settings
+from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.stages.completing import complete, look_at, submit
@@ -223,6 +223,51 @@ def test_members_of_before_are_none_of_an_ensemble_begun_anew(
         assert len(train_members(settings, overwrite=True)) == 1
     assert not Path("checkpoints/tiny/best").exists()
     assert [training.status for training in train_members(settings)] == ["nothing left to do", "finished"]
+
+
+def test_an_ensemble_whose_members_were_trained_on_since_says_so(tiny: Make) -> None:
+    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
+    run(tiny(members=2, training=few_steps))
+    assemble("by-hand", ["tiny-0", "tiny-1"])
+    longer = tiny(members=2, training={**few_steps, "max_steps": 8})
+    train_members(longer)
+    for verb in (submit, score):
+        with pytest.raises(
+            PokemonGenError, match=r"tiny-0 has been trained on since .* `pokemon-gen run CONFIG`"
+        ):
+            verb("tiny", overwrite=True)
+    assert not submit("by-hand").report.faults  # is what it was
+    assert not submit("checkpoints/tiny/best", overwrite=True).report.faults
+    SUBMISSION.unlink()
+    run(longer)
+    assert not submit("tiny", overwrite=True).report.faults
+    shutil.rmtree("checkpoints/tiny-0")  # thrown away: the ensemble has its own
+    assert not submit("tiny", overwrite=True).report.faults
+
+
+def test_members_are_trained_in_one_precision(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured twice may come out otherwise, and a sidecar tells one."""
+    measured = iter([True, False])
+    monkeypatch.setattr(
+        "pokemon_gen.training.choose_precision", lambda *_: {"bf16": next(measured), "fp16": False}
+    )
+    settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
+    unsaid = {key: value for key, value in settings.training.items() if key != "bf16"}
+    trainings = train_members(settings.model_copy(update={"training": unsaid}))
+    assert [training.settings.training["bf16"] for training in trainings] == [True, True]
+
+
+def test_a_mistake_is_told_before_a_watching_detector_is_trained(
+    done: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "detector", lambda *_: pytest.fail("trained"))
+    watched = done.model_copy(update={"selection": SelectionSettings(by="nll", watch_epochs=1)})
+    mistaken = watched.model_copy(update={"training": {**done.training, "learnin_rate": 1}})
+    with pytest.raises(PokemonGenError, match=r"did you mean 'training\.learning_rate'"):
+        run(mistaken, overwrite=True)
+    SUBMISSION.unlink()
+    with pytest.raises(PokemonGenError, match="holds a run of other settings: seed"):
+        run(watched.model_copy(update={"seed": 5}))
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:

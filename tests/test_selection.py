@@ -139,6 +139,14 @@ def test_a_selection_of_other_checkpoints_no_longer_counts(tmp_path: Path) -> No
     assert choose_checkpoint(run).checkpoint.name == "checkpoint-3"
 
 
+def test_a_selection_counts_when_checkpoints_were_thrown_away_since(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", {1: 1.0, 2: 2.0}, kept=[1, 2])
+    best = save_selection(run, Selection("nll", "dev", [figures(2), figures(1)], "because"), {})
+    for checkpoint in ("checkpoint-2", "checkpoint-1"):
+        shutil.rmtree(run / checkpoint)
+        assert choose_checkpoint(run).checkpoint == best
+
+
 def test_a_kill_while_selecting_leaves_the_old_choice_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,13 +194,19 @@ def test_watching_takes_at_most_a_twentieth_of_the_training(
     detector: Any = SimpleNamespace(probabilities=lambda sprites: np.full(len(sprites), 0.25))
     truth = np.zeros((4, 400), dtype=np.int64)
     watch = DetectorWatch(detector, truth, CompletionSettings(), every_epochs=2, clock=clock)
-    state = SimpleNamespace(epoch=0.0, global_step=0, log_history=[])
-    watch.on_train_begin(None, state, None)
+    state = SimpleNamespace(epoch=0.0, global_step=0, max_steps=4000, log_history=[])
+    control = SimpleNamespace(should_training_stop=False)
+    watch.on_train_begin(None, state, control)
     for epoch in range(1, 101):
         clock.now += 20  # a training epoch
         state.epoch, state.global_step = float(epoch), epoch * 40
-        watch.on_epoch_end(None, state, None, model=SimpleNamespace(train=lambda: None))
+        watch.on_epoch_end(None, state, control, model=SimpleNamespace(train=lambda: None))
         assert watch.spent <= 0.05 * clock.now + 1e-9
     assert len(looks) == len(state.log_history) == (50 if cost == 1 else 3)
     assert all(entry["eval_detector"] == 0.25 for entry in state.log_history)
     assert all(entry["step"] % 80 == 0 for entry in state.log_history)
+    clock.now += 1e6
+    control.should_training_stop, state.global_step = True, 3999  # somebody waits for it to end
+    before = len(looks)
+    watch.on_epoch_end(None, state, control)
+    assert len(looks) == before

@@ -166,6 +166,14 @@ def test_a_broken_sidecar_is_named(written: Path, text: str) -> None:
         check(written)
 
 
+def test_completions_are_checked_by_their_sidecar_too(written: Path) -> None:
+    """Which has no hashes: completions' prompts may be of any lengths."""
+    facts = json.loads(written.with_suffix(".json").read_text())
+    few = {key: facts[key] for key in ("sha256", "palette_size")}
+    written.with_suffix(".json").write_text(json.dumps(few))
+    assert str(check(written)) == "ok: 80 sprites x 400 tokens, prompts not checked"
+
+
 def test_outside_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submission, "__file__", str(tmp_path / "submission.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

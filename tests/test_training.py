@@ -27,7 +27,7 @@ from pokemon_gen.runs import can_go_on_from, last_checkpoint, log_history, step_
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.sprites.collection import collect
-from pokemon_gen.training import train
+from pokemon_gen.training import prepare, train
 from tests.conftest import TINY_MODEL, write_text_folder
 
 RUN = Path("checkpoints/tiny")
@@ -382,7 +382,18 @@ def test_a_batch_that_is_always_dropped_is_told(tiny: Make, few_sprites: Sprites
         train(tiny(training=fields), few_sprites)
 
 
-@pytest.mark.parametrize("mistake", [{"learnin_rate": 1}, {"max_steps": 1.5}, {"report_to": "wandb"}])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"learnin_rate": 1},
+        {"max_steps": 1.5},
+        {"max_steps": -1, "num_train_epochs": 0},
+        {"gradient_accumulation_steps": 0},
+        {"report_to": "wandb"},
+        {"optim": "adamw_bnb_8bit"},  # of a package that is not installed
+        {"train_sampling_strategy": "group_by_length"},
+    ],
+)
 def test_a_mistake_costs_no_finished_run(tiny: Make, few_sprites: Sprites, mistake: dict[str, Any]) -> None:
     train(tiny(), few_sprites)
     with pytest.raises(PokemonGenError):
@@ -557,6 +568,26 @@ def test_an_interrupt_saves_once_and_goes_on_in_the_same_stream(
     assert_same(Path("checkpoints/parts/checkpoint-6"), weights(Path("checkpoints/whole/checkpoint-6")))
 
 
+def test_a_kill_after_an_epochs_last_save_changes_nothing(tiny: Make, few_sprites: Sprites) -> None:
+    """Measuring, at the epoch's end, draws from the random stream that the checkpoint holds."""
+
+    class Kill(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3:
+                raise RuntimeError("killed")
+
+    fields = {"max_steps": 6, "save_steps": 3, "eval_strategy": "epoch"}
+    parts, whole = (tiny(name=name, training=fields) for name in ("parts", "whole"))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(parts, few_sprites, [Kill()])
+    train(parts, few_sprites)
+    train(whole, few_sprites)
+    ends = [Path(f"checkpoints/{name}/checkpoint-6") for name in ("parts", "whole")]
+    assert_same(ends[0], weights(ends[1]))
+    measured = [[e["step"] for e in log_history(end) if "eval_nll" in e] for end in ends]
+    assert measured == [[3, 6], [3, 6]]
+
+
 def test_an_interrupt_in_the_last_step_leaves_a_finished_run(tiny: Make, few_sprites: Sprites) -> None:
     """Which ends in the middle of an epoch, and is measured there all the same."""
     fields = {"save_strategy": "epoch", "eval_strategy": "epoch"}
@@ -591,7 +622,9 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(
         ("max_steps", 1.5, r"training\.max_steps: should be a valid integer.* not 1\.5"),
         ("output_dir", "x", r"training\.output_dir cannot be set: it follows from `name`"),
         ("seed", 1, r"training\.seed cannot be set"),
-        ("lr_scheduler_type", "cosin", r"training: .*cosin"),
+        ("lr_scheduler_type", "cosin", r"training\.lr_scheduler_type: unknown 'cosin'; one of .*, cosine,"),
+        ("optim", "adamm", r"training\.optim: unknown 'adamm'; one of adamw_torch,"),
+        ("eval_strategy", "xyz", r"training\.eval_strategy: unknown 'xyz'; one of no, steps, epoch"),
         ("learning_rate", True, r"training\.learning_rate: should be a valid number, not True"),
         ("max_steps", 0, r"training\.max_steps: 1 or more"),
         ("muon_weight_decay", 0.1, r"training\.muon_weight_decay: does nothing without"),
@@ -661,6 +694,16 @@ def test_the_precision_chosen_is_written_down(
     train(settings, few_sprites)
     saved = json.loads((RUN / "checkpoint-4" / "settings.json").read_text())
     assert (saved["training"]["bf16"], saved["training"]["fp16"]) == (True, False)
+
+
+def test_a_run_on_the_cpu_measures_the_cpu(tiny: Make, few_sprites: Sprites, monkeypatch: Any) -> None:
+    """Also where there is a GPU, whose precision is none of a CPU's."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("pokemon_gen.precision.bf16_speedup", lambda model: 2.0)
+    settings = tiny(training={"use_cpu": True})
+    training = {k: v for k, v in settings.training.items() if k != "bf16"}
+    _, _, prepared = prepare(settings.model_copy(update={"training": training}), few_sprites.palette, RUN)
+    assert {key: prepared.training[key] for key in ("bf16", "fp16")} == {"bf16": True, "fp16": False}
 
 
 def test_a_bar_is_shown_unless_told_otherwise(tiny: Make) -> None:

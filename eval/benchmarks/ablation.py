@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import json
 import re
-import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from training_runs import StepSeconds, absolute_source
 
 from pokemon_gen.arguments import training_arguments
 from pokemon_gen.config_files import load_settings
-from pokemon_gen.files import write_json
+from pokemon_gen.files import folder_aside, write_json
 from pokemon_gen.models import build_model, load_checkpoint, true_completion_nll
 from pokemon_gen.runs import log_history, whole_checkpoints
 from pokemon_gen.settings import Settings
@@ -145,9 +144,10 @@ def folder_of(keep: Path | None, name: str) -> Iterator[Path]:
             yield Path(folder)
         return
     kept = kept_as(keep, name)
-    shutil.rmtree(kept, ignore_errors=True)  # half a run, of a time before that was cut off
-    kept.mkdir(parents=True)
-    yield kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with folder_aside(kept) as aside:  # half a run would be taken for a whole one
+        aside.mkdir()
+        yield aside
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
     uv run python eval/benchmarks/fid_parity.py text:../shared/sprites/text
 
 80 dev sprites against 80 of train. The weights are seeded and calibrated (see `seeded_inception.py`), or the
-true ones with --inception-weights. Bars: features agree to 1e-4 relative; the distance to 1e-4, and to 1e-3
-where the library adds an epsilon of its own to the covariances.
+true ones with --inception-weights. Bars: features agree to 1e-4 relative; the distance to 1e-3, since a
+library may add an epsilon of its own to the covariances.
 """
 
 import argparse

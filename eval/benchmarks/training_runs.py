@@ -33,4 +33,5 @@ class StepSeconds(TrainerCallback):
 def absolute_source(source: str) -> str:
     """Return a source of sprites that means the same from another folder."""
     kind, _, place = source.partition(":")
-    return f"{kind}:{Path(place).resolve()}" if kind in ("text", "images") else source
+    on_disk = kind in ("text", "images") or (kind == "hub" and Path(place).is_dir())
+    return f"{kind}:{Path(place).resolve()}" if on_disk else source

@@ -144,6 +144,16 @@ def read_weights(path: Path) -> dict[str, Any]:
     return state
 
 
+def check_given_weights() -> None:
+    """Say now that the weights `POKEMON_GEN_INCEPTION` names are none, if it names any.
+
+    Raises:
+        PokemonGenError: naming the file, as `read_weights` does.
+    """
+    if given := os.environ.get(WEIGHTS_VARIABLE):
+        read_weights(Path(given))
+
+
 def weights_at_hand() -> bool:
     """Tell whether the weights can be loaded without a download and without being given."""
     return bool(os.environ.get(WEIGHTS_VARIABLE)) or _download_place().is_file()

@@ -15,7 +15,7 @@ from pokemon_gen.evaluation.frechet import Grams
 _SHARE = 0.8
 """Of the sprites that stay. Nine tenths did as well; a half said up to 1.4 times the error."""
 _PAIRED_DRAWS = 200
-_DRAWS_OF_EACH = 20
+_DRAWS_OF_EACH = 30
 """Of either set; the distance is taken between each and each."""
 Indices = list[NDArray[np.int64]]
 

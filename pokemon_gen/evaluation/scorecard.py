@@ -38,7 +38,7 @@ from pokemon_gen.evaluation.measures import (
 from pokemon_gen.evaluation.negatives import noise_completion, splice
 from pokemon_gen.palette import Palette, to_picture
 
-SCHEMA = 3
+SCHEMA = 4
 """The scorecard's version; it changes when a field comes in or changes its meaning."""
 ROUNDS = 200
 """Resamples of a bootstrap, draws of a reference, random halves."""

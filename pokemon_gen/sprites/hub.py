@@ -13,7 +13,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetsError
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
@@ -89,10 +89,11 @@ def _load(dataset: str) -> Any:
             # folder of that name, or this one with other files, would give these sprites again.
             with tempfile.TemporaryDirectory() as cache:
                 return datasets.load_dataset(dataset, cache_dir=cache, keep_in_memory=True)
-    except (OSError, DatasetNotFoundError, ValueError) as error:  # ConnectionError is an OSError
+    except (OSError, DatasetsError, ValueError) as error:  # ConnectionError is an OSError
         if local:
+            reason = error.__cause__ or error  # `datasets` says only that an error occurred
             raise PokemonGenError(
-                f"hub:{dataset}: not laid out as a data set of the hub is: {error}"
+                f"hub:{dataset}: damaged, or not laid out as a data set of the hub is: {reason}"
             ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PokemonGenError(

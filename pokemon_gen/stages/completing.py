@@ -1,5 +1,6 @@
 """Stages for a checkpoint that is there: complete prompts, write a submission; and a look at a source."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,8 +116,10 @@ def complete(
     detector = ranking_detector(loaded, settings.completion)
     sprites = complete_best(loaded.model, given, settings.completion, detector, progress=True)
     save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
-    write_json(sidecar, made_by(loaded, settings, detector))
-    write_text(rows, rows_text(sprites))
+    text = rows_text(sprites)
+    about = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "palette_size": len(loaded.palette)}
+    write_json(sidecar, {**about, **made_by(loaded, settings, detector)})
+    write_text(rows, text)
     return Completions(sprites, picture, rows)
 
 

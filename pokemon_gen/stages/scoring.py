@@ -67,6 +67,7 @@ class _Completions:
     source: Sprites
     checkpoint: Checkpoint | None
     facts: dict[str, Any]
+    skip_bad_images: bool
 
 
 def score(
@@ -104,18 +105,17 @@ def score(
         PokemonGenError: for completions, a reference or weights at fault.
     """
     path = find_run(completions)
-    file = RESULTS / _name(path) / SCORECARD_NAME
+    name = _name(path, overrides)
+    file = RESULTS / name / SCORECARD_NAME
     refuse_existing(file, overwrite)
+    _check_reference(reference)  # what is mistaken is told before anything is completed
+    baselines, inception = _baselines(), _inception(inception_weights, protocol)
     judged = _load(path, overrides, resize, completion, sprites)
-    compared = _reference(reference, judged.source, resize)
+    compared = _reference(reference, judged.source, resize, judged.skip_bad_images)
     truth = _truth(judged, compared)
     dev, train = (Reference(split, judged.source.tokens(split)) for split in ("dev", "train"))
     if truth is not None and compared.name == truth.name:
         compared = train  # unpaired means other prompts than the completions' own
-    try:
-        inception: Inception | str = Inception.load(inception_weights, protocol)
-    except WeightsMissingError as error:
-        inception = str(error)
     material = Material(
         name=str(path),
         completions=judged.sprites,
@@ -129,11 +129,19 @@ def score(
         inception=inception,
         cache=FEATURES,
     )
-    about = {"name": _name(path), "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
-    scorecard = make_scorecard(material, _baselines(), about)
+    about = {"name": name, "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
+    scorecard = make_scorecard(material, baselines, about)
     save_nearest_plot(scorecard["nearest_training_completion"], file.with_name(NEAREST_NAME))
     write_json(file, scorecard)
     return Score(scorecard, file)
+
+
+def _inception(weights: str | Path | None, protocol: Protocol) -> Inception | str:
+    """Return the network, or why there is none."""
+    try:
+        return Inception.load(weights, protocol)
+    except WeightsMissingError as error:
+        return str(error)
 
 
 def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -> Score | None:
@@ -142,7 +150,7 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     It must be of the chosen checkpoint, of these completion settings, of the judge of now and against dev;
     and if it has no FID, the weights must still be missing.
     """
-    file = RESULTS / _name(run) / SCORECARD_NAME
+    file = RESULTS / _name(run, ()) / SCORECARD_NAME
     if not file.is_file():
         return None
     scorecard = read_json(file)
@@ -167,10 +175,17 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     return Score(scorecard, file) if before == now and not stale else None
 
 
-def _name(path: Path) -> str:
-    """Return the name of the folder of results: a checkpoint's is its run's and its own."""
+def _name(path: Path, overrides: Sequence[str]) -> str:
+    """Return the name of the folder of results: as asked for, or the path's own.
+
+    That of a checkpoint, or of completions among the results, has its run's before it.
+    """
+    given = [word.removeprefix("name=") for word in overrides if word.startswith("name=")]
+    if given:
+        return given[-1]
     path = path.resolve()
-    return f"{path.parent.name}-{path.name}" if is_loadable(path) else path.name
+    among_results = path.suffix == ".txt" and path.parent.parent == RESULTS.resolve()
+    return f"{path.parent.name}-{path.name}" if is_loadable(path) or among_results else path.name
 
 
 def _load(
@@ -192,13 +207,14 @@ def _load(
     source = load_sprites(**settings.model_dump())
     pictures = _pictures(path, resize, settings.skip_bad_images)
     sprites = from_picture(pictures, source.palette)
-    return _Completions(sprites, source, None, _facts(source, None, sprites))
+    return _Completions(sprites, source, None, _facts(source, None, sprites), settings.skip_bad_images)
 
 
 def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
     sidecar = path.with_suffix(".json")
-    known, palette, checkpoint = _read_sidecar(sidecar) if sidecar.is_file() else (None, None, None)
-    source = load_sprites(**_sprite_settings(known, overrides, path).model_dump())
+    known, palette, checkpoint = _read_sidecar(sidecar, path) if sidecar.is_file() else (None, None, None)
+    settings = _sprite_settings(known, overrides, path)
+    source = load_sprites(**settings.model_dump())
     if palette not in (None, source.palette.fingerprint):
         raise PokemonGenError(
             f"{path}: written for another palette ({palette}) than {source.source} has "
@@ -208,11 +224,16 @@ def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
     if len(rows) < 2:
         raise PokemonGenError(f"{path}: a scorecard needs two or more completions")
     sprites = np.array(rows, dtype=np.int64)
-    return _Completions(sprites, source, None, _facts(source, checkpoint, sprites))
+    facts = _facts(source, checkpoint, sprites)
+    return _Completions(sprites, source, None, facts, settings.skip_bad_images)
 
 
-def _read_sidecar(sidecar: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
-    """Return a sidecar's sprites, the fingerprint of its palette, and its checkpoint."""
+def _read_sidecar(sidecar: Path, path: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
+    """Return a sidecar's sprites, the fingerprint of its palette, and its checkpoint.
+
+    Raises:
+        PokemonGenError: if it is none, or of another file than the one beside it.
+    """
     facts = read_json(sidecar)
     try:
         known = SpriteSettings.model_validate(facts["settings"]["sprites"])
@@ -220,6 +241,11 @@ def _read_sidecar(sidecar: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
         checkpoint["trained_on"]
     except (KeyError, TypeError, ValidationError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of completions") from error
+    if facts.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+        raise PokemonGenError(
+            f"{path}: not the file that {sidecar.name} describes (another SHA-256); moved away from it, it "
+            "can be scored with sprites.source=..."
+        )
     return known, palette, checkpoint
 
 
@@ -241,7 +267,8 @@ def _load_checkpoint(
         "completion": completion.model_dump(mode="json"),
         "ranked_by_detector": detector.facts["fingerprint"] if detector else None,
     }
-    return _Completions(sprites, source, loaded, _facts(source, checkpoint, sprites))
+    facts = _facts(source, checkpoint, sprites)
+    return _Completions(sprites, source, loaded, facts, settings.sprites.skip_bad_images)
 
 
 def _facts(source: Sprites, checkpoint: dict[str, Any] | None, sprites: NDArray[np.int64]) -> dict[str, Any]:
@@ -266,11 +293,24 @@ def _sprite_settings(known: SpriteSettings | None, overrides: Sequence[str], pat
     return override_sprites(known or SpriteSettings(), overrides)
 
 
-def _reference(reference: str, source: Sprites, resize: bool) -> Reference:
+def _check_reference(reference: str) -> None:
+    """Say that a reference is nowhere, before anything is done.
+
+    Raises:
+        PokemonGenError: naming what may be one.
+    """
+    path = Path(reference)
+    if reference not in ("dev", "train") and path.suffix != ".txt" and not path.is_dir():
+        raise PokemonGenError(f"{reference}: no reference: use dev, train, a folder of images or a .txt")
+    if path.suffix == ".txt" and not path.is_file():
+        raise PokemonGenError(f"{reference}: cannot be read: no such file")
+
+
+def _reference(reference: str, source: Sprites, resize: bool, skip_bad_images: bool) -> Reference:
     """Return the sprites to compare with.
 
     Raises:
-        PokemonGenError: for a blind test, or a place without sprites.
+        PokemonGenError: for a blind test, or fewer than two sprites.
     """
     path = Path(reference)
     if reference in ("dev", "train"):
@@ -280,10 +320,8 @@ def _reference(reference: str, source: Sprites, resize: bool) -> Reference:
         if any(len(row) < LENGTH for row in rows):
             raise PokemonGenError(f"{path}: a blind test: its sprites have no completion to compare with")
         sprites = np.array(rows, dtype=np.int64)
-    elif path.is_dir():
-        sprites = from_picture(_pictures(path, resize, skip_bad_images=False), source.palette)
     else:
-        raise PokemonGenError(f"{reference}: no reference: use dev, train, a folder of images or a .txt")
+        sprites = from_picture(_pictures(path, resize, skip_bad_images), source.palette)
     if len(sprites) < 2:
         raise PokemonGenError(f"{reference}: a reference needs two or more sprites")
     return Reference(reference, sprites)

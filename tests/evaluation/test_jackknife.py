@@ -38,7 +38,7 @@ def _few_draws(generator: np.random.Generator) -> tuple[float, float | None]:
     return _equal_draws(generator, made=120, others=60)
 
 
-@pytest.mark.parametrize(("measure", "sets"), [(_pairs, 200), (_equal_draws, 60), (_few_draws, 60)])
+@pytest.mark.parametrize(("measure", "sets"), [(_pairs, 200), (_equal_draws, 40), (_few_draws, 40)])
 def test_the_error_is_the_spread_over_other_sprites(measure: Measure, sets: int) -> None:
     """A bootstrap, whose resamples hold doubles, says 1.4 to 1.7 times the spread."""
     figures, errors = zip(*(measure(np.random.default_rng(seed)) for seed in range(sets)), strict=True)

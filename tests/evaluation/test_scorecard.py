@@ -17,6 +17,7 @@ from pokemon_gen.evaluation.negatives import noise_completion
 from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard, nearest_learned
 from pokemon_gen.palette import to_picture
 from pokemon_gen.sprites import Sprites
+from pokemon_gen.tables import scorecard_table
 
 BASELINES = {"2026": {"simple": {"fid": 1e6, "pdr": 0.1}, "strong": {"fid": 1.0, "pdr": 0.85}}}
 
@@ -174,6 +175,8 @@ def test_two_completions_are_enough_for_what_two_can_say(material: Material, cou
     found = card(few)
     assert found["verdicts"]["2026"]["simple"]["both_halves_pass"] is None
     assert np.isfinite(found["paired"]["kid_interval"]).all()
+    assert (found["paired"]["fid_interval"] is None) == (count == 2)  # none of two can be left out
+    assert scorecard_table(found).row_count > 5
 
 
 def test_one_completion_is_no_set(material: Material) -> None:

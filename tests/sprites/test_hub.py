@@ -42,8 +42,18 @@ def test_a_folder_is_read_anew_each_time(hub: Path, few_sprites: Sprites, tmp_pa
 def test_a_file_cut_short_is_an_error(hub: Path) -> None:
     file = hub / "pokemon" / "data" / "train-00000-of-00001.parquet"
     file.write_bytes(file.read_bytes()[:3000])
-    with pytest.raises(PokemonGenError, match="pokemon: not laid out as a data set"):
+    with pytest.raises(PokemonGenError, match="pokemon: damaged, or not laid out as a data set"):
         load_sprites(f"hub:{hub / 'pokemon'}")
+
+
+def test_a_file_with_flipped_bytes_is_an_error_that_says_what(hub: Path) -> None:
+    file = hub / "pokemon" / "data" / "train-00000-of-00001.parquet"
+    whole = bytearray(file.read_bytes())
+    whole[10:1500] = bytes(255 - byte for byte in whole[10:1500])
+    file.write_bytes(whole)
+    with pytest.raises(PokemonGenError, match="pokemon: damaged, or not laid out") as found:
+        load_sprites(f"hub:{hub / 'pokemon'}")
+    assert "An error occurred while generating" not in str(found.value)  # which says nothing
 
 
 def test_any_pair_of_data_sets_works(hub: Path, few_sprites: Sprites, tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import fingerprint_of
 from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.pipeline import train
+from pokemon_gen.runs import log_history
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.judging import detector, find_judge, judge, select, selection_is_current
@@ -176,6 +179,29 @@ def test_a_detector_may_come_before_its_run_and_watch_it(judged: Settings, tmp_p
     )
     result = train(watched)
     assert result.status == "finished"  # four steps are no time to look at anything
+
+
+def test_watching_changes_nothing_of_a_training(judged: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look completes by the model that `Trainer` has wrapped, with the mean of its weights, in bf16."""
+    monkeypatch.setattr("pokemon_gen.selection.LARGEST_SHARE", 1e9)
+    fields = {"ema_decay": 0.5, "bf16": True, "max_steps": 6}
+    for name, every in (("unwatched", 0), ("watched", 1)):
+        lend_detector(RUN, Path("checkpoints") / name, replace=False)
+        train(
+            tiny_settings(
+                name=name,
+                sprites={"source": "text:few", "held_out": 6},
+                training=fields,
+                selection={"by": "nll", "watch_epochs": every, "on": "fold"},
+                completion={"do_sample": True},
+            )
+        )
+    ends = [Path("checkpoints") / name / "checkpoint-6" for name in ("unwatched", "watched")]
+    looks = [[entry for entry in log_history(end) if "eval_detector" in entry] for end in ends]
+    assert [len(found) for found in looks] == [0, 2]
+    assert all(0 <= entry["eval_detector"] <= 1 for entry in looks[1])
+    for name, value in load_file(ends[0] / "model.safetensors").items():
+        torch.testing.assert_close(load_file(ends[1] / "model.safetensors")[name], value, rtol=0, atol=0)
 
 
 def test_what_selecting_lacks_is_named(judged: Settings, few_sprites: Sprites) -> None:

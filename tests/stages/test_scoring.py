@@ -68,7 +68,7 @@ def as_text(scorecard: dict[str, Any]) -> str:
 def test_a_run_ends_with_a_scorecard_of_its_best(scored: Settings) -> None:
     scorecard = json.loads(Path("eval/results/tiny/scorecard.json").read_text())
     assert Path("eval/results/tiny/nearest.png").is_file()
-    assert (scorecard["schema"], scorecard["name"], scorecard["truth"]) == (3, "tiny", "dev")
+    assert (scorecard["schema"], scorecard["name"], scorecard["truth"]) == (4, "tiny", "dev")
     assert scorecard["checkpoint"]["folder"] == str(RUN / "best")
     assert scorecard["nll"] > 0
     assert len(scorecard["pdr"]["judge"]) == 16
@@ -127,6 +127,39 @@ def test_a_text_file_knows_its_sprites_by_its_sidecar(scored: Settings, network:
     assert again["paired"] == known["paired"]
 
 
+def test_a_sidecar_of_another_file_is_not_believed(scored: Settings) -> None:
+    """Whose checkpoint and sprites these are would be made up."""
+    for file in (ROWS, Path("submissions/tiny.txt")):
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(lines[::-1]) + "\n")
+        with pytest.raises(PokemonGenError, match=r"not the file that .*json describes \(another SHA-256\)"):
+            score(file)
+
+
+def test_scorecards_of_other_things_have_other_places(scored: Settings) -> None:
+    before = Path("eval/results/tiny/scorecard.json").read_bytes()
+    assert score(RUN, overrides=["name=cold", "completion.temperature=0.7"]).file.parent.name == "cold"
+    found = score(ROWS)
+    assert (found.file.parent.name, found.scorecard["name"]) == (
+        "tiny-completions-dev.txt",
+        found.file.parent.name,
+    )
+    assert Path("eval/results/tiny/scorecard.json").read_bytes() == before
+
+
+def test_a_mistake_is_told_before_anything_is_completed(
+    scored: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pokemon_gen.stages.scoring.complete_best", lambda *_: pytest.fail("completed"))
+    for asked in ({"reference": "typo"}, {"reference": "typo.txt"}, {"inception_weights": "few/train.txt"}):
+        with pytest.raises(PokemonGenError, match=r"no reference|cannot be read|not the FID"):
+            score(RUN, overwrite=True, **asked)  # type: ignore[arg-type]
+    monkeypatch.setenv("POKEMON_GEN_INCEPTION", "nowhere.pth")
+    monkeypatch.setattr("pokemon_gen.pipeline.train_members", lambda *_: pytest.fail("trained"))
+    with pytest.raises(PokemonGenError, match=r"nowhere\.pth: no such file of Inception weights"):
+        run(scored, overwrite=True)
+
+
 def save_images(sprites: np.ndarray, source: Sprites, folder: str, scale: int = 1) -> str:
     Path(folder).mkdir()
     for number, picture in enumerate(to_picture(sprites, source.palette)):
@@ -160,6 +193,11 @@ def test_a_reference_of_ones_own(scored: Settings, few_sprites: Sprites, network
     assert (found["truth"], found["unpaired"]["reference"]) == ("dev", folder)
     found = score(ROWS, reference="train", overwrite=True).scorecard
     assert (found["truth"], found["unpaired"]["reference"]) == ("dev", "train")
+    Path(folder, "broken.png").write_bytes(b"no picture")
+    with pytest.raises(PokemonGenError, match=r"or set sprites\.skip_bad_images=true"):
+        score(ROWS, reference=folder, overwrite=True)
+    skip = ["sprites.skip_bad_images=true"]
+    assert score(ROWS, reference=folder, overrides=skip, overwrite=True).scorecard["unpaired"]["n"] == 5
 
 
 @pytest.mark.parametrize(
