@@ -4,13 +4,15 @@
         --sample checkpoints/bench-gpt2-sample-text-seed0 --runs checkpoints/strong
 
 Each run completes the dev prompts by its chosen checkpoint, as its config says. Bar: a run closes at least
-60 % of the gap between the sample and the real dev sprites, in mean probability and in PDR. Splices are real
-prompts with another sprite's bottom. Intervals are 95 %: Wilson's for rates, a bootstrap's for means. Beside
-them stand the NLL of the true completions, how far completions are from the nearest of train (any way up, any
-hue), how varied they are, and the colours of each that its prompt has not.
+60 % of the gap between the sample and the real dev sprites, in mean probability and in PDR. Splices are
+real prompts with another sprite's bottom. Intervals are 95 %: Wilson's for rates, a bootstrap's for means;
+those of the splices are of one splicing of dev, since five of the same sprites are not five times the
+sprites. Beside them stand the NLL of the true completions, how far completions are from the nearest of
+train (any way up, any hue), how varied they are, and the colours of each that its prompt has not.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,23 @@ class Judged:
         )
 
 
+def mean_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the mean of what the judge says of several splicings of the same sprites, intervals too."""
+
+    def mean(figure: str) -> Any:
+        return np.mean([getattr(verdict, figure) for verdict in verdicts], axis=0)
+
+    return Verdict(
+        passed=np.concatenate([verdict.passed for verdict in verdicts]),
+        rate=mean("rate"),
+        low=mean("low"),
+        high=mean("high"),
+        mean_probability=mean("mean_probability"),
+        mean_interval=tuple(mean("mean_interval")),
+        judge=verdicts[0].judge,
+    )
+
+
 def closed(run: float, sample: float, real: float) -> float:
     """Return the share of the gap between the sample and the real sprites that a run closes; NaN: no gap."""
     return (run - sample) / (real - sample) if real != sample else float("nan")
@@ -74,11 +93,10 @@ def main() -> None:
     sprites = load_sprites(options.source)
     dev, train = sprites.tokens("dev"), sprites.tokens("train")
 
-    def judged(name: str, made: NDArray[Any], nll: float | None = None) -> Judged:
+    def judged(name: str, made: NDArray[Any], nll: float | None = None, sets: int = 1) -> Judged:
+        verdict = mean_of([judge.verdict(part) for part in np.split(made, sets)])
         nearest = float(nearest_learned(made, train, sprites.palette).mean())
-        return Judged(
-            name, judge.verdict(made), nll, nearest, mean_pairwise_distance(made), new_colours(made)
-        )
+        return Judged(name, verdict, nll, nearest, mean_pairwise_distance(made), new_colours(made))
 
     def of_run(run: Path) -> Judged:
         checkpoint = load_checkpoint(choose_checkpoint(run).checkpoint)
@@ -96,7 +114,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     real, sample = judged("real dev sprites", dev), of_run(options.sample)
     runs = [of_run(run) for run in options.runs]
-    for one in (real, *runs, sample, judged("splices", splices)):
+    for one in (real, *runs, sample, judged("splices", splices, sets=SPLICES)):
         print(one.row())
     for run in runs:
         shares = [
