@@ -130,10 +130,9 @@ def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSetti
     except RuntimeError as error:
         if "reached zero" not in str(error):  # that is all accelerate says
             raise
-        raise PokemonGenError(
-            f"memory does not hold the {settings.candidates} completions of one prompt; "
-            "fewer (completion.candidates) may fit"
-        ) from error
+        fewer = "; fewer (completion.candidates) may fit" if settings.candidates > 1 else ""
+        reason = f"memory does not hold one prompt's {settings.candidates} completions{fewer}"
+        raise PokemonGenError(reason) from error
     return drawn
 
 

@@ -113,9 +113,9 @@ def find_config(path: str | Path) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain values: `3e-4` is a number, `no`, `12:30` and `2026-11-26` are words.
+    """Plain values as people mean them: `3e-4` is a number; `no`, `12:30`, `010` and `2026-11-26` are words.
 
-    PyYAML's own are YAML 1.1's. A key that comes twice is an error.
+    PyYAML reads them as YAML 1.1 does, the other way round. A key that comes twice is an error.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -133,14 +133,13 @@ class _Loader(yaml.SafeLoader):
 
 _BOOL, _FLOAT, _INT, _TIME = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "timestamp"))
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _INT, _TIME)]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _FLOAT, _INT, _TIME)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(true|false|True|False)$"), list("tfTF"))
-_Loader.add_implicit_resolver(
-    _FLOAT, re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_NUMBER = r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"
+_Loader.add_implicit_resolver(_FLOAT, re.compile(f"^({_NUMBER})$"), list("-+.0123456789"))
 
 
 def _yaml_fault(file: Path, error: yaml.YAMLError) -> str:

@@ -100,7 +100,9 @@ def build_model(
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
-        reason = f"unknown {error}" if isinstance(error, KeyError) else error
+        # A key that is missing in a table of the library's, such as that of its activations.
+        unknown = isinstance(error, KeyError) and error.args[0] in fields.values()
+        reason = f"unknown {error}" if unknown else error
         raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {reason}") from error
     # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens a
     # sprite where only 399 are predicted.

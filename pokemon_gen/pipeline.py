@@ -34,7 +34,7 @@ from pokemon_gen.stages.judging import (
     selection_is_current,
 )
 from pokemon_gen.stages.scoring import Score, current_score, score
-from pokemon_gen.training import TrainingResult, as_precise_as, check_training
+from pokemon_gen.training import TrainingResult, check_training, in_precision_of
 from pokemon_gen.training import train as train_model
 
 
@@ -170,8 +170,11 @@ def train_members(
     for member in members:
         if settings.selection.watch_epochs:
             lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)
-        if trainings and (overwrite or not last_checkpoint(CHECKPOINTS / member.name)):
-            member = as_precise_as(trainings[0].settings, member)  # measured anew, it may come out otherwise
+        begins = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
+        if begins and trainings and trainings[0].status != "nothing left to do":  # that was perhaps elsewhere
+            member = in_precision_of(
+                trainings[0].settings, member
+            )  # measured anew, it may come out otherwise
         trainings.append(train(member, sprites, callbacks, overwrite))
         if trainings[-1].status == "interrupted":
             break

@@ -64,10 +64,15 @@ def needed_checkpoints(folder: Path) -> list[Path]:
 
 def has_members(folder: Path) -> bool:
     """Tell whether a run without settings of its own is an ensemble whose first member has a checkpoint."""
-    if not folder.name:  # `.` and `/` are no run's
+    if not folder.resolve().name:  # `/` is no run's
         return False
-    first = folder.with_name(f"{folder.name}-0")
-    return not (folder / SETTINGS_NAME).is_file() and bool(whole_checkpoints(first))
+    return not (folder / SETTINGS_NAME).is_file() and bool(whole_checkpoints(member_run(folder, 0)))
+
+
+def member_run(folder: Path, number: int) -> Path:
+    """Return the folder of an ensemble's member's run, from the ensemble's: see `Settings.of_member`."""
+    folder = folder.resolve()
+    return folder.with_name(f"{folder.name}-{number}")
 
 
 def find_run(place: str | Path) -> Path:

@@ -10,7 +10,7 @@ good it is.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +33,6 @@ from pokemon_gen.files import folder_aside, read_json, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import (
     Checkpoint,
-    fingerprint_checkpoint,
     is_loadable,
     load_checkpoint,
     member_folders,
@@ -46,6 +45,7 @@ from pokemon_gen.runs import (
     find_run,
     has_members,
     log_history,
+    member_run,
     needed_checkpoints,
     step_of,
     whole_checkpoints,
@@ -132,7 +132,7 @@ def choose_checkpoint(folder: str | Path) -> Choice:
         raise PokemonGenError(f"{folder}: no such checkpoint or run")
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         members = member_folders(folder / BEST_NAME)
-        _refuse_members_of_before(folder, members)
+        _refuse_members_of_before(folder, len(members))
         return Choice(folder / BEST_NAME, f"the ensemble of its {len(members)} members")
     selected = current_selection(folder)
     if selected:
@@ -151,22 +151,20 @@ def choose_checkpoint(folder: str | Path) -> Choice:
     return Choice(best, f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token")
 
 
-def _refuse_members_of_before(folder: Path, members: Sequence[Path]) -> None:
-    """Refuse an ensemble whose members, trained for it, have been trained on since.
+def _refuse_members_of_before(folder: Path, count: int) -> None:
+    """Refuse an ensemble whose members, trained and selected for it, have been trained on since.
 
     One that was put together by hand is what it was then, whatever became of its members' runs.
     """
     if load_settings(folder / BEST_NAME / SETTINGS_NAME).members == 1:
         return
-    for number, member in enumerate(members):
-        run = folder.with_name(f"{folder.name}-{number}")
-        if not whole_checkpoints(run):  # thrown away, or trained elsewhere
-            continue
-        now = choose_checkpoint(run)
-        if fingerprint_checkpoint(now.checkpoint) != fingerprint_checkpoint(member):
+    best = folder / BEST_NAME
+    for run in (member_run(folder, number) for number in range(count)):
+        selection = _selection_of(run)
+        if selection and not _knows_all_checkpoints(run, selection):
             raise PokemonGenError(
-                f"{folder / BEST_NAME}: {run.name} has been trained on since ({now.reason}); `pokemon-gen "
-                f"run CONFIG` puts the members together anew, and {folder / BEST_NAME} names the old ones"
+                f"{best}: {run.name} has been trained on since; `pokemon-gen run CONFIG` puts the members "
+                f"together anew, and {best} names the old ones"
             )
 
 
@@ -266,17 +264,31 @@ def current_selection(run: Path) -> dict[str, Any] | None:
     Raises:
         PokemonGenError: if `selection.json` is damaged.
     """
+    facts = _selection_of(run)
+    if not facts or not (run / BEST_NAME / "config.json").is_file():
+        return None
+    return facts if _knows_all_checkpoints(run, facts) else None
+
+
+def _selection_of(run: Path) -> dict[str, Any] | None:
     file = run / SELECTION_NAME
-    if not file.is_file() or not (run / BEST_NAME / "config.json").is_file():
+    if not file.is_file():
         return None
     facts: dict[str, Any] = read_json(file)
     try:
-        ranked = {figures["checkpoint"] for figures in facts["checkpoints"]}
-        facts["reason"], facts["by"], facts["on"]
+        _ranked(facts), facts["reason"], facts["by"], facts["on"]
     except (KeyError, TypeError) as error:
         raise PokemonGenError(f"{file}: not a selection; `pokemon-gen select {run}` makes it anew") from error
-    there = {checkpoint.name for checkpoint in whole_checkpoints(run)}
-    return facts if there <= ranked else None  # some may have been thrown away since
+    return facts
+
+
+def _ranked(selection: dict[str, Any]) -> set[str]:
+    return {figures["checkpoint"] for figures in selection["checkpoints"]}
+
+
+def _knows_all_checkpoints(run: Path, selection: dict[str, Any]) -> bool:
+    """Tell whether a run's selection ranked all the checkpoints there are; others may be gone since."""
+    return {checkpoint.name for checkpoint in whole_checkpoints(run)} <= _ranked(selection)
 
 
 def measure_checkpoint(

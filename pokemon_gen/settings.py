@@ -48,6 +48,14 @@ class _Config(_Section):
         return self._places.get(dotted, "")
 
 
+NAME_RULE = "use letters, digits, '.', '_' and '-': it names files"
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a run may be called so: `NAME_RULE`."""
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name))
+
+
 def _with_a_type(model: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model.get("model_type"), str):
         raise ValueError("needs model_type, such as gpt2, llama, mistral or qwen3")
@@ -231,8 +239,8 @@ class Settings(_Config):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError("use letters, digits, '.', '_' and '-': it names files")
+        if not is_name(name):
+            raise ValueError(NAME_RULE)
         return name
 
     def same_as(self, saved: dict[str, Any]) -> bool:

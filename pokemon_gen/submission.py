@@ -148,7 +148,7 @@ def _read_sidecar(sidecar: Path) -> _Expected:
             facts.get("prompt_length", PROMPT_LENGTH),
             facts["sha256"],
         )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission") from error
     numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
     if not numbers or not isinstance(expected.prompt_hashes, list | None):

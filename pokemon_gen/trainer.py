@@ -199,7 +199,7 @@ class _IntervalsOfNow(TrainerCallback):
 
 
 class _SaveAfterMeasuring(TrainerCallback):
-    """Lets a checkpoint of an epoch's last step wait for what is measured and watched at the epoch's end.
+    """Lets a checkpoint of an epoch's or the run's last step wait for what is measured after it.
 
     Measuring draws from the random stream. A run that goes on from a checkpoint that was saved before it
     would draw other dropout than one that was never stopped, and know nothing of what was measured.
@@ -208,7 +208,8 @@ class _SaveAfterMeasuring(TrainerCallback):
     waits = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.waits = control.should_save and state.epoch.is_integer()
+        last = state.epoch.is_integer() or state.global_step >= state.max_steps
+        self.waits = control.should_save and last
         control.should_save = control.should_save and not self.waits
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

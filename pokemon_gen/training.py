@@ -41,7 +41,7 @@ from pokemon_gen.runs import (
 )
 from pokemon_gen.settings import PRECISION, SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.trainer import augmentation_of, make_trainer
+from pokemon_gen.trainer import SpriteTrainer, augmentation_of, make_trainer
 from pokemon_gen.watching import stop_on_signal
 
 Status = Literal["finished", "interrupted", "nothing left to do"]
@@ -116,24 +116,19 @@ def train(
     model, arguments, settings = prepare(settings, sprites.palette, folder)
     max_steps = count_steps(arguments, len(sprites.dataset["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
-        trained = load_settings(checkpoint / SETTINGS_NAME).training  # in fp16, perhaps, and elsewhere
-        settings = _in_precision(settings, {k: trained[k] for k in PRECISION})
+        trained = load_settings(checkpoint / SETTINGS_NAME)  # in fp16, perhaps, and elsewhere
+        settings = in_precision_of(trained, settings)
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
     if checkpoint:
         checkpoint = _undamaged(folder, arguments)
-    fit_schedule(arguments, max_steps)
-    compile_if_possible(arguments)
+    trainer = _trainer_of(model, arguments, sprites, settings, callbacks)
+    # First of all, so that no other writes there before.
+    trainer.callback_handler.callbacks.insert(0, _FolderAtBegin(folder, settings, anew=checkpoint is None))
     try:
-        trainer = make_trainer(model, arguments, sprites, settings, callbacks)
-        trainer.get_train_dataloader()  # made anew by `train`, which keeps the optimizer
-        trainer.create_optimizer()
-    except (ValueError, TypeError, RuntimeError, ImportError) as error:  # a package that is not installed
+        with quiet(), stop_on_signal(trainer):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except ImportError as error:  # some packages are asked for only now
         raise PokemonGenError(f"training: {error}") from error
-    if checkpoint is None and folder.exists():
-        _empty(folder)  # only now: whatever was mistaken has been said, and nothing is lost by it
-    settings.save(folder)
-    with quiet(), stop_on_signal(trainer):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     saved = {step_of(checkpoint): checkpoint for checkpoint in whole_checkpoints(folder)}
     if not saved:
         raise PokemonGenError(f"{folder}: the training was stopped before a checkpoint was saved")
@@ -143,6 +138,18 @@ def train(
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 
 
+class _FolderAtBegin(TrainerCallback):
+    """Readies a run's folder once the training begins: whatever was mistaken has been said by then."""
+
+    def __init__(self, folder: Path, settings: Settings, anew: bool) -> None:
+        self.folder, self.settings, self.anew = folder, settings, anew
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        if self.anew and self.folder.exists():
+            _empty(self.folder)
+        self.settings.save(self.folder)
+
+
 def check_training(settings: Settings, sprites: Sprites, overwrite: bool) -> None:
     """Say what `train` would, of mistakes and of what stands in the way, before anything is done.
 
@@ -150,7 +157,31 @@ def check_training(settings: Settings, sprites: Sprites, overwrite: bool) -> Non
         PokemonGenError: as `train`.
     """
     _, settings = _beginning(settings, sprites, overwrite)
-    _model_and_arguments(settings, sprites.palette, CHECKPOINTS / settings.name)
+    model, arguments = _model_and_arguments(settings, sprites.palette, CHECKPOINTS / settings.name)
+    _trainer_of(model, arguments, sprites, settings, ())
+
+
+def _trainer_of(
+    model: PreTrainedModel,
+    arguments: SpriteTrainingArguments,
+    sprites: Sprites,
+    settings: Settings,
+    callbacks: Sequence[TrainerCallback],
+) -> SpriteTrainer:
+    """Make a `Trainer` that is ready to begin, with its optimizer.
+
+    Raises:
+        PokemonGenError: for a schedule that does not fit, or a package that is not installed.
+    """
+    fit_schedule(arguments, count_steps(arguments, len(sprites.dataset["train"])))
+    compile_if_possible(arguments)
+    try:
+        trainer = make_trainer(model, arguments, sprites, settings, callbacks)
+        trainer.get_train_dataloader()  # made anew by `train`, which keeps the optimizer
+        trainer.create_optimizer()
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise PokemonGenError(f"training: {error}") from error
+    return trainer
 
 
 def prepare(
@@ -276,10 +307,9 @@ def _with_precision(settings: Settings, model: PreTrainedModel, on_cpu: bool) ->
     return _in_precision(settings, choose_precision(model, on_cpu))
 
 
-def as_precise_as(begun: Settings, settings: Settings) -> Settings:
-    """Return settings in the precision of a run that was begun, where this machine can."""
-    precision = {k: begun.training[k] for k in PRECISION}
-    return _in_precision(settings, precision) if can_fp16() or not precision["fp16"] else settings
+def in_precision_of(trained: Settings, settings: Settings) -> Settings:
+    """Return settings in the precision that another run was trained in, on this machine."""
+    return _in_precision(settings, {k: trained.training[k] for k in PRECISION})
 
 
 def _in_precision(settings: Settings, precision: dict[str, Any]) -> Settings:

@@ -181,9 +181,7 @@ def test_a_batch_is_split_only_when_memory_asks(
     np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), whole)
     assert batches[0] == 6
     assert (batches[-11], batches[-1]) == (4, 2)  # ten tokens of each part
-    with pytest.raises(
-        PokemonGenError, match=r"the 9 completions of one prompt; fewer \(completion\.candidates"
-    ):
+    with pytest.raises(PokemonGenError, match=r"one prompt's 9 completions; fewer \(completion\.candidates"):
         draw_candidates(model, prompts, SAMPLED.model_copy(update={"candidates": 9}))
 
 

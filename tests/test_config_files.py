@@ -36,10 +36,11 @@ def test_a_config_is_read(tmp_path: Path) -> None:
     words = load(tmp_path, GOOD, "training.eval_strategy=no", "completion.do_sample=true")
     assert words.training["eval_strategy"] == "no"  # false to YAML 1.1
     assert words.completion.do_sample is True
-    for name in ("2026-11-26", "12.30"):  # a date and a number to YAML 1.1
-        assert load(tmp_path, GOOD, f"name={name!r}").name == name
-    assert load(tmp_path, GOOD, "name=2026-11-26").name == "2026-11-26"
-    assert load(tmp_path, GOOD, "seed=1_000").seed == 1000
+    assert load(tmp_path, GOOD, "name=2026-11-26").name == "2026-11-26"  # a date to YAML 1.1
+    for word in ("12:30", "1:30.5", "0x1F"):  # 750, 90.5 and 31
+        assert load(tmp_path, GOOD, f"training.run_name={word}").training["run_name"] == word
+    for text, number in (("1_000", 1000), ("-3", -3), ("0", 0), ("2.", 2.0), (".5", 0.5), ("1.5e-3", 0.0015)):
+        assert load(tmp_path, GOOD, f"training.x={text}").training["x"] == number
     assert settings.sprites.source == "generated"
 
 

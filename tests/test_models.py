@@ -65,6 +65,13 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert not torch.equal(first, other)
 
 
+def test_a_key_that_is_missing_is_not_called_unknown() -> None:
+    llama = {"model_type": "llama", "hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 1}
+    with pytest.raises(PokemonGenError, match=r"Missing required keys .*factor") as found:
+        build_model({**llama, "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4}}, 7, seed=0)
+    assert "unknown" not in str(found.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

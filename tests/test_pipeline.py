@@ -21,6 +21,7 @@ from pokemon_gen.models import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run, train, train_members
 from pokemon_gen.reranking import complete_best
+from pokemon_gen.selection import choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.assembling import assemble
@@ -229,18 +230,20 @@ def test_an_ensemble_whose_members_were_trained_on_since_says_so(tiny: Make) -> 
     few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
     run(tiny(members=2, training=few_steps))
     assemble("by-hand", ["tiny-0", "tiny-1"])
-    longer = tiny(members=2, training={**few_steps, "max_steps": 8})
+    longer = tiny(members=2, training={**few_steps, "max_steps": 2})
     train_members(longer)
     for verb in (submit, score):
-        with pytest.raises(
-            PokemonGenError, match=r"tiny-0 has been trained on since .* `pokemon-gen run CONFIG`"
-        ):
+        with pytest.raises(PokemonGenError, match=r"tiny-0 has been trained on since; `pokemon-gen run CON"):
             verb("tiny", overwrite=True)
     assert not submit("by-hand").report.faults  # is what it was
     assert not submit("checkpoints/tiny/best", overwrite=True).report.faults
     SUBMISSION.unlink()
     run(longer)
     assert not submit("tiny", overwrite=True).report.faults
+    select("tiny-0", by="train_loss")  # another choice, but no other training
+    assert not submit("tiny", overwrite=True).report.faults
+    with contextlib.chdir("checkpoints/tiny"):
+        assert choose_checkpoint(".").checkpoint == Path("best")
     shutil.rmtree("checkpoints/tiny-0")  # thrown away: the ensemble has its own
     assert not submit("tiny", overwrite=True).report.faults
 
@@ -262,9 +265,14 @@ def test_a_mistake_is_told_before_a_watching_detector_is_trained(
 ) -> None:
     monkeypatch.setattr(pipeline, "detector", lambda *_: pytest.fail("trained"))
     watched = done.model_copy(update={"selection": SelectionSettings(by="nll", watch_epochs=1)})
-    mistaken = watched.model_copy(update={"training": {**done.training, "learnin_rate": 1}})
-    with pytest.raises(PokemonGenError, match=r"did you mean 'training\.learning_rate'"):
-        run(mistaken, overwrite=True)
+    for mistake, message in (
+        ({"learnin_rate": 1}, r"did you mean 'training\.learning_rate'"),
+        ({"warmup_steps": 5, "lr_scheduler_type": "warmup_stable_decay"}, "take 5 steps; the run has 4"),
+        ({"optim": "adamw_bnb_8bit"}, "bitsandbytes"),
+    ):
+        mistaken = watched.model_copy(update={"training": {**done.training, **mistake}})
+        with pytest.raises(PokemonGenError, match=message):
+            run(mistaken, overwrite=True)
     SUBMISSION.unlink()
     with pytest.raises(PokemonGenError, match="holds a run of other settings: seed"):
         run(watched.model_copy(update={"seed": 5}))

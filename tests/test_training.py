@@ -392,6 +392,7 @@ def test_a_batch_that_is_always_dropped_is_told(tiny: Make, few_sprites: Sprites
         {"report_to": "wandb"},
         {"optim": "adamw_bnb_8bit"},  # of a package that is not installed
         {"train_sampling_strategy": "group_by_length"},
+        {"use_liger_kernel": True},  # another, which `Trainer` asks for last
     ],
 )
 def test_a_mistake_costs_no_finished_run(tiny: Make, few_sprites: Sprites, mistake: dict[str, Any]) -> None:
@@ -586,6 +587,14 @@ def test_a_kill_after_an_epochs_last_save_changes_nothing(tiny: Make, few_sprite
     assert_same(ends[0], weights(ends[1]))
     measured = [[e["step"] for e in log_history(end) if "eval_nll" in e] for end in ends]
     assert measured == [[3, 6], [3, 6]]
+
+
+def test_the_last_checkpoint_has_what_was_measured_after_it(tiny: Make, few_sprites: Sprites) -> None:
+    """Also where the run ends in the middle of an epoch."""
+    result = train(tiny(training={"max_steps": 4, "save_steps": 4, "eval_strategy": "epoch"}), few_sprites)
+    measured = {e["step"]: e["eval_nll"] for e in log_history(RUN / "checkpoint-4") if "eval_nll" in e}
+    assert list(measured) == [3, 4]
+    assert result.dev_nll == measured[4]
 
 
 def test_an_interrupt_in_the_last_step_leaves_a_finished_run(tiny: Make, few_sprites: Sprites) -> None:

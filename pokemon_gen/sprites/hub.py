@@ -13,7 +13,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-from datasets.exceptions import DatasetsError
+from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
@@ -90,7 +90,7 @@ def _load(dataset: str) -> Any:
             with tempfile.TemporaryDirectory() as cache:
                 return datasets.load_dataset(dataset, cache_dir=cache, keep_in_memory=True)
     except (OSError, DatasetsError, ValueError) as error:  # ConnectionError is an OSError
-        if local:
+        if local or isinstance(error, DatasetGenerationError):
             reason = error.__cause__ or error  # `datasets` says only that an error occurred
             raise PokemonGenError(
                 f"hub:{dataset}: damaged, or not laid out as a data set of the hub is: {reason}"

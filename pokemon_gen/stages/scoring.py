@@ -32,7 +32,14 @@ from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
 from pokemon_gen.runs import FEATURES, RESULTS, find_run, has_members, needed_checkpoints, whole_checkpoints
 from pokemon_gen.selection import BEST_NAME, choose_checkpoint
-from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
+from pokemon_gen.settings import (
+    NAME_RULE,
+    SETTINGS_NAME,
+    CompletionSettings,
+    Settings,
+    SpriteSettings,
+    is_name,
+)
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 from pokemon_gen.stages.completing import (
@@ -90,7 +97,7 @@ def score(
         reference: `dev`, `train`, a folder of images or a `.txt` of whole sprites: what the distances
             are measured from. The paired distance needs the true sprites among them.
         overrides: `sprites.source=...` for completions that do not say whose sprites they are;
-            `completion.temperature=0.9` and the like for a checkpoint.
+            `completion.temperature=0.9` and the like for a checkpoint; `name=...` names the scorecard.
         inception_weights: see `Inception.load`.
         protocol: of FID.
         resize: bring images of other sizes to 20x20; without it they are refused.
@@ -105,10 +112,10 @@ def score(
         PokemonGenError: for completions, a reference or weights at fault.
     """
     path = find_run(completions)
-    name = _name(path, overrides)
+    name, overrides = _named(path, overrides)
     file = RESULTS / name / SCORECARD_NAME
     refuse_existing(file, overwrite)
-    _check_reference(reference)  # what is mistaken is told before anything is completed
+    _check_reference(reference)  # what is nowhere is told before anything is completed
     baselines, inception = _baselines(), _inception(inception_weights, protocol)
     judged = _load(path, overrides, resize, completion, sprites)
     compared = _reference(reference, judged.source, resize, judged.skip_bad_images)
@@ -150,7 +157,7 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     It must be of the chosen checkpoint, of these completion settings, of the judge of now and against dev;
     and if it has no FID, the weights must still be missing.
     """
-    file = RESULTS / _name(run, ()) / SCORECARD_NAME
+    file = RESULTS / _named(run, ())[0] / SCORECARD_NAME
     if not file.is_file():
         return None
     scorecard = read_json(file)
@@ -175,17 +182,24 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     return Score(scorecard, file) if before == now and not stale else None
 
 
-def _name(path: Path, overrides: Sequence[str]) -> str:
-    """Return the name of the folder of results: as asked for, or the path's own.
+def _named(path: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the name of the folder of results, and the overrides but for `name=`, which may give it.
 
-    That of a checkpoint, or of completions among the results, has its run's before it.
+    Else it is the path's own; that of a checkpoint, or of completions among the results, has its run's
+    before it.
+
+    Raises:
+        PokemonGenError: for a name that is no folder's.
     """
     given = [word.removeprefix("name=") for word in overrides if word.startswith("name=")]
+    rest = [word for word in overrides if not word.startswith("name=")]
     if given:
-        return given[-1]
+        if not is_name(given[-1]):
+            raise PokemonGenError(f"command line: name: {NAME_RULE}, not {given[-1]!r}")
+        return given[-1], rest
     path = path.resolve()
     among_results = path.suffix == ".txt" and path.parent.parent == RESULTS.resolve()
-    return f"{path.parent.name}-{path.name}" if is_loadable(path) or among_results else path.name
+    return f"{path.parent.name}-{path.name}" if is_loadable(path) or among_results else path.name, rest
 
 
 def _load(

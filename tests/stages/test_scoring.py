@@ -144,6 +144,9 @@ def test_scorecards_of_other_things_have_other_places(scored: Settings) -> None:
         "tiny-completions-dev.txt",
         found.file.parent.name,
     )
+    assert score(ROWS, overrides=["name=other"]).file.parent.name == "other"
+    with pytest.raises(PokemonGenError, match=r"command line: name: use letters.* not '\.\./up'"):
+        score(ROWS, overrides=["name=../up"])
     assert Path("eval/results/tiny/scorecard.json").read_bytes() == before
 
 
