@@ -171,10 +171,9 @@ def train_members(
         if settings.selection.watch_epochs:
             lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)
         begins = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
-        if begins and trainings and trainings[0].status != "nothing left to do":  # that was perhaps elsewhere
-            member = in_precision_of(
-                trainings[0].settings, member
-            )  # measured anew, it may come out otherwise
+        # Measured anew, precision may come out otherwise; but what is finished was perhaps trained elsewhere.
+        if begins and trainings and trainings[0].status != "nothing left to do":
+            member = in_precision_of(trainings[0].settings, member)
         trainings.append(train(member, sprites, callbacks, overwrite))
         if trainings[-1].status == "interrupted":
             break
