@@ -36,7 +36,7 @@ def cli() -> None:
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [OVERRIDES]...")
 @_overwrite
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
-    """Do everything: train, choose by a detector, complete, write a checked submission, score.
+    """Train, choose the best checkpoint, complete, write a checked submission, score.
 
     CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
     """
@@ -45,7 +45,9 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
-    result = run_all(load_settings(config, overrides), overwrite)
+    settings = load_settings(config, overrides)
+    click.echo(f"sprites: {settings.sprites.source}")
+    result = run_all(settings, overwrite)
     for training in result.trainings:
         _print_training(training, overwrite)
     if result.submission is None or result.score is None:
@@ -71,7 +73,9 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     from pokemon_gen.config_files import load_settings
     from pokemon_gen.pipeline import train_members
 
-    trainings = train_members(load_settings(config, overrides), overwrite=overwrite)
+    settings = load_settings(config, overrides)
+    click.echo(f"sprites: {settings.sprites.source}")
+    trainings = train_members(settings, overwrite=overwrite)
     for training in trainings:
         _print_training(training, overwrite)
     if trainings[-1].status == "interrupted":

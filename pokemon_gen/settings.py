@@ -122,7 +122,7 @@ class CompletionSettings(_Section):
     do_sample: bool = False
     """False: always the likeliest token (greedy); true: draw one."""
     temperature: float = Field(1.0, gt=0)
-    """Divides the logits before drawing: below 1 is bolder, above 1 wilder."""
+    """Divides the logits before drawing: below 1 is safer, above 1 wilder."""
     top_k: int = Field(0, ge=0)
     """Draw among the k likeliest tokens only; 0: all."""
     top_p: float = Field(1.0, gt=0, le=1)

@@ -164,6 +164,7 @@ def test_ctrl_c_is_told_with_what_to_do(pg: Run, config: str, monkeypatch: pytes
     status, out, _ = pg("run", config)
     assert status == 130
     assert "checkpoints/tiny: interrupted, step 1 of 4" in out
+    assert out.startswith("sprites: text:few\n")  # which a forgotten sprites.source=... would not say
     assert "the same command goes on from it" in out
     assert "the same command without --overwrite goes on from it" in pg("run", config, "--overwrite")[1]
     without = pg("train", config, "--overwrite", "training.save_only_model=true")[1]
