@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_message(pg: Run, config: str, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("pokemon_gen.pipeline.run", full)
-    assert pg("run", config) == (1, "", "error: No space left on device\n")
+    assert pg("run", config) == (1, "sprites: text:few\n", "error: No space left on device\n")
 
 
 def test_a_terminal_without_our_letters_is_no_reason_to_fail(own_folder: Path) -> None:
