@@ -40,14 +40,11 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 
     CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
     """
-    from pokemon_gen.config_files import load_settings
     from pokemon_gen.pipeline import run as run_all
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
-    settings = load_settings(config, overrides)
-    click.echo(f"sprites: {settings.sprites.source}")
-    result = run_all(settings, overwrite)
+    result = run_all(_settings_to_train(config, overrides), overwrite)
     for training in result.trainings:
         _print_training(training, overwrite)
     if result.submission is None or result.score is None:
@@ -70,12 +67,9 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     The members of an ensemble are <name>-0, <name>-1, ...; `run` chooses among their checkpoints and puts
     them together.
     """
-    from pokemon_gen.config_files import load_settings
     from pokemon_gen.pipeline import train_members
 
-    settings = load_settings(config, overrides)
-    click.echo(f"sprites: {settings.sprites.source}")
-    trainings = train_members(settings, overwrite=overwrite)
+    trainings = train_members(_settings_to_train(config, overrides), overwrite=overwrite)
     for training in trainings:
         _print_training(training, overwrite)
     if trainings[-1].status == "interrupted":
@@ -252,6 +246,15 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""  # writing to an open file names none
         click.echo(f"error: {where}{error.strerror}", err=True)
         sys.exit(1)
+
+
+def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
+    """Load settings and say whose sprites they take: a forgotten `sprites.source=...` shows nowhere else."""
+    from pokemon_gen.config_files import load_settings
+
+    settings = load_settings(config, overrides)
+    click.echo(f"sprites: {settings.sprites.source}")
+    return settings
 
 
 def _print_trained(made: Any) -> None:

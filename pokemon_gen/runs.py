@@ -17,7 +17,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
 from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
-from pokemon_gen.settings import SETTINGS_NAME
+from pokemon_gen.settings import SETTINGS_NAME, member_name
 
 DETECTOR_NAME = "detector"
 """The detector's folder inside a run's, and its role."""
@@ -70,9 +70,9 @@ def has_members(folder: Path) -> bool:
 
 
 def member_run(folder: Path, number: int) -> Path:
-    """Return the folder of an ensemble's member's run, from the ensemble's: see `Settings.of_member`."""
+    """Return the folder of the run of an ensemble's member, from the ensemble's own folder."""
     folder = folder.resolve()
-    return folder.with_name(f"{folder.name}-{number}")
+    return folder.with_name(member_name(folder.name, number))
 
 
 def find_run(place: str | Path) -> Path:

@@ -56,6 +56,11 @@ def is_name(name: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name))
 
 
+def member_name(ensemble: str, number: int) -> str:
+    """Return what the run of an ensemble's member is called."""
+    return f"{ensemble}-{number}"
+
+
 def _with_a_type(model: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model.get("model_type"), str):
         raise ValueError("needs model_type, such as gpt2, llama, mistral or qwen3")
@@ -261,7 +266,7 @@ class Settings(_Config):
         """Return the settings of one member's run: `<name>-<number>`, with a seed of its own."""
         # Ensembles of different seeds have no member in common, so that they can be averaged over.
         seed = self.seed * self.members + number
-        changes = {"name": f"{self.name}-{number}", "seed": seed, "members": 1}
+        changes = {"name": member_name(self.name, number), "seed": seed, "members": 1}
         return self.model_copy(update=changes)
 
     def save(self, folder: Path) -> None:

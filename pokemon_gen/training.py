@@ -308,7 +308,7 @@ def _with_precision(settings: Settings, model: PreTrainedModel, on_cpu: bool) ->
 
 
 def in_precision_of(trained: Settings, settings: Settings) -> Settings:
-    """Return settings in the precision that another run was trained in, on this machine."""
+    """Return settings in the precision that another run was trained in."""
     return _in_precision(settings, {k: trained.training[k] for k in PRECISION})
 
 

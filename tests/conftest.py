@@ -106,6 +106,12 @@ def tiny_settings(**sections: Any) -> Settings:
     return Settings.model_validate(values)
 
 
+def without_precision(settings: Settings) -> Settings:
+    """Return settings that leave the precision to be chosen."""
+    unsaid = {key: value for key, value in settings.training.items() if key != "bf16"}
+    return settings.model_copy(update={"training": unsaid})
+
+
 def tiny_judge_overrides() -> list[str]:
     """Make the judge as small as `TINY_DETECTOR`."""
     return [f"judge.{key}={json.dumps(value)}" for key, value in TINY_DETECTOR.items()]

@@ -29,7 +29,7 @@ from pokemon_gen.stages.completing import complete, look_at, submit
 from pokemon_gen.stages.judging import select
 from pokemon_gen.stages.scoring import score
 from pokemon_gen.training import train as train_model
-from tests.conftest import tiny_settings, write_palette, write_rows, write_text_folder
+from tests.conftest import tiny_settings, without_precision, write_palette, write_rows, write_text_folder
 
 Make = Callable[..., Settings]
 SUBMISSION = Path("submissions/tiny.txt")
@@ -255,8 +255,7 @@ def test_members_are_trained_in_one_precision(tiny: Make, monkeypatch: pytest.Mo
         "pokemon_gen.training.choose_precision", lambda *_: {"bf16": next(measured), "fp16": False}
     )
     settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
-    unsaid = {key: value for key, value in settings.training.items() if key != "bf16"}
-    trainings = train_members(settings.model_copy(update={"training": unsaid}))
+    trainings = train_members(without_precision(settings))
     assert [training.settings.training["bf16"] for training in trainings] == [True, True]
 
 

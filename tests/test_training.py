@@ -28,7 +28,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.training import prepare, train
-from tests.conftest import TINY_MODEL, write_text_folder
+from tests.conftest import TINY_MODEL, without_precision, write_text_folder
 
 RUN = Path("checkpoints/tiny")
 DROPOUTS = ("attn_pdrop", "resid_pdrop", "embd_pdrop")
@@ -348,9 +348,7 @@ def test_a_run_begun_in_fp16_goes_on_where_there_is_no_gpu(
     monkeypatch.setattr(torch.accelerator, "is_available", lambda *_: False)
 
     def unsaid(steps: int) -> Settings:
-        settings = tiny(training={"max_steps": steps})
-        fields = {key: value for key, value in settings.training.items() if key != "bf16"}
-        return settings.model_copy(update={"training": fields})
+        return without_precision(tiny(training={"max_steps": steps}))
 
     train(unsaid(2), few_sprites)
     saved = RUN / "checkpoint-2" / "settings.json"
@@ -692,10 +690,7 @@ def test_bf16_trains_on_a_cpu_where_asked(tiny: Make, few_sprites: Sprites) -> N
 def test_the_precision_chosen_is_written_down(
     tiny: Make, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tiny()
-    settings = settings.model_copy(
-        update={"training": {k: v for k, v in settings.training.items() if k != "bf16"}}
-    )
+    settings = without_precision(tiny())
     monkeypatch.setattr("pokemon_gen.training.choose_precision", lambda *_: {"bf16": True, "fp16": False})
     train(settings.model_copy(update={"training": {**settings.training, "max_steps": 2}}), few_sprites)
     # Somewhere else fp32 may be the faster: the run goes on as it began.
@@ -709,9 +704,8 @@ def test_a_run_on_the_cpu_measures_the_cpu(tiny: Make, few_sprites: Sprites, mon
     """Also where there is a GPU, whose precision is none of a CPU's."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("pokemon_gen.precision.bf16_speedup", lambda model: 2.0)
-    settings = tiny(training={"use_cpu": True})
-    training = {k: v for k, v in settings.training.items() if k != "bf16"}
-    _, _, prepared = prepare(settings.model_copy(update={"training": training}), few_sprites.palette, RUN)
+    settings = without_precision(tiny(training={"use_cpu": True}))
+    _, _, prepared = prepare(settings, few_sprites.palette, RUN)
     assert {key: prepared.training[key] for key in ("bf16", "fp16")} == {"bf16": True, "fp16": False}
 
 

@@ -17,7 +17,6 @@ _SHARE = 0.8
 _PAIRED_DRAWS = 200
 _DRAWS_OF_EACH = 30
 """Of either set; the distance is taken between each and each."""
-Indices = list[NDArray[np.int64]]
 
 
 def error_of_pairs(grams: Grams, generator: np.random.Generator) -> float | None:
@@ -73,5 +72,5 @@ def _kept(n: int) -> int:
     return max(2, round(_SHARE * n))  # one sample alone has no distance
 
 
-def _draws(n: int, kept: int, count: int, generator: np.random.Generator) -> Indices:
+def _draws(n: int, kept: int, count: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:
     return [generator.permutation(n)[:kept] for _ in range(count)]

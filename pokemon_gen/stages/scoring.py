@@ -112,7 +112,8 @@ def score(
         PokemonGenError: for completions, a reference or weights at fault.
     """
     path = find_run(completions)
-    name, overrides = _named(path, overrides)
+    given, overrides = _without_name(overrides)
+    name = given or _name(path)
     file = RESULTS / name / SCORECARD_NAME
     refuse_existing(file, overwrite)
     _check_reference(reference)  # what is nowhere is told before anything is completed
@@ -157,7 +158,7 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     It must be of the chosen checkpoint, of these completion settings, of the judge of now and against dev;
     and if it has no FID, the weights must still be missing.
     """
-    file = RESULTS / _named(run, ())[0] / SCORECARD_NAME
+    file = RESULTS / _name(run) / SCORECARD_NAME
     if not file.is_file():
         return None
     scorecard = read_json(file)
@@ -182,24 +183,26 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     return Score(scorecard, file) if before == now and not stale else None
 
 
-def _named(path: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the name of the folder of results, and the overrides but for `name=`, which may give it.
-
-    Else it is the path's own; that of a checkpoint, or of completions among the results, has its run's
-    before it.
+def _without_name(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the name that `name=` gives a scorecard, if it does, and the other overrides.
 
     Raises:
         PokemonGenError: for a name that is no folder's.
     """
     given = [word.removeprefix("name=") for word in overrides if word.startswith("name=")]
-    rest = [word for word in overrides if not word.startswith("name=")]
-    if given:
-        if not is_name(given[-1]):
-            raise PokemonGenError(f"command line: name: {NAME_RULE}, not {given[-1]!r}")
-        return given[-1], rest
+    if given and not is_name(given[-1]):
+        raise PokemonGenError(f"command line: name: {NAME_RULE}, not {given[-1]!r}")
+    return given[-1] if given else None, [word for word in overrides if not word.startswith("name=")]
+
+
+def _name(path: Path) -> str:
+    """Return the name of the folder of results.
+
+    That of a checkpoint, or of completions among the results, has its run's before it.
+    """
     path = path.resolve()
     among_results = path.suffix == ".txt" and path.parent.parent == RESULTS.resolve()
-    return f"{path.parent.name}-{path.name}" if is_loadable(path) or among_results else path.name, rest
+    return f"{path.parent.name}-{path.name}" if is_loadable(path) or among_results else path.name
 
 
 def _load(
