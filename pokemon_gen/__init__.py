@@ -24,7 +24,7 @@ _HOMES = {
     "train_members": "pipeline",
     "complete_prompts": "completion",
     "check": "submission",
-    "choose_checkpoint": "selection",
+    "choose_checkpoint": "runs",
     "draw_contact_sheet": "report",
     "draw_completions": "report",
     "complete": "stages.completing",

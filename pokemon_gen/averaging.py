@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-IN_TRAINING_NAME = "weights_in_training.safetensors"
-"""In a checkpoint of means: the weights to train on from."""
+from pokemon_gen.runs import IN_TRAINING_NAME
 
 
 class WeightAverage:

@@ -64,8 +64,8 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/.
 
-    The members of an ensemble are <name>-0, <name>-1, ...; `run` chooses among their checkpoints and puts
-    them together.
+    The members of an ensemble are <name>/member-0, <name>/member-1, ...; `run` chooses among their
+    checkpoints and puts them together.
     """
     from pokemon_gen.pipeline import train_members
 

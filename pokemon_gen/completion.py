@@ -58,7 +58,7 @@ def complete_prompts(
     model: Completer,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings | None = None,
-    progress: bool = False,
+    progress: str = "",
 ) -> NDArray[np.int64]:
     """Complete prompts to whole sprites, one each.
 
@@ -66,7 +66,7 @@ def complete_prompts(
         model: a causal language model over the palette's tokens, or an ensemble of them.
         prompts: N rows of 1 to 399 tokens.
         settings: how tokens are chosen; none: greedy.
-        progress: show a bar, a step for each token.
+        progress: the title of a bar, which counts tokens; none: no bar.
 
     Returns:
         (N, 400) tokens; each row begins with its prompt, untouched.
@@ -83,7 +83,7 @@ def draw_candidates(
     model: Completer,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings,
-    progress: bool = False,
+    progress: str = "",
 ) -> Candidates:
     """Complete each prompt `settings.candidates` times; see `complete_prompts`.
 
@@ -98,7 +98,7 @@ def draw_candidates(
     sprites = np.empty((len(prompts), settings.candidates, LENGTH), dtype=np.int64)
     log_likelihood = np.empty(sprites.shape[:2])
     total = sum(settings.candidates * (LENGTH - len(prompt)) for prompt in prompts)
-    with tqdm(total=total, desc="complete", unit="token", disable=not progress) as bar:
+    with tqdm(total=total, desc=progress, unit="token", disable=not progress) as bar:
         for rows in rows_of_length.values():
             batch = torch.tensor(np.stack([np.asarray(prompts[row]) for row in rows]))  # (B, length)
             drawn = _draw_in_memory(model, batch, settings, bar)

@@ -13,9 +13,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-ENSEMBLE_NAME = "ensemble.json"
-"""In an ensemble's folder: which of its folders are the members."""
-
 
 class Ensemble(torch.nn.Module):
     """The members, all over the same colours and on one device."""

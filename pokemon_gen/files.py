@@ -5,9 +5,8 @@ system does at once or not at all: a kill in the middle leaves the old file, or 
 """
 
 import json
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,12 +26,12 @@ def write_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, since Pillow chooses the format by it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    aside = Path(name)
+    aside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    aside.touch(exist_ok=False)  # unlike `tempfile`, with the permissions that the user's umask gives
+    mode = aside.stat().st_mode
     try:
         yield aside
-        aside.chmod(0o644)  # mkstemp gives 0600, which a shared folder's other readers cannot open
+        aside.chmod(mode)  # some writers (safetensors) replace the file by one that its owner alone can read
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -49,6 +48,31 @@ def folder_aside(folder: Path) -> Iterator[Path]:
     yield aside
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
+
+
+def share_files(folder: Path, like: Path) -> None:
+    """Give every file of a folder the permissions of `like`, a file that this package has written.
+
+    safetensors writes files that their owner alone can read, so that a colleague cannot load them.
+    """
+    mode = like.stat().st_mode
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(mode)
+
+
+def number_file(path: Path, *beside: str) -> Path:
+    """Return the path itself or, if it exists, the first of `name-2`, `name-3`, ... that does not.
+
+    Args:
+        path: of a file to be made.
+        beside: suffixes of files that will be made beside it, and must not exist either.
+    """
+    numbered, number = path, 1
+    while any(file.exists() for file in (numbered, *map(numbered.with_suffix, beside))):
+        number += 1
+        numbered = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return numbered
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,3 +96,7 @@ def read_json(path: Path) -> Any:
         raise PokemonGenError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise PokemonGenError(f"{path}: not a UTF-8 text file") from error
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise PokemonGenError(f"{path}: a number in it has too many digits") from error
+    except RecursionError as error:
+        raise PokemonGenError(f"{path}: nested too deeply") from error

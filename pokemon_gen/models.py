@@ -8,7 +8,7 @@ Configs of `transformers` swallow a misspelt field in silence, so the fields are
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,13 @@ from transformers.utils import logging
 
 from pokemon_gen.augment import NOTHING_TOLD, Told
 from pokemon_gen.config_files import load_settings
-from pokemon_gen.ensemble import ENSEMBLE_NAME, Completer, Ensemble, averaged, members_of
+from pokemon_gen.ensemble import Completer, Ensemble, averaged, members_of
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
-from pokemon_gen.files import read_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH
 from pokemon_gen.palette import PALETTE_NAME, Palette
+from pokemon_gen.runs import CONFIG_NAME, ENSEMBLE_NAME, WEIGHTS_NAME, choose_checkpoint, member_folders
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
 _NLL_BATCH = 80
 _OURS = {
     "vocab_size": "comes from the palette",
@@ -114,33 +112,88 @@ def build_model(
     return built
 
 
-def load_checkpoint(folder: str | Path) -> Checkpoint:
+def load_checkpoint(place: str | Path) -> Checkpoint:
     """Load a checkpoint: model, palette and settings. Reads safetensors and JSON only.
 
+    Args:
+        place: its folder, or the folder or the name of a run, whose best is taken (`choose_checkpoint`).
+
     Raises:
-        PokemonGenError: if something of it is missing or broken, or if model and palette differ.
+        PokemonGenError: if something of it is missing or broken, if weights are missing or are no numbers, or
+            if model and palette differ.
     """
-    folder = Path(folder)
-    if (folder / ENSEMBLE_NAME).is_file():
-        return _load_ensemble(folder)
+    folder = choose_checkpoint(place).checkpoint
+    return _load_ensemble(folder) if (folder / ENSEMBLE_NAME).is_file() else _load_model(folder)
+
+
+def _load_model(folder: Path) -> Checkpoint:
     for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
         if not (folder / name).is_file():
             raise PokemonGenError(f"{folder}: no checkpoint: it has no {name}")
     palette = Palette.load(folder)
     settings = load_settings(folder / SETTINGS_NAME)
-    try:
-        with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
-            )
-    except Exception as error:  # safetensors, `transformers` and json each have their own
-        raise PokemonGenError(f"{folder}: the model cannot be loaded: {error}") from error
+    model = load_weights(AutoModelForCausalLM, folder, "model")
     if palette_size(model) != len(palette):
         raise PokemonGenError(
             f"{folder}: the model knows {palette_size(model)} colours and the palette has {len(palette)}; "
             "they do not belong together"
         )
     return Checkpoint(model.to(best_device()).eval(), palette, settings, folder)
+
+
+def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
+    """Load a model of `transformers` from a folder, with every one of its weights.
+
+    `from_pretrained` gives weights that the file lacks random values, and passes over those it does not know.
+
+    Args:
+        auto_class: such as `AutoModelForCausalLM`.
+        folder: holds config and weights.
+        what: names the model in errors.
+
+    Raises:
+        PokemonGenError: if it cannot be loaded; naming weights that are missing, unexpected or no numbers.
+    """
+    try:
+        with quiet():
+            model, loading = auto_class.from_pretrained(
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # safetensors, `transformers` and json each have their own
+        raise PokemonGenError(f"{folder}: the {what} cannot be loaded: {error}") from error
+    wrong = {kind: sorted(map(str, loading[f"{kind}_keys"])) for kind in ("missing", "unexpected")}
+    if any(wrong.values()):
+        named = "; ".join(f"{kind}: {_some_of(names)}" for kind, names in wrong.items() if names)
+        raise PokemonGenError(
+            f"{folder / WEIGHTS_NAME}: not the weights that {CONFIG_NAME} describes ({named}). The file is "
+            "damaged or of another model: copy it again, or use another checkpoint"
+        )
+    refuse_diverged(model, folder)
+    return model
+
+
+def refuse_diverged(model: torch.nn.Module, folder: Path) -> None:
+    """Make sure that all of a model's weights are finite.
+
+    Raises:
+        PokemonGenError: naming those that are not: the training that made them has diverged.
+    """
+    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    if bad:
+        raise PokemonGenError(
+            f"{folder}: weights that are not finite numbers ({_some_of(bad)}): the training has diverged. "
+            "Use an earlier checkpoint, or train again at a lower training.learning_rate"
+        )
+
+
+def _some_of(names: Sequence[str], shown: int = 6) -> str:
+    """Return names between commas, the first few of many."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 @contextmanager
@@ -158,33 +211,12 @@ def quiet() -> Iterator[None]:
 
 
 def _load_ensemble(folder: Path) -> Checkpoint:
-    members = [load_checkpoint(member) for member in member_folders(folder)]
+    members = [_load_model(member) for member in member_folders(folder)]
     first = members[0]
     if any(member.palette != first.palette for member in members):
         raise PokemonGenError(f"{folder}: its members have different palettes")
     ensemble = Ensemble([one for member in members for one in members_of(member.model)]).eval()
     return Checkpoint(ensemble, first.palette, load_settings(folder / SETTINGS_NAME), folder)
-
-
-def member_folders(folder: Path) -> list[Path]:
-    """Return the folders of an ensemble's members.
-
-    Raises:
-        PokemonGenError: if `ensemble.json` is damaged.
-    """
-    file = folder / ENSEMBLE_NAME
-    try:
-        members = [folder / member["folder"] for member in read_json(file)["members"]]
-    except (KeyError, TypeError) as error:
-        raise PokemonGenError(f"{file}: not an ensemble's") from error
-    if not members:
-        raise PokemonGenError(f"{file}: names no members")
-    return members
-
-
-def is_loadable(folder: Path) -> bool:
-    """Tell whether a folder is meant as a checkpoint: of one model, or of an ensemble."""
-    return (folder / CONFIG_NAME).is_file() or (folder / ENSEMBLE_NAME).is_file()
 
 
 def fingerprint_checkpoint(folder: Path) -> str:

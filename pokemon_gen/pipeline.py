@@ -4,7 +4,6 @@
 its name; here they only meet.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,22 @@ from transformers import TrainerCallback
 
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.detector import lend_detector
 from pokemon_gen.evaluation.inception import check_given_weights
 from pokemon_gen.files import read_json
+from pokemon_gen.locks import writing_to
 from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, last_checkpoint
-from pokemon_gen.selection import BEST_NAME, DetectorWatch, choose_checkpoint
-from pokemon_gen.settings import CompletionSettings, Settings
+from pokemon_gen.runs import (
+    BEST_NAME,
+    CHECKPOINTS,
+    DETECTOR_NAME,
+    choose_checkpoint,
+    last_checkpoint,
+    member_runs,
+)
+from pokemon_gen.selection import DetectorWatch
+from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.stages.assembling import assemble, check_place
+from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.stages.completing import Submission, ranked_by, submission_files, submit_choice
 from pokemon_gen.stages.judging import (
     check_selection,
@@ -34,7 +40,13 @@ from pokemon_gen.stages.judging import (
     selection_is_current,
 )
 from pokemon_gen.stages.scoring import Score, current_score, score
-from pokemon_gen.training import TrainingResult, check_training, in_precision_of
+from pokemon_gen.training import (
+    TrainingResult,
+    check_training,
+    in_precision_of,
+    remove,
+    replaced_by_training,
+)
 from pokemon_gen.training import train as train_model
 
 
@@ -72,10 +84,16 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
             another run stands where this one's would go.
     """
     sprites = load_sprites(**settings.sprites.model_dump())
+    with writing_to(CHECKPOINTS / settings.name):
+        return _run(settings, sprites, overwrite)
+
+
+def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
+    """Do what `run` does, in a run's folder that is locked."""
     check_selection(settings, sprites, overwrite)  # a mistake is told before the training
     check_given_weights()
     if settings.members > 1:
-        check_place(settings.name, overwrite)
+        _check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
         check_training(_members(settings)[0], sprites, overwrite)  # a mistake is told before the detector's
@@ -89,7 +107,7 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
     if needs_detector(settings) and not settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)
     for member in _members(settings):
-        _select_best(member, settings.name, sprites)
+        _select_best(member, sprites)
     folder, completion = CHECKPOINTS / settings.name, settings.completion
     trained = settings.model_copy(update={"training": trainings[0].settings.training})
     if settings.members > 1:
@@ -116,12 +134,18 @@ class _BegunAnew(TrainerCallback):
         self.old = old
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        for path in self.old:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        remove(self.old)
         self.old = []  # what later members make is new
+
+
+class _SaveSettings(TrainerCallback):
+    """Writes an ensemble's settings into its folder, once the training of a member begins."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.settings.save(CHECKPOINTS / self.settings.name)
 
 
 def train(
@@ -158,18 +182,29 @@ def train_members(
 ) -> list[TrainingResult]:
     """Train a run, or the members of an ensemble in turn, up to the first that is interrupted; see `train`.
 
+    The run of member N is `checkpoints/<name>/member-N/`.
+
     Raises:
         PokemonGenError: as `training.train`.
     """
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    with writing_to(CHECKPOINTS / settings.name):
+        return _train_members(settings, sprites, callbacks, overwrite)
+
+
+def _train_members(
+    settings: Settings, sprites: Sprites, callbacks: Sequence[TrainerCallback], overwrite: bool
+) -> list[TrainingResult]:
+    """Do what `train_members` does, in a run's folder that is locked."""
     trainings: list[TrainingResult] = []
     members = _members(settings)
-    if overwrite and len(members) > 1:  # what is old of it is nothing to go on with after a kill
-        old = [CHECKPOINTS / settings.name / BEST_NAME, *(CHECKPOINTS / one.name for one in members[1:])]
-        callbacks = [*callbacks, _BegunAnew(old)]
+    if len(members) > 1:
+        _check_members(settings, overwrite)
+        # What is old is nothing to resume from after a kill; the settings are written once it is gone.
+        first = CHECKPOINTS / members[0].name
+        old = [path for path in replaced_by_training(first.parent) if path != first] if overwrite else []
+        callbacks = [*callbacks, _BegunAnew(old), _SaveSettings(settings)]
     for member in members:
-        if settings.selection.watch_epochs:
-            lend_detector(CHECKPOINTS / settings.name, CHECKPOINTS / member.name, replace=True)
         begins = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
         # Measured anew, precision may come out otherwise; but what is finished was perhaps trained elsewhere.
         if begins and trainings and trainings[0].status != "nothing left to do":
@@ -180,6 +215,52 @@ def train_members(
     return trainings
 
 
+def _check_members(settings: Settings, overwrite: bool) -> None:
+    """Refuse a folder in which an ensemble cannot be trained, before anything is.
+
+    Raises:
+        PokemonGenError: for a run of one model, an ensemble that was put together by hand, or members where
+            versions before 0.2 kept them, unless they are to be replaced.
+    """
+    folder = CHECKPOINTS / settings.name
+    if overwrite or member_runs(folder):
+        return
+    if list(folder.glob("checkpoint-*")):
+        raise PokemonGenError(
+            f"{folder} holds a run of one model, and is kept; choose another name (name=...), or --overwrite "
+            "to replace it"
+        )
+    _refuse_old_layout(settings)
+    if (folder / BEST_NAME).exists():
+        raise PokemonGenError(
+            f"{folder / BEST_NAME} holds an ensemble that is not of this run, and is kept; choose another "
+            "name (name=...), or --overwrite to replace it"
+        )
+
+
+def _refuse_old_layout(settings: Settings) -> None:
+    """Say how to move members that versions before 0.2 kept beside their ensemble, as `<name>-<number>`."""
+    moves = []
+    for number, member in enumerate(_members(settings)):
+        old = CHECKPOINTS / f"{settings.name}-{number}"
+        saved = last_checkpoint(old)
+        if saved and _is_member_of_before(read_json(saved / SETTINGS_NAME), old.name, member):
+            moves.append(f"mv {old} {CHECKPOINTS / member.name}")
+    if moves:
+        folder = CHECKPOINTS / settings.name
+        raise PokemonGenError(
+            f"{folder}: members of this ensemble lie beside it, where versions before 0.2 kept them; now "
+            f"they belong inside. Move them (mkdir -p {folder} && {' && '.join(moves)}), or choose another name "
+            "(name=...)"
+        )
+
+
+def _is_member_of_before(saved: dict[str, Any], name: str, member: Settings) -> bool:
+    """Tell whether saved settings are those of an ensemble's member, under its old name."""
+    same = (saved.get("name"), saved.get("members", 1), saved.get("seed")) == (name, 1, member.seed)
+    return same and saved.get("model") == member.model
+
+
 def _members(settings: Settings) -> list[Settings]:
     """Return the settings of each training: the run's own, or one for each member of an ensemble."""
     if settings.members == 1:
@@ -187,10 +268,9 @@ def _members(settings: Settings) -> list[Settings]:
     return [settings.of_member(number) for number in range(settings.members)]
 
 
-def _select_best(settings: Settings, ensemble: str, sprites: Sprites) -> None:
+def _select_best(settings: Settings, sprites: Sprites) -> None:
     """Choose a run's best checkpoint, unless it is chosen already."""
     folder, selection = CHECKPOINTS / settings.name, settings.selection
-    lend_detector(CHECKPOINTS / ensemble, folder, replace=True)
     if not selection_is_current(folder, settings, sprites):
         select(folder, sprites, by=selection.by, on=selection.on, completion=settings.completion)
 

@@ -27,7 +27,7 @@ def complete_best(
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings,
     detector: Classifier | None,
-    progress: bool = False,
+    progress: str = "",
 ) -> NDArray[np.int64]:
     """Complete prompts, each by the best of `settings.candidates`.
 
@@ -36,7 +36,7 @@ def complete_best(
         prompts: N rows of 1 to 399 tokens.
         settings: how tokens are chosen, how many candidates, and what their likelihood weighs.
         detector: ranks candidates; one alone needs none.
-        progress: show a bar.
+        progress: the title of a bar; none: no bar.
 
     Returns:
         (N, 400) tokens.

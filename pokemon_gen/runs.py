@@ -1,24 +1,41 @@
-"""A run's folder, `checkpoints/<name>/`: which checkpoints are whole, and what was measured at each.
+"""A run's folder, `checkpoints/<name>/`: its files' names, which checkpoints are whole, which one is chosen.
 
 A machine may be taken away in the middle of a write, and a mounted drive gets a folder's files in any order,
 so a checkpoint counts only when all that it is loaded from is there to the end.
+
+A run owns its folder and nothing outside it. The members of an ensemble are runs inside it, `member-0/`,
+`member-1/`, ... Loads no torch, so that a wrong name is answered at once.
 """
 
+import math
 import re
 import shutil
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from pokemon_gen.averaging import IN_TRAINING_NAME
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.files import read_json
-from pokemon_gen.models import CONFIG_NAME, WEIGHTS_NAME
 from pokemon_gen.palette import PALETTE_NAME
-from pokemon_gen.settings import SETTINGS_NAME, member_name
+from pokemon_gen.settings import SETTINGS_NAME
 
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+IN_TRAINING_NAME = "weights_in_training.safetensors"
+"""In a checkpoint of means: the weights to train on from."""
+ENSEMBLE_NAME = "ensemble.json"
+"""In an ensemble's folder: which of its folders are the members."""
+BEST_NAME = "best"
+"""In a run's folder: a copy of the chosen checkpoint, without what only a training needs."""
+SELECTION_NAME = "selection.json"
+"""In a run's folder: every checkpoint's figures, and which one was chosen."""
+LOCK_NAME = ".lock"
+"""In a run's folder: held by the process that writes there, see `locks.py`."""
+HOLDER_NAME = ".lock-holder.json"
+"""Beside it: which process that is."""
 DETECTOR_NAME = "detector"
 """The detector's folder inside a run's, and its role."""
 CHECKPOINTS = Path("checkpoints")
@@ -50,36 +67,49 @@ def needed_checkpoints(folder: Path) -> list[Path]:
         PokemonGenError: if there is none.
     """
     checkpoints = whole_checkpoints(folder)
-    if not checkpoints and has_members(folder):
+    if not checkpoints and member_runs(folder):
         raise PokemonGenError(
             f"{folder}: an ensemble whose members are not all trained or not put together yet; "
             "`pokemon-gen run CONFIG` goes on from them"
         )
     if not folder.is_dir():
-        raise PokemonGenError(f"{folder}: no such run")
+        raise PokemonGenError(f"{folder}: no such run{closest_run(folder)}")
     if not checkpoints:
         raise PokemonGenError(f"{folder}: no whole checkpoint in it; `pokemon-gen train CONFIG` makes some")
     return checkpoints
 
 
-def has_members(folder: Path) -> bool:
-    """Tell whether a run without settings of its own is an ensemble whose first member has a checkpoint."""
-    if not folder.resolve().name:  # `/` is no run's
-        return False
-    return not (folder / SETTINGS_NAME).is_file() and bool(whole_checkpoints(member_run(folder, 0)))
+def member_runs(folder: Path) -> list[Path]:
+    """Return the runs of an ensemble's members inside its folder, in their order; none of a single run."""
+    return sorted(filter(is_member, folder.glob("member-*")), key=lambda run: int(run.name.split("-")[1]))
 
 
-def member_run(folder: Path, number: int) -> Path:
-    """Return the folder of the run of an ensemble's member, from the ensemble's own folder."""
-    folder = folder.resolve()
-    return folder.with_name(member_name(folder.name, number))
+def is_member(run: Path) -> bool:
+    """Tell whether a folder is named as the run of an ensemble's member."""
+    return re.fullmatch(r"member-[0-9]+", run.name) is not None
+
+
+def run_root(run: Path) -> Path:
+    """Return the folder that a run is part of: an ensemble's for one of its members, else its own."""
+    return run.parent if is_member(run) else run
+
+
+def detector_folder(run: Path) -> Path:
+    """Return where the detector of a run is: its own, or that of the ensemble it is a member of."""
+    own = run / DETECTOR_NAME
+    return own if own.exists() else run_root(run.resolve() if run == Path() else run) / DETECTOR_NAME
 
 
 def find_run(place: str | Path) -> Path:
     """Return the folder of a run or checkpoint that is given by its path or, in `checkpoints/`, its name."""
     path = Path(place)
     named = CHECKPOINTS / path
-    return named if not path.exists() and (named.is_dir() or has_members(named)) else path
+    return named if not path.exists() and named.is_dir() else path
+
+
+def closest_run(place: Path) -> str:
+    """Return `"; did you mean 'x'?"` for the run that is named most like a place, or an empty string."""
+    return closest(place.name, sorted(run.name for run in CHECKPOINTS.glob("*") if run.is_dir()))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -153,7 +183,117 @@ def _parses(file: Path) -> bool:
 def _opens(weights: Path) -> bool:
     """Tell whether a file of weights is as long as its head says."""
     try:
-        with safe_open(weights, "pt"):
+        with safe_open(weights, "numpy"):
             return True
     except (OSError, SafetensorError):
         return False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen checkpoint, and the reason in words."""
+
+    checkpoint: Path
+    reason: str
+
+
+def is_loadable(folder: Path) -> bool:
+    """Tell whether a folder is meant as a checkpoint: of one model, or of an ensemble."""
+    return (folder / CONFIG_NAME).is_file() or (folder / ENSEMBLE_NAME).is_file()
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """Return the folders of an ensemble's members.
+
+    Raises:
+        PokemonGenError: if `ensemble.json` is damaged.
+    """
+    file = folder / ENSEMBLE_NAME
+    try:
+        members = [folder / member["folder"] for member in read_json(file)["members"]]
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(f"{file}: not an ensemble's") from error
+    if not members:
+        raise PokemonGenError(f"{file}: names no members")
+    return members
+
+
+def choose_checkpoint(folder: str | Path) -> Choice:
+    """Return a checkpoint: the folder itself, or the best of a run, given by its folder or name.
+
+    The best of an ensemble is all its members; that of a run the one that was selected; without a
+    selection, the lowest dev NLL of the completion that was logged while training (not the lowest training
+    loss, which falls for as long as a model learns its sprites by heart).
+
+    Raises:
+        PokemonGenError: if there is no whole checkpoint.
+    """
+    folder = find_run(folder)
+    if is_loadable(folder):
+        return Choice(folder, "as asked for")
+    if not folder.is_dir():
+        raise PokemonGenError(f"{folder}: no such checkpoint or run{closest_run(folder)}")
+    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
+        members = member_folders(folder / BEST_NAME)
+        _refuse_outdated_members(folder)
+        return Choice(folder / BEST_NAME, f"the ensemble of its {len(members)} members")
+    selected = current_selection(folder)
+    if selected:
+        return Choice(folder / BEST_NAME, selected["reason"])
+    checkpoints = needed_checkpoints(folder)
+    measured = {
+        entry["step"]: entry["eval_completion_nll"]
+        for entry in log_history(checkpoints[-1])
+        if math.isfinite(entry.get("eval_completion_nll", math.nan))
+    }
+    ranked = [c for c in checkpoints if step_of(c) in measured]
+    if not ranked:
+        return Choice(checkpoints[-1], "the last one; dev was never measured where one was saved")
+    best = min(ranked, key=lambda c: measured[step_of(c)])
+    nll = measured[step_of(best)]
+    return Choice(best, f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token")
+
+
+def _refuse_outdated_members(folder: Path) -> None:
+    """Refuse an ensemble whose members have been trained further since they were put together."""
+    for run in member_runs(folder):
+        selection = _selection_of(run)
+        if selection and not _knows_all_checkpoints(run, selection):
+            best = folder / BEST_NAME
+            raise PokemonGenError(
+                f"{best}: {run.name} has been trained on since; `pokemon-gen run CONFIG` puts the members "
+                f"together again, and {best} names the old ones"
+            )
+
+
+def current_selection(run: Path) -> dict[str, Any] | None:
+    """Return a run's selection, if it was made of all the checkpoints that are there now.
+
+    Raises:
+        PokemonGenError: if `selection.json` is damaged.
+    """
+    facts = _selection_of(run)
+    if not facts or not (run / BEST_NAME / CONFIG_NAME).is_file():
+        return None
+    return facts if _knows_all_checkpoints(run, facts) else None
+
+
+def _selection_of(run: Path) -> dict[str, Any] | None:
+    file = run / SELECTION_NAME
+    if not file.is_file():
+        return None
+    facts: dict[str, Any] = read_json(file)
+    try:
+        _ranked(facts), facts["reason"], facts["by"], facts["on"]
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(f"{file}: not a selection; `pokemon-gen select {run}` makes it anew") from error
+    return facts
+
+
+def _ranked(selection: dict[str, Any]) -> set[str]:
+    return {figures["checkpoint"] for figures in selection["checkpoints"]}
+
+
+def _knows_all_checkpoints(run: Path, selection: dict[str, Any]) -> bool:
+    """Tell whether a run's selection ranked all the checkpoints there are; others may be gone since."""
+    return {checkpoint.name for checkpoint in whole_checkpoints(run)} <= _ranked(selection)

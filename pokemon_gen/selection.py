@@ -22,40 +22,26 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback
 
 from pokemon_gen.completion import complete_prompts
-from pokemon_gen.config_files import load_settings
-from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import Classifier
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.measures import pixel_accuracy
-from pokemon_gen.files import folder_aside, read_json, write_json
+from pokemon_gen.files import folder_aside, write_json
 from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
-from pokemon_gen.models import (
-    Checkpoint,
-    is_loadable,
-    load_checkpoint,
-    member_folders,
-    true_completion_nll,
-)
+from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import to_picture
 from pokemon_gen.runs import (
+    BEST_NAME,
     FEATURES,
+    SELECTION_NAME,
     copy_checkpoint,
-    find_run,
-    has_members,
     log_history,
-    member_run,
     needed_checkpoints,
     step_of,
-    whole_checkpoints,
 )
-from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Criterion
+from pokemon_gen.settings import CompletionSettings, Criterion
 
-SELECTION_NAME = "selection.json"
-"""In a run's folder: every checkpoint's figures, and which one was chosen."""
-BEST_NAME = "best"
-"""In a run's folder: a copy of the chosen checkpoint, without what only a training needs."""
 SCHEMA = 1
 """Of `selection.json`; it changes when a field changes its meaning."""
 LARGEST_SHARE = 0.05
@@ -63,14 +49,6 @@ LARGEST_SHARE = 0.05
 HIGHER_IS_BETTER = {"detector", "accuracy"}
 BY_LIKELIHOOD: set[Criterion] = {"nll", "train_loss"}
 """Criteria for which nothing has to be completed."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A chosen checkpoint, and the reason in words."""
-
-    checkpoint: Path
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -113,59 +91,6 @@ class Selection:
     on: str
     ranked: list[Figures]
     reason: str
-
-
-def choose_checkpoint(folder: str | Path) -> Choice:
-    """Return a checkpoint: the folder itself, or the best of a run, given by its folder or name.
-
-    The best of an ensemble is all its members; that of a run the one that was selected; without a
-    selection, the lowest dev NLL of the completion that was logged while training (not the lowest training
-    loss, which falls for as long as a model learns its sprites by heart).
-
-    Raises:
-        PokemonGenError: if there is no whole checkpoint.
-    """
-    folder = find_run(folder)
-    if is_loadable(folder):
-        return Choice(folder, "as asked for")
-    if not folder.is_dir() and not has_members(folder):
-        raise PokemonGenError(f"{folder}: no such checkpoint or run")
-    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
-        members = member_folders(folder / BEST_NAME)
-        _refuse_members_of_before(folder, len(members))
-        return Choice(folder / BEST_NAME, f"the ensemble of its {len(members)} members")
-    selected = current_selection(folder)
-    if selected:
-        return Choice(folder / BEST_NAME, selected["reason"])
-    checkpoints = needed_checkpoints(folder)
-    measured = {
-        entry["step"]: entry["eval_completion_nll"]
-        for entry in log_history(checkpoints[-1])
-        if "eval_completion_nll" in entry
-    }
-    ranked = [c for c in checkpoints if step_of(c) in measured]
-    if not ranked:
-        return Choice(checkpoints[-1], "the last one; dev was never measured where one was saved")
-    best = min(ranked, key=lambda c: measured[step_of(c)])
-    nll = measured[step_of(best)]
-    return Choice(best, f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token")
-
-
-def _refuse_members_of_before(folder: Path, count: int) -> None:
-    """Refuse an ensemble whose members, trained and selected for it, have been trained on since.
-
-    One that was put together by hand is what it was then, whatever became of its members' runs.
-    """
-    if load_settings(folder / BEST_NAME / SETTINGS_NAME).members == 1:
-        return
-    best = folder / BEST_NAME
-    for run in (member_run(folder, number) for number in range(count)):
-        selection = _selection_of(run)
-        if selection and not _knows_all_checkpoints(run, selection):
-            raise PokemonGenError(
-                f"{best}: {run.name} has been trained on since; `pokemon-gen run CONFIG` puts the members "
-                f"together anew, and {best} names the old ones"
-            )
 
 
 def rank_checkpoints(
@@ -256,39 +181,6 @@ def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Pa
     }
     write_json(run / SELECTION_NAME, facts)
     return best
-
-
-def current_selection(run: Path) -> dict[str, Any] | None:
-    """Return a run's selection, if it was made of all the checkpoints that are there now.
-
-    Raises:
-        PokemonGenError: if `selection.json` is damaged.
-    """
-    facts = _selection_of(run)
-    if not facts or not (run / BEST_NAME / "config.json").is_file():
-        return None
-    return facts if _knows_all_checkpoints(run, facts) else None
-
-
-def _selection_of(run: Path) -> dict[str, Any] | None:
-    file = run / SELECTION_NAME
-    if not file.is_file():
-        return None
-    facts: dict[str, Any] = read_json(file)
-    try:
-        _ranked(facts), facts["reason"], facts["by"], facts["on"]
-    except (KeyError, TypeError) as error:
-        raise PokemonGenError(f"{file}: not a selection; `pokemon-gen select {run}` makes it anew") from error
-    return facts
-
-
-def _ranked(selection: dict[str, Any]) -> set[str]:
-    return {figures["checkpoint"] for figures in selection["checkpoints"]}
-
-
-def _knows_all_checkpoints(run: Path, selection: dict[str, Any]) -> bool:
-    """Tell whether a run's selection ranked all the checkpoints there are; others may be gone since."""
-    return {checkpoint.name for checkpoint in whole_checkpoints(run)} <= _ranked(selection)
 
 
 def measure_checkpoint(

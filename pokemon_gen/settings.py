@@ -52,13 +52,13 @@ NAME_RULE = "use letters, digits, '.', '_' and '-': it names files"
 
 
 def is_name(name: str) -> bool:
-    """Tell whether a run may be called so: `NAME_RULE`."""
-    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name))
+    """Tell whether a run may be called so: `NAME_RULE`, or as `member_name` calls a member."""
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(/member-[0-9]+)?", name))
 
 
 def member_name(ensemble: str, number: int) -> str:
-    """Return what the run of an ensemble's member is called."""
-    return f"{ensemble}-{number}"
+    """Return what the run of an ensemble's member is called: its folder is inside the ensemble's."""
+    return f"{ensemble}/member-{number}"
 
 
 def _with_a_type(model: dict[str, Any]) -> dict[str, Any]:
@@ -263,7 +263,7 @@ class Settings(_Config):
         return {**now, "training": {**chosen, **now["training"]}} == before
 
     def of_member(self, number: int) -> Self:
-        """Return the settings of one member's run: `<name>-<number>`, with a seed of its own."""
+        """Return the settings of one member's run: `<name>/member-<number>`, with a seed of its own."""
         # Ensembles of different seeds have no member in common, so that they can be averaged over.
         seed = self.seed * self.members + number
         changes = {"name": member_name(self.name, number), "seed": seed, "members": 1}

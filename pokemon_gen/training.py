@@ -5,7 +5,7 @@ lost, Ctrl-C leaves a checkpoint, and training again goes on from the last whole
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +23,15 @@ from pokemon_gen.arguments import (
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json
+from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.palette import Palette
 from pokemon_gen.precision import can_fp16, choose_precision
 from pokemon_gen.runs import (
     CHECKPOINTS,
     DETECTOR_NAME,
+    HOLDER_NAME,
+    LOCK_NAME,
     OPTIMIZER_NAME,
     SPRITES_NAME,
     can_go_on_from,
@@ -36,6 +39,7 @@ from pokemon_gen.runs import (
     is_checkpoint,
     last_checkpoint,
     log_history,
+    member_runs,
     step_of,
     whole_checkpoints,
 )
@@ -111,6 +115,14 @@ def train(
         PokemonGenError: for settings that do not fit, or a run of other settings under this name.
     """
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    with writing_to(CHECKPOINTS / settings.name):
+        return _train(settings, sprites, callbacks, overwrite)
+
+
+def _train(
+    settings: Settings, sprites: Sprites, callbacks: Sequence[TrainerCallback], overwrite: bool
+) -> TrainingResult:
+    """Do what `train` does, in a run's folder that is locked."""
     folder = CHECKPOINTS / settings.name
     checkpoint, settings = _beginning(settings, sprites, overwrite)
     model, arguments, settings = prepare(settings, sprites.palette, folder)
@@ -145,8 +157,8 @@ class _FolderAtBegin(TrainerCallback):
         self.folder, self.settings, self.anew = folder, settings, anew
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        if self.anew and self.folder.exists():
-            _empty(self.folder)
+        if self.anew:
+            remove(replaced_by_training(self.folder))
         self.settings.save(self.folder)
 
 
@@ -236,21 +248,32 @@ def _undamaged(folder: Path, arguments: SpriteTrainingArguments) -> Path:
     raise PokemonGenError(f"{last} {what}, so the run cannot go on from it; --overwrite begins anew")
 
 
-def _empty(folder: Path) -> None:
-    """Throw away all that a run's folder holds but its detector, which no training changes."""
-    for path in folder.iterdir():
-        if path.is_dir() and path.name != DETECTOR_NAME:
+def replaced_by_training(folder: Path) -> list[Path]:
+    """Return what a run's folder holds of a training; its detector and its lock outlast one."""
+    kept = (DETECTOR_NAME, LOCK_NAME, HOLDER_NAME)
+    return [path for path in (folder.iterdir() if folder.is_dir() else ()) if path.name not in kept]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Throw away files and folders; those that are not there are passed over."""
+    for path in paths:
+        if path.is_dir():
             shutil.rmtree(path)
-        elif path.is_file():
-            path.unlink()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _refuse_what_is_no_leftover(folder: Path) -> None:
     """Let a run begin in a folder only if all it holds was left by a kill before the first checkpoint."""
+    if member_runs(folder):
+        raise PokemonGenError(
+            f"{folder} holds an ensemble, and is kept: members={len(member_runs(folder))} goes on with it. "
+            "Choose another name (name=...), or --overwrite to begin anew"
+        )
     kept = [
         path
-        for path in (folder.iterdir() if folder.exists() else ())
-        if path.name not in (SETTINGS_NAME, "runs", DETECTOR_NAME)
+        for path in replaced_by_training(folder)
+        if path.name not in (SETTINGS_NAME, "runs")
         and not (path.is_file() and path.name.startswith(".settings-"))  # was being written
         and not (is_checkpoint(path) and not has_record(path))
     ]

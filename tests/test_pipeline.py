@@ -21,7 +21,7 @@ from pokemon_gen.models import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run, train, train_members
 from pokemon_gen.reranking import complete_best
-from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.runs import choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.assembling import assemble
@@ -123,12 +123,26 @@ def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Spr
     with pytest.raises(PokemonGenError, match=r"a detector of other sprites than .*best; .* name=tiny"):
         submit("checkpoints/tiny", overwrite=True)
     sprites.write_text(own)
-    shutil.rmtree("checkpoints/tiny/detector")
-    with pytest.raises(PokemonGenError, match=r"3 are ranked by the run's detector, and .*tiny has none"):
-        submit("checkpoints/tiny", overwrite=True)
-    one = submit("checkpoints/tiny", overrides=["completion.candidates=1"], overwrite=True)
-    assert not one.report.faults
-    assert json.loads(one.sidecar.read_text())["ranked_by_detector"] is None
+
+
+def test_without_a_detector_one_completion_is_drawn_and_said_so(
+    tiny: Make, few_sprites: Sprites, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`train` makes no detector; what it trained completes, submits and scores all the same."""
+    settings = tiny(completion={"do_sample": True, "candidates": 3})
+    train(settings)
+    one = settings.completion.of_one()
+    model = load_checkpoint("tiny").model
+    for made in (complete("tiny", split="dev").sprites, np.loadtxt(submit("tiny").file, dtype=int)):
+        split = "dev" if len(made) == len(few_sprites.tokens("dev")) else "test"
+        np.testing.assert_array_equal(made, complete_prompts(model, few_sprites.prompts(split), one))
+    assert score("tiny").scorecard["checkpoint"]["completion"]["candidates"] == 1
+    said = [record.getMessage() for record in caplog.records if "detector" in record.getMessage()]
+    assert len(said) == 3
+    assert all("tiny" in message and "completion.candidates" in message for message in said)
+    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    assert facts["settings"]["completion"]["candidates"] == 1
+    assert facts["ranked_by_detector"] is None
 
 
 def test_an_ensemble_is_trained_member_by_member_and_completes_with_all(
@@ -136,7 +150,7 @@ def test_an_ensemble_is_trained_member_by_member_and_completes_with_all(
 ) -> None:
     settings = tiny(members=2, training={"save_steps": 4, "eval_steps": 4})
     result = run(settings)
-    assert [training.folder.name for training in result.trainings] == ["tiny-0", "tiny-1"]
+    assert [training.folder.name for training in result.trainings] == ["member-0", "member-1"]
     assert [training.settings.seed for training in result.trainings] == [0, 1]
     assert result.submission is not None
     assert result.submission.checkpoint == Path("checkpoints/tiny/best")
@@ -214,7 +228,7 @@ def test_members_of_before_are_none_of_an_ensemble_begun_anew(
     few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
     settings = tiny(members=2, training=few_steps)
     train_members(settings)
-    assemble("tiny", ["tiny-0", "tiny-1"])
+    assemble("tiny", ["tiny/member-0", "tiny/member-1"])
 
     def interrupted(*args: Any) -> Any:
         return dataclasses.replace(train_model(*args), status="interrupted")
@@ -229,23 +243,72 @@ def test_members_of_before_are_none_of_an_ensemble_begun_anew(
 def test_an_ensemble_whose_members_were_trained_on_since_says_so(tiny: Make) -> None:
     few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
     run(tiny(members=2, training=few_steps))
-    assemble("by-hand", ["tiny-0", "tiny-1"])
+    assemble("by-hand", ["tiny/member-0", "tiny/member-1"])
     longer = tiny(members=2, training={**few_steps, "max_steps": 2})
     train_members(longer)
     for verb in (submit, score):
-        with pytest.raises(PokemonGenError, match=r"tiny-0 has been trained on since; `pokemon-gen run CON"):
+        with pytest.raises(
+            PokemonGenError, match=r"member-0 has been trained on since; `pokemon-gen run CON"
+        ):
             verb("tiny", overwrite=True)
     assert not submit("by-hand").report.faults  # is what it was
     assert not submit("checkpoints/tiny/best", overwrite=True).report.faults
     SUBMISSION.unlink()
     run(longer)
     assert not submit("tiny", overwrite=True).report.faults
-    select("tiny-0", by="train_loss")  # another choice, but no other training
+    select("tiny/member-0", by="train_loss")  # another choice, but no other training
     assert not submit("tiny", overwrite=True).report.faults
     with contextlib.chdir("checkpoints/tiny"):
         assert choose_checkpoint(".").checkpoint == Path("best")
-    shutil.rmtree("checkpoints/tiny-0")  # thrown away: the ensemble has its own
+    shutil.rmtree("checkpoints/tiny/member-0")  # thrown away: the ensemble has its own
     assert not submit("tiny", overwrite=True).report.faults
+
+
+def test_members_stay_inside_their_ensembles_folder(tiny: Make) -> None:
+    """A run that happens to be called like a member of before is another's, and nothing touches it."""
+    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
+    for name in ("tiny-0", "tiny-1"):
+        train(tiny(name=name, seed=7, training=few_steps))
+    before = {path: path.stat().st_mtime_ns for path in Path("checkpoints").glob("tiny-*/**/*")}
+    settings = tiny(members=2, training=few_steps)
+    run(settings, overwrite=True)
+    train_members(settings, overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in Path("checkpoints").glob("tiny-*/**/*")} == before
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["tiny", "tiny-0", "tiny-1"]
+
+
+def test_one_model_and_an_ensemble_do_not_share_a_folder(tiny: Make) -> None:
+    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
+    one, two = tiny(training=few_steps), tiny(members=2, training=few_steps)
+    train(one)
+    for begin in (run, train_members):
+        with pytest.raises(PokemonGenError, match="checkpoints/tiny holds a run of one model"):
+            begin(two)
+    assert len(train_members(two, overwrite=True)) == 2
+    assert not list(Path("checkpoints/tiny").glob("checkpoint-*"))
+    with pytest.raises(PokemonGenError, match="holds an ensemble, and is kept: members=2"):
+        train(one)
+    train(one, overwrite=True)
+    assert not list(Path("checkpoints/tiny").glob("member-*"))
+
+
+def test_members_of_the_old_layout_are_moved_by_hand(tiny: Make) -> None:
+    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
+    settings = tiny(members=2, training=few_steps)
+    run(settings)
+    for number in range(2):
+        old = Path(f"checkpoints/tiny-{number}")
+        Path(f"checkpoints/tiny/member-{number}").rename(old)
+        for file in old.rglob("settings.json"):
+            file.write_text(file.read_text().replace(f"tiny/member-{number}", old.name))
+    for begin in (run, train_members):
+        with pytest.raises(PokemonGenError) as refused:
+            begin(settings)
+    assert not submit("tiny", overwrite=True).report.faults  # its ensemble is as good as it was
+    for number in range(2):
+        assert f"mv checkpoints/tiny-{number} checkpoints/tiny/member-{number}" in str(refused.value)
+        Path(f"checkpoints/tiny-{number}").rename(f"checkpoints/tiny/member-{number}")
+    assert {training.status for training in run(settings).trainings} == {"nothing left to do"}
 
 
 def test_members_are_trained_in_one_precision(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,8 +402,10 @@ def test_completing_a_split_draws_it_and_writes_its_rows(
     assert made.picture == Path(f"eval/results/tiny/completions-{split}.png")
     np.testing.assert_array_equal(np.loadtxt(made.rows, dtype=int), made.sprites)
     np.testing.assert_array_equal(made.sprites[:, :240], few_sprites.prompts(split))
-    with pytest.raises(PokemonGenError, match="exists and is kept"):
-        complete("checkpoints/tiny", split=split)
+    again = complete("checkpoints/tiny", split=split)
+    assert again.picture == Path(f"eval/results/tiny/completions-{split}-2.png")
+    assert again.rows == Path(f"eval/results/tiny/completions-{split}-2.txt")
+    assert made.picture.is_file()
 
 
 def test_a_checkpoint_alone_completes_a_picture(

@@ -15,15 +15,8 @@ from safetensors.torch import save_file
 from pokemon_gen import selection
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model
-from pokemon_gen.selection import (
-    DetectorWatch,
-    Figures,
-    Selection,
-    choose_checkpoint,
-    current_selection,
-    rank,
-    save_selection,
-)
+from pokemon_gen.runs import choose_checkpoint, current_selection
+from pokemon_gen.selection import DetectorWatch, Figures, Selection, rank, save_selection
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites import Sprites
 from tests.conftest import TINY_MODEL

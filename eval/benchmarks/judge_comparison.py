@@ -28,9 +28,9 @@ from pokemon_gen.evaluation.scorecard import nearest_learned
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import load_checkpoint, true_completion_nll
 from pokemon_gen.reranking import complete_best
-from pokemon_gen.selection import choose_checkpoint
+from pokemon_gen.runs import choose_checkpoint
 from pokemon_gen.sprites import load_sprites
-from pokemon_gen.stages.completing import check_palettes, check_trained_on, ranking_detector
+from pokemon_gen.stages.completing import check_palettes, check_trained_on, ranking
 from pokemon_gen.stages.judging import judge as train_judge
 
 BAR = 0.6
@@ -103,7 +103,7 @@ def main() -> None:
         check_palettes(checkpoint, sprites)
         check_trained_on(checkpoint.folder, sprites)
         how = checkpoint.settings.completion
-        detector = ranking_detector(checkpoint, how)
+        how, detector = ranking(checkpoint, how)
         made = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], how, detector)
         return judged(run.name, made, true_completion_nll(checkpoint.model, dev))
 

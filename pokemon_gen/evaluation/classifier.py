@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models import best_device, fingerprint_checkpoint, quiet
-from pokemon_gen.palette import Palette, to_picture
+from pokemon_gen.files import read_json, share_files, write_json
+from pokemon_gen.models import best_device, fingerprint_checkpoint, load_weights, quiet
+from pokemon_gen.palette import PALETTE_NAME, Palette, to_picture
 
 FACTS_NAME = "classifier.json"
 """What the weights do not say: role, threshold, enlargement, sprites, measures."""
@@ -79,6 +79,7 @@ class Classifier:
         with quiet():
             self.model.save_pretrained(folder)
         self.palette.save(folder)
+        share_files(folder, like=folder / PALETTE_NAME)
         facts = {
             "role": role,
             "fingerprint": fingerprint_checkpoint(folder)[:16],
@@ -106,15 +107,8 @@ class Classifier:
             raise PokemonGenError(f"{folder / FACTS_NAME}: not a {role}'s") from error
         if found != role:
             raise PokemonGenError(f"{folder} holds a {found}, not a {role}")
-        try:
-            with quiet():
-                model = AutoModelForImageClassification.from_pretrained(
-                    folder, use_safetensors=True, trust_remote_code=False, local_files_only=True
-                )
-            changed = fingerprint_checkpoint(folder)[:16] != fingerprint
-        except Exception as error:  # safetensors, `transformers` and json each have their own
-            raise PokemonGenError(f"{folder}: the {role} cannot be loaded: {error}") from error
-        if changed:
+        model = load_weights(AutoModelForImageClassification, folder, role)
+        if fingerprint_checkpoint(folder)[:16] != fingerprint:
             raise PokemonGenError(f"{folder}: the {role}'s files were changed since it was trained")
         return cls(model.to(best_device()).eval(), palette, enlarge, threshold, facts)
 

@@ -17,7 +17,7 @@ from scipy import stats
 from pokemon_gen.evaluation.classifier import Classifier, fingerprint_of
 from pokemon_gen.evaluation.negatives import COMPLETIONS, FAMILIES, spoil
 from pokemon_gen.files import folder_aside
-from pokemon_gen.runs import DETECTOR_NAME
+from pokemon_gen.runs import DETECTOR_NAME, detector_folder
 
 MEASURED_WITH_SEED = 20251108
 """Spoils the dev sprites, alike for every detector, so that their measures can be compared."""
@@ -99,20 +99,20 @@ def load_detector(run: Path) -> Classifier:
     Raises:
         PokemonGenError: if the run has none, or it is damaged.
     """
-    return Classifier.load(run / DETECTOR_NAME, DETECTOR_NAME)
+    return Classifier.load(detector_folder(run), DETECTOR_NAME)
 
 
-def lend_detector(lender: Path, borrower: Path, replace: bool) -> None:
-    """Let a run have another's detector, if there is one: a copy, whole or not at all.
+def copy_detector(source: Path, run: Path, replace: bool) -> None:
+    """Give a run a copy of another run's detector, if there is one: whole or not at all.
 
     Args:
-        lender: the run's folder that has it.
-        borrower: that of the run which is to have it.
-        replace: a detector of its own, if it is another one.
+        source: the folder of the run that has the detector.
+        run: the folder of the run that receives the copy.
+        replace: also if it has another detector of its own.
     """
-    lent, own = lender / DETECTOR_NAME, borrower / DETECTOR_NAME
-    fingerprint = fingerprint_of(lent)
+    copied, own = detector_folder(source), run / DETECTOR_NAME
+    fingerprint = fingerprint_of(copied)
     if fingerprint is None or (own.exists() and not replace) or fingerprint_of(own) == fingerprint:
         return
     with folder_aside(own) as aside:
-        shutil.copytree(lent, aside)
+        shutil.copytree(copied, aside)

@@ -8,17 +8,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pokemon_gen.config_files import load_settings
 from pokemon_gen.decoding import can_decode
-from pokemon_gen.ensemble import ENSEMBLE_NAME, Ensemble
+from pokemon_gen.ensemble import Ensemble
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import facts_of, learned_from
-from pokemon_gen.evaluation.detector import lend_detector
+from pokemon_gen.evaluation.detector import copy_detector
 from pokemon_gen.files import folder_aside, read_json, write_json
-from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, member_folders
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, SPRITES_NAME, copy_checkpoint
-from pokemon_gen.selection import BEST_NAME, choose_checkpoint
-from pokemon_gen.settings import SETTINGS_NAME, Settings
+from pokemon_gen.locks import writing_to
+from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
+from pokemon_gen.runs import (
+    BEST_NAME,
+    CHECKPOINTS,
+    DETECTOR_NAME,
+    ENSEMBLE_NAME,
+    SPRITES_NAME,
+    choose_checkpoint,
+    copy_checkpoint,
+    detector_folder,
+    member_folders,
+)
+from pokemon_gen.settings import Settings
 
 SCHEMA = 1
 
@@ -63,18 +72,31 @@ def assemble(
         for number, choice in enumerate(choices)
     ]
     best = CHECKPOINTS / name / BEST_NAME
-    if not _holds(best, members):
-        if best.exists() and not overwrite:
-            raise PokemonGenError(f"{best} holds an ensemble of others, and is kept; --overwrite replaces it")
-        _build(name, members, [load_checkpoint(choice.checkpoint) for choice in choices], settings)
-    elif settings:
-        settings.save(best)  # how it completes may have changed since
-    # Candidates are ranked by the first member's, if there is no other of the same sprites.
-    of_others = (
-        learned_from(facts_of(best.parent / DETECTOR_NAME)) != read_json(best / SPRITES_NAME)["fingerprint"]
-    )
-    lend_detector(choices[0].checkpoint.resolve().parent, best.parent, replace=of_others)
+    with writing_to(best.parent):
+        if not _holds(best, members):
+            if best.exists() and not overwrite:
+                raise PokemonGenError(
+                    f"{best} holds an ensemble of others, and is kept; --overwrite replaces it"
+                )
+            _build(name, members, [load_checkpoint(choice.checkpoint) for choice in choices], settings)
+        elif settings:
+            settings.save(best)  # how it completes may have changed since
+        _give_detector(choices[0].checkpoint.resolve().parent, best)
     return Assembled(best, members)
+
+
+def _give_detector(first: Path, best: Path) -> None:
+    """Let candidates be ranked by the first member's detector, unless the ensemble has one of these sprites.
+
+    Args:
+        first: the run of the first member.
+        best: the ensemble's `best/`.
+    """
+    run = best.parent
+    if detector_folder(first).resolve() == (run / DETECTOR_NAME).resolve():
+        return  # a member inside the ensemble's own folder
+    own = learned_from(facts_of(run / DETECTOR_NAME))
+    copy_detector(first, run, replace=own != read_json(best / SPRITES_NAME)["fingerprint"])
 
 
 def _build(
@@ -90,24 +112,6 @@ def _build(
         settings.save(aside)
         shutil.copy2(loaded[0].folder / SPRITES_NAME, aside)
         write_json(aside / ENSEMBLE_NAME, {"schema": SCHEMA, "members": members})
-
-
-def check_place(name: str, overwrite: bool) -> None:
-    """Say, before its members are trained, that an ensemble cannot stand where it should.
-
-    Raises:
-        PokemonGenError: for a run of this name, or an ensemble put together by hand that is not to be
-            replaced.
-    """
-    _refuse_a_run(name)
-    best = CHECKPOINTS / name / BEST_NAME
-    if overwrite or not (best / ENSEMBLE_NAME).is_file():
-        return
-    if load_settings(best / SETTINGS_NAME).members == 1:
-        raise PokemonGenError(
-            f"{best} holds an ensemble of checkpoints named by hand, and is kept; choose another name "
-            "(name=...), or --overwrite to replace it"
-        )
 
 
 def _refuse_a_run(name: str) -> None:

@@ -1,6 +1,7 @@
 """Stages for a checkpoint that is there: complete prompts, write a submission; and a look at a source."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +16,19 @@ from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, fingerprint_of, learned_from
 from pokemon_gen.evaluation.detector import load_detector
-from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
+from pokemon_gen.files import number_file, read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_prompts, rows_text
-from pokemon_gen.runs import DETECTOR_NAME, RESULTS, SPRITES_NAME
-from pokemon_gen.selection import Choice, choose_checkpoint
+from pokemon_gen.runs import RESULTS, SPRITES_NAME, Choice, choose_checkpoint, detector_folder
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 
+_log = logging.getLogger(__name__)
 SHEET_SPRITES = 128
 """Sprites on a contact sheet: eight rows."""
 COMPLETION_MAY_SET = ("completion.", "sprites.", "name=")
@@ -88,7 +89,8 @@ def complete(
             `split` of the run's own sprites.
         split: `dev` or `test`; none: `test`.
         overrides: `completion.temperature=0.9` and the like.
-        output: the PNG; the rows go beside it as `.txt`. None: in `eval/results/<name>/`.
+        output: the PNG; the rows go beside it as `.txt`. None: in `eval/results/<name>/`, numbered after
+            what was completed before.
         overwrite: replace files that are there.
 
     Raises:
@@ -101,7 +103,8 @@ def complete(
     loaded = load_checkpoint(choose_checkpoint(checkpoint).checkpoint)
     settings = settings_of(loaded.folder, overrides)
     source = "prompts" if prompts is not None else split
-    picture = _png(output or RESULTS / settings.name / f"completions-{source}.png")
+    default = RESULTS / settings.name / f"completions-{source}.png"
+    picture = _png(output) if output else default if overwrite else number_file(default, ".txt", ".json")
     rows, sidecar = picture.with_suffix(".txt"), picture.with_suffix(".json")
     if isinstance(prompts, str | Path) and Path(prompts).resolve() in (picture.resolve(), rows.resolve()):
         raise PokemonGenError(f"{prompts}: the prompts would be overwritten; choose another --output")
@@ -113,8 +116,8 @@ def complete(
         given: Any = own.prompts(split)
     else:
         given = _given_prompts(prompts, loaded, settings.sprites.skip_bad_images)
-    detector = ranking_detector(loaded, settings.completion)
-    sprites = complete_best(loaded.model, given, settings.completion, detector, progress=True)
+    settings, detector = with_ranking(loaded, settings)
+    sprites = complete_best(loaded.model, given, settings.completion, detector, progress=f"complete {source}")
     save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
     text = rows_text(sprites)
     about = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "palette_size": len(loaded.palette)}
@@ -146,8 +149,8 @@ def submit_choice(choice: Choice, settings: Settings, sprites: Sprites, overwrit
     loaded = load_checkpoint(choice.checkpoint)
     check_palettes(loaded, sprites)
     prompts = sprites.prompts("test")
-    detector = ranking_detector(loaded, settings.completion)
-    completed = complete_best(loaded.model, prompts, settings.completion, detector, progress=True)
+    settings, detector = with_ranking(loaded, settings)
+    completed = complete_best(loaded.model, prompts, settings.completion, detector, progress="complete test")
     facts = made_by(loaded, settings, detector)
     facts["checkpoint"]["chosen_for"] = choice.reason
     facts["sprites"] = sprites.origin
@@ -168,14 +171,15 @@ def look_at(
     Args:
         source: as `load_sprites` takes it.
         overrides: `sprites.colours=64` and the like.
-        output: the contact sheet's PNG; none: in `eval/results/sprites/`.
+        output: the contact sheet's PNG; none: in `eval/results/sprites/`, numbered.
         overwrite: replace a contact sheet that is there.
 
     Raises:
         PokemonGenError: for a source at fault, or a contact sheet that exists.
     """
     slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
-    picture = _png(output or RESULTS / "sprites" / f"{slug}.png")
+    default = RESULTS / "sprites" / f"{slug}.png"
+    picture = _png(output) if output else default if overwrite else number_file(default)
     settings = override_sprites(SpriteSettings(source=source), overrides)
     refuse_existing(picture, overwrite)
     sprites = load_sprites(**settings.model_dump())
@@ -185,12 +189,8 @@ def look_at(
 
 def submission_files(name: str) -> tuple[Path, Path, Path]:
     """Return where a run's submission, its sidecar and its picture are."""
-    base = submission.SUBMISSIONS / name
-    return (
-        base.with_name(f"{name}.txt"),
-        base.with_name(f"{name}.json"),
-        base.with_name(f"{name}.png"),
-    )
+    file, sidecar, picture = (submission.SUBMISSIONS / f"{name}.{kind}" for kind in ("txt", "json", "png"))
+    return file, sidecar, picture
 
 
 def settings_of(
@@ -217,33 +217,46 @@ def settings_of(
 
 def ranked_by(run: Path, settings: CompletionSettings) -> str | None:
     """Return the fingerprint of the detector that ranks a run's candidates; None for one alone."""
-    return fingerprint_of(run / DETECTOR_NAME) if settings.candidates > 1 else None
+    return fingerprint_of(detector_folder(run)) if settings.candidates > 1 else None
 
 
-def ranking_detector(checkpoint: Checkpoint, settings: CompletionSettings) -> Classifier | None:
-    """Return the detector of a checkpoint's run, if there are candidates to rank.
+def ranking(
+    checkpoint: Checkpoint, settings: CompletionSettings
+) -> tuple[CompletionSettings, Classifier | None]:
+    """Return how a checkpoint completes, and the detector that ranks its candidates.
+
+    Several candidates need a detector, which `train` alone does not make: without one a single completion of
+    each prompt is drawn, the first of the candidates, and the log says so.
 
     Raises:
-        PokemonGenError: if there are, and the run has no detector, or one of other sprites.
+        PokemonGenError: if the run's detector is of other sprites.
     """
     if settings.candidates == 1:
-        return None
+        return settings, None
     run = checkpoint.folder.resolve().parent
-    if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
-        raise PokemonGenError(
-            f"completion.candidates: {settings.candidates} are ranked by the run's detector, and {run} has "
-            f"none: `pokemon-gen detector CONFIG name={run.name}` trains it; completion.candidates=1 does "
-            "without"
-        )
+    if not (detector_folder(run) / FACTS_NAME).is_file():
+        name = checkpoint.settings.name
+        _log.warning(
+            "%s has no detector to rank %d candidates (completion.candidates), so one completion of each "
+            "prompt is drawn. `pokemon-gen detector CONFIG name=%s` trains a detector",
+            run.name, settings.candidates, name,
+        )  # fmt: skip
+        return settings.of_one(), None
     detector = load_detector(run)
     learned = learned_from(detector.facts)
     of_others = learned != _trained_on(checkpoint.folder).get("fingerprint", learned)
     if of_others or detector.palette != checkpoint.palette:
         raise PokemonGenError(
-            f"{run / DETECTOR_NAME}: a detector of other sprites than {checkpoint.folder}; `pokemon-gen "
-            f"detector CONFIG name={run.name} --overwrite` trains it anew"
+            f"{detector_folder(run)}: a detector of other sprites than {checkpoint.folder}; `pokemon-gen "
+            f"detector CONFIG name={run.name} --overwrite` trains it again"
         )
-    return detector
+    return settings, detector
+
+
+def with_ranking(checkpoint: Checkpoint, settings: Settings) -> tuple[Settings, Classifier | None]:
+    """Return settings with the completion that `ranking` allows, and the detector."""
+    completion, detector = ranking(checkpoint, settings.completion)
+    return settings.model_copy(update={"completion": completion}), detector
 
 
 def made_by(loaded: Checkpoint, settings: Settings, detector: Classifier | None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Stages of detector and judge: train either, and select a checkpoint by the detector or otherwise."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pokemon_gen.config_files import load_judge_settings, load_settings
-from pokemon_gen.ensemble import ENSEMBLE_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, learned_from
 from pokemon_gen.evaluation.classifier_training import build_classifier, train_classifier
@@ -21,18 +19,23 @@ from pokemon_gen.evaluation.judge import ROLE as JUDGE
 from pokemon_gen.evaluation.judge import Judge, judge_folder
 from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
+from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model
 from pokemon_gen.report import save_calibration, save_selection_plot
-from pokemon_gen.runs import CHECKPOINTS, DETECTOR_NAME, find_run, needed_checkpoints
-from pokemon_gen.selection import (
+from pokemon_gen.runs import (
     BEST_NAME,
-    BY_LIKELIHOOD,
+    CHECKPOINTS,
+    DETECTOR_NAME,
+    ENSEMBLE_NAME,
+    HOLDER_NAME,
+    LOCK_NAME,
     SELECTION_NAME,
-    Selection,
     current_selection,
-    rank_checkpoints,
-    save_selection,
+    detector_folder,
+    find_run,
+    needed_checkpoints,
 )
+from pokemon_gen.selection import BY_LIKELIHOOD, Selection, rank_checkpoints, save_selection
 from pokemon_gen.settings import (
     SETTINGS_NAME,
     WHERE_SPRITES_LIE,
@@ -187,6 +190,21 @@ def select(
     folder = find_run(run)
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
+    needed_checkpoints(folder)  # a folder that is no run is not written to, not even a lock
+    with writing_to(folder):
+        return _select(folder, sprites, by, on, overrides, inception_weights, completion)
+
+
+def _select(
+    folder: Path,
+    sprites: Sprites | None,
+    by: Criterion | None,
+    on: str | None,
+    overrides: Sequence[str],
+    inception_weights: str | Path | None,
+    completion: CompletionSettings | None,
+) -> Selected:
+    """Do what `select` does, in a run's folder that is locked."""
     last = needed_checkpoints(folder)[-1]
     chosen_before = folder / BEST_NAME  # which may complete otherwise than it was trained to
     known = chosen_before if (chosen_before / SETTINGS_NAME).is_file() else last
@@ -268,12 +286,13 @@ def detector_of(run: Path, sprites: Sprites) -> Classifier | None:
         PokemonGenError: if it is damaged, or has learned from other sprites: it would know a fold that
             was held out since.
     """
-    if not (run / DETECTOR_NAME / FACTS_NAME).is_file():
+    folder = detector_folder(run)
+    if not (folder / FACTS_NAME).is_file():
         return None
     found = load_detector(run)
     if found.palette != sprites.palette or _learned_from(found.facts) != _train_of(sprites):
         raise PokemonGenError(
-            f"{run / DETECTOR_NAME}: a detector of another palette or other training sprites than the run's "
+            f"{folder}: a detector of another palette or other training sprites than the run's "
             f"({sprites.source}); `pokemon-gen detector CONFIG --overwrite` trains it anew"
         )
     return found
@@ -288,9 +307,11 @@ def _train_once(
     overwrite: bool,
 ) -> Trained:
     """Train and save a classifier, or return the one that is there."""
-    kept = _check(settings, how, sprites, folder, role, overwrite)
-    if not kept:
-        _train(how, sprites, folder, role)
+    run = folder if role == JUDGE else folder.parent
+    with writing_to(run):
+        kept = _check(settings, how, sprites, folder, role, overwrite)
+        if not kept:
+            _train(how, sprites, folder, role)
     return Trained(folder, Classifier.load(folder, role).facts, kept)
 
 
@@ -346,10 +367,17 @@ def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> 
         how.classifier, how.seed, learned, made.train, held_out, sprites.palette, f"{role}: classifier"
     )
     measures = measure(classifier, dev, made.others)
-    shutil.rmtree(folder, ignore_errors=True)  # only now: until here the old one stands
+    _clear(folder)  # only now: until here the old one stands
     save_calibration(measures.probabilities, measures.labels, folder / CALIBRATION_NAME)
     about = {"settings": how.model_dump(mode="json"), "sprites": sprites.origin, "train": len(train)}
     classifier.save(folder, role, {**about, **measures.as_facts()})
+
+
+def _clear(folder: Path) -> None:
+    """Throw away a classifier, but not the lock that a judge's folder has."""
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if file.name not in (LOCK_NAME, HOLDER_NAME):
+            file.unlink()
 
 
 def _split(

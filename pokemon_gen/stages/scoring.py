@@ -19,19 +19,23 @@ from pokemon_gen.evaluation.measures import match_truth
 from pokemon_gen.evaluation.scorecard import SCHEMA, Material, Reference, make_scorecard
 from pokemon_gen.files import read_json, refuse_existing, write_json
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
-from pokemon_gen.models import (
-    Checkpoint,
-    fingerprint_checkpoint,
-    is_loadable,
-    load_checkpoint,
-    true_completion_nll,
-)
+from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report import save_nearest_plot
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
-from pokemon_gen.runs import FEATURES, RESULTS, find_run, has_members, needed_checkpoints, whole_checkpoints
-from pokemon_gen.selection import BEST_NAME, choose_checkpoint
+from pokemon_gen.runs import (
+    BEST_NAME,
+    FEATURES,
+    RESULTS,
+    choose_checkpoint,
+    find_run,
+    is_loadable,
+    is_member,
+    member_runs,
+    needed_checkpoints,
+    whole_checkpoints,
+)
 from pokemon_gen.settings import (
     NAME_RULE,
     SETTINGS_NAME,
@@ -46,7 +50,7 @@ from pokemon_gen.stages.completing import (
     check_palettes,
     checkpoint_facts,
     ranked_by,
-    ranking_detector,
+    ranking,
     settings_of,
 )
 from pokemon_gen.stages.judging import find_judge
@@ -201,8 +205,11 @@ def _name(path: Path) -> str:
     That of a checkpoint, or of completions among the results, has its run's before it.
     """
     path = path.resolve()
-    among_results = path.suffix == ".txt" and path.parent.parent == RESULTS.resolve()
-    return f"{path.parent.name}-{path.name}" if is_loadable(path) or among_results else path.name
+    among_results = path.suffix == ".txt" and RESULTS.resolve() in path.parents
+    inside = is_loadable(path) or among_results
+    run = path.parent if inside else path
+    name = f"{run.parent.name}/{run.name}" if is_member(run) else run.name
+    return f"{name}-{path.name}" if inside else name
 
 
 def _load(
@@ -214,7 +221,7 @@ def _load(
 ) -> _Completions:
     if path.suffix == ".txt":
         return _load_text(path, overrides)
-    if is_loadable(path) or is_loadable(path / BEST_NAME) or whole_checkpoints(path) or has_members(path):
+    if is_loadable(path) or is_loadable(path / BEST_NAME) or whole_checkpoints(path) or member_runs(path):
         return _load_checkpoint(path, overrides, completion, source)
     if not path.is_dir():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
@@ -276,8 +283,8 @@ def _load_checkpoint(
     source = source or load_sprites(**settings.sprites.model_dump())
     check_palettes(loaded, source)
     prompts = source.prompts("dev")
-    detector = ranking_detector(loaded, completion)
-    sprites = complete_best(loaded.model, prompts, completion, detector, progress=True)
+    completion, detector = ranking(loaded, completion)
+    sprites = complete_best(loaded.model, prompts, completion, detector, progress="complete dev")
     checkpoint = {
         **checkpoint_facts(loaded.folder),
         "chosen_for": choice.reason,

@@ -14,7 +14,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import fingerprint_checkpoint, load_checkpoint, token_nll, true_completion_nll
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
-from pokemon_gen.stages.assembling import assemble, check_place
+from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.stages.completing import complete, submit
 from pokemon_gen.stages.judging import select
 from pokemon_gen.stages.scoring import score
@@ -99,14 +99,8 @@ def test_a_damaged_ensemble_is_made_again(members: list[str]) -> None:
     assert len(members_of(load_checkpoint(assemble("all", members, True).folder).model)) == 3
 
 
-def test_a_place_taken_is_told_before_members_are_trained(members: list[str]) -> None:
-    check_place("free", overwrite=False)
-    with pytest.raises(PokemonGenError, match="plain is a run, and is kept"):
-        check_place("plain", overwrite=True)
+def test_an_ensemble_is_not_selected_again(members: list[str]) -> None:
     assemble("all", members)
-    with pytest.raises(PokemonGenError, match="named by hand, and is kept"):
-        check_place("all", overwrite=False)
-    check_place("all", overwrite=True)
     with pytest.raises(PokemonGenError, match="selected before"):
         select("checkpoints/all")
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import fingerprint_of
-from pokemon_gen.evaluation.detector import lend_detector
+from pokemon_gen.evaluation.detector import copy_detector
 from pokemon_gen.pipeline import train
 from pokemon_gen.runs import log_history
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
@@ -133,7 +133,7 @@ def test_a_selection_is_on_what_the_run_has_not_learned(judged: Settings, overri
         select(RUN, by="nll", overrides=[override])
 
 
-def test_a_lent_detector_is_a_copy_whole_or_not_at_all(
+def test_a_copied_detector_is_a_copy_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(source: Path, folder: Path) -> None:
@@ -148,18 +148,22 @@ def test_a_lent_detector_is_a_copy_whole_or_not_at_all(
 
     old, new, none = have("old", "a"), have("new", "b"), tmp_path / "none"
     none.mkdir()
-    lend_detector(none, old, replace=True)
-    lend_detector(new, old, replace=False)
+    copy_detector(none, old, replace=True)
+    copy_detector(new, old, replace=False)
     assert fingerprint_of(old / "detector") == "a"
     with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
         patch.setattr(shutil, "copytree", killed)
-        lend_detector(new, old, replace=True)
+        copy_detector(new, old, replace=True)
     assert fingerprint_of(old / "detector") == "a"
-    lend_detector(new, old, replace=True)
+    copy_detector(new, old, replace=True)
     assert fingerprint_of(old / "detector") == "b"
-    lend_detector(new, none, replace=False)
+    copy_detector(new, none, replace=False)
     for run in (old, none):
         assert [path.name for path in run.iterdir()] == ["detector"]
+    member = old / "member-0"
+    member.mkdir()
+    copy_detector(member, new, replace=True)  # a member has its ensemble's
+    assert fingerprint_of(new / "detector") == "b"
 
 
 def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) -> None:
@@ -186,7 +190,7 @@ def test_watching_changes_nothing_of_a_training(judged: Settings, monkeypatch: p
     monkeypatch.setattr("pokemon_gen.selection.LARGEST_SHARE", 1e9)
     fields = {"ema_decay": 0.5, "bf16": True, "max_steps": 6}
     for name, every in (("unwatched", 0), ("watched", 1)):
-        lend_detector(RUN, Path("checkpoints") / name, replace=False)
+        copy_detector(RUN, Path("checkpoints") / name, replace=False)
         train(
             tiny_settings(
                 name=name,
