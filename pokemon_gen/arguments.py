@@ -11,17 +11,16 @@ import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SaveStrategy
 
 from pokemon_gen.compiling import can_compile, prepare_compiling
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
+from pokemon_gen.fields import check_training
 from pokemon_gen.models import quiet
 from pokemon_gen.precision import can_fp16
 from pokemon_gen.settings import Settings
@@ -34,16 +33,12 @@ _HOUSE_DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 80,
     "report_to": "tensorboard",
+    "logging_nan_inf_filter": False,  # it would log a loss that is no number as 0.0; see `divergence.py`
     "disable_tqdm": False,  # else it follows how much `transformers` is to say, which is little here
     "dataloader_pin_memory": torch.cuda.is_available(),
 }
-_OURS = {
-    "output_dir": "follows from `name`",
-    "seed": "is the top-level `seed`",
-    "label_names": "is always `labels`",
-    "remove_unused_columns": "does not apply: batches are made of tokens alone",
-    "resume_from_checkpoint": "is decided here: training again goes on from the last checkpoint",
-}
+MEASURED = ("completion_nll", "nll", "loss")
+"""What is measured on dev, all in nats/token: lower is better."""
 
 
 @dataclass
@@ -72,32 +67,33 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
         PokemonGenError: naming an unknown field and the nearest known one, or a value that does not
             fit.
     """
-    types = typing.get_type_hints(SpriteTrainingArguments)
-    known = {f.name for f in dataclasses.fields(SpriteTrainingArguments) if f.init} - set(_OURS)
-    given = {}
-    for field, value in settings.training.items():
-        setting = f"training.{field}"
-        if field in _OURS:
-            raise SettingError(setting, f"{setting} cannot be set: it {_OURS[field]}")
-        if field not in known:
-            near = closest(setting, (f"training.{name}" for name in known))
-            raise SettingError(setting, f"unknown setting {setting!r}{near}")
-        given[field] = _checked(setting, value, types[field])
+    hints = typing.get_type_hints(SpriteTrainingArguments)
+    fields = (field for field in dataclasses.fields(SpriteTrainingArguments) if field.init)
+    fields = (field for field in dataclasses.fields(SpriteTrainingArguments) if field.init)
+    types = {field.name: hints[field.name] for field in fields}
+    given = check_training(settings.training, types)
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "seed": settings.seed,
         "label_names": ["labels"],
         "remove_unused_columns": False,
     }
+    if given.get("metric_for_best_model") is not None:
+        ours["greater_is_better"] = False  # to `Trainer`, what does not end in "loss" is a score
     if not torch.accelerator.is_available():
         ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
+    _check_metric(given)
     try:
         tf32 = contextlib.nullcontext() if "tf32" in given else _tf32_as_it_was()
         with quiet(), tf32:  # compiling for a CPU is worth it, whatever `transformers` thinks of it
             arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
         _on_one_device(arguments)
-    except (ValueError, TypeError, ImportError) as error:
+        if arguments.torch_compile:  # a mode that there is not would be told at the first step
+            torch.compile(mode=arguments.torch_compile_mode, backend=arguments.torch_compile_backend)(len)
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
         raise PokemonGenError(f"training: {error}") from error
+    except KeyError as error:  # such as a level of logging
+        raise PokemonGenError(f"training: unknown {error}") from error
     _check_together(arguments)
     return arguments
 
@@ -120,6 +116,24 @@ def _tf32_as_it_was() -> Iterator[None]:
         setattr(holder, flag, before)
 
 
+def _check_metric(given: dict[str, Any]) -> None:
+    """Refuse a metric for the best model that is not measured, or that would be chosen the wrong way round.
+
+    Raises:
+        SettingError: naming what is measured.
+    """
+    metric = given.get("metric_for_best_model")
+    setting = "training.metric_for_best_model"
+    if metric is not None and metric.removeprefix("eval_") not in MEASURED:
+        near = closest(metric, MEASURED)
+        raise SettingError(setting, f"{setting}: {metric!r} is not measured{near}: {', '.join(MEASURED)} are")
+    if given.get("greater_is_better"):
+        setting = "training.greater_is_better"
+        raise SettingError(
+            setting, f"{setting}: {', '.join(MEASURED)} are all better when lower; leave it out"
+        )
+
+
 def _on_one_device(arguments: TrainingArguments) -> None:
     """Keep to one GPU: Kaggle lends two, and DataParallel would double the batch that the config states."""
     if arguments.n_gpu > 1:
@@ -137,6 +151,7 @@ def helper_arguments(folder: str, **fields: Any) -> TrainingArguments:
         output_dir=folder,
         save_strategy="no",
         logging_strategy="no",
+        logging_nan_inf_filter=False,
         report_to="none",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -245,16 +260,3 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
     if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
         raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")
-
-
-def _checked(setting: str, value: Any, expected: Any) -> Any:
-    """Return a value of the field's own type; `true` is no number and `"yes"` no truth."""
-    kinds = (expected, *typing.get_args(expected))
-    names = [one.value for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum) for one in kind]
-    if names and isinstance(value, str) and value not in names:
-        raise SettingError(setting, f"{setting}: unknown {value!r}; one of {', '.join(names)}")
-    try:
-        return TypeAdapter(expected).validate_python(value, strict=True)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Input ")
-        raise SettingError(setting, f"{setting}: {reason}, not {value!r}") from None

@@ -5,6 +5,7 @@ Each verb loads what it needs when it is called: `check` answers without torch.
 
 import errno
 import io
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,17 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 
     CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
     """
-    from pokemon_gen.pipeline import run as run_all
+    from pokemon_gen.plans import check_kept_submission, check_same_run
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
-    result = run_all(_settings_to_train(config, overrides), overwrite)
+    settings = _settings_to_train(config, overrides)
+    if not overwrite:
+        check_kept_submission(settings)
+        check_same_run(settings)
+    from pokemon_gen.pipeline import run as run_all
+
+    result = run_all(settings, overwrite)
     for training in result.trainings:
         _print_training(training, overwrite)
     if result.submission is None or result.score is None:
@@ -67,9 +74,14 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     The members of an ensemble are <name>/member-0, <name>/member-1, ...; `run` chooses among their
     checkpoints and puts them together.
     """
+    from pokemon_gen.plans import check_same_run
+
+    settings = _settings_to_train(config, overrides)
+    if not overwrite:
+        check_same_run(settings)
     from pokemon_gen.pipeline import train_members
 
-    trainings = train_members(_settings_to_train(config, overrides), overwrite=overwrite)
+    trainings = train_members(settings, overwrite=overwrite)
     for training in trainings:
         _print_training(training, overwrite)
     if trainings[-1].status == "interrupted":
@@ -90,6 +102,9 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 
     In the picture the prompt stands above a red line, the completion below it.
     """
+    from pokemon_gen.plans import plan_completion
+
+    plan_completion(checkpoint, overrides=overrides, **options)  # mistakes are answered before torch loads
     from pokemon_gen.stages.completing import complete as complete_with
 
     made = complete_with(checkpoint, overrides=overrides, **options)
@@ -102,6 +117,9 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 @_overwrite
 def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Complete the test prompts with a CHECKPOINT (or a run's best) and write the submission."""
+    from pokemon_gen.plans import plan_submission
+
+    plan_submission(checkpoint, overrides, overwrite)
     from pokemon_gen.stages.completing import submit as submit_with
 
     made = submit_with(checkpoint, overrides=overrides, overwrite=overwrite)
@@ -133,6 +151,9 @@ def check(file: Path, prompts: Path | None) -> None:
 @_overwrite
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER."""
+    from pokemon_gen.plans import plan_look
+
+    plan_look(source, overrides, output, overwrite)
     from pokemon_gen.stages.completing import look_at
 
     seen = look_at(source, overrides, output, overwrite)
@@ -149,10 +170,10 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
 @_overwrite
 def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train the detector of a run, which chooses its checkpoint: checkpoints/<name>/detector/."""
-    from pokemon_gen.config_files import load_settings
+    settings = _settings_to_train(config, overrides)
     from pokemon_gen.stages.judging import detector as train_detector
 
-    _print_trained(train_detector(load_settings(config, overrides), overwrite=overwrite))
+    _print_trained(train_detector(settings, overwrite=overwrite))
 
 
 @cli.command(epilog="Example: pokemon-gen judge text:my_sprites")
@@ -164,6 +185,10 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 
     Its config is judge.yaml. Detection rates of different judges cannot be compared.
     """
+    from pokemon_gen.config_files import load_judge_settings
+    from pokemon_gen.plans import check_settings
+
+    check_settings(load_judge_settings(source, overrides))
     from pokemon_gen.stages.judging import judge as train_judge
 
     _print_trained(train_judge(source, overrides, overwrite))
@@ -178,6 +203,9 @@ def ensemble(name: str, checkpoints: tuple[str, ...], overwrite: bool) -> None:
 
     It completes, submits and scores as any checkpoint does.
     """
+    from pokemon_gen.plans import plan_ensemble
+
+    plan_ensemble(name, checkpoints)
     from pokemon_gen.stages.assembling import assemble
 
     made = assemble(name, checkpoints, overwrite)
@@ -197,6 +225,9 @@ _weights = click.option("--inception-weights", help="The FID Inception's weights
 @_weights
 def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Rank every checkpoint of a RUN; the best goes to checkpoints/<name>/best/."""
+    from pokemon_gen.plans import plan_selection
+
+    plan_selection(run, overrides)
     from rich.console import Console
 
     from pokemon_gen.stages.judging import select as select_best
@@ -205,7 +236,7 @@ def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     made = select_best(run, overrides=overrides, **options)
     Console().print(selection_table(made.selection.by, made.selection.ranked))
     click.echo(f"chose {made.selection.reason}")
-    click.echo(f"made {made.best}, {made.file}, {made.picture}")
+    click.echo("made " + ", ".join(str(file) for file in (made.best, made.file, made.picture) if file))
 
 
 @cli.command(epilog="Example: pokemon-gen score checkpoints/llama --inception-weights inception.pth")
@@ -224,6 +255,9 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
 
     The scorecard stands in eval/results/<name>/scorecard.json.
     """
+    from pokemon_gen.plans import plan_score
+
+    plan_score(completions, options["reference"], overrides, options["overwrite"])
     from pokemon_gen.stages.scoring import score as score_completions
 
     made = score_completions(completions, overrides=overrides, **options)
@@ -235,6 +269,7 @@ def main() -> None:
     """Run the command line; a mistake of the user's is one message, never a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # Windows' code pages have no "≤": no reason to fail
+    _show_log()
     try:
         cli()
     except PokemonGenError as error:
@@ -248,11 +283,39 @@ def main() -> None:
         sys.exit(1)
 
 
+class _Echo(logging.Handler):
+    """Writes the package's log to the terminal, each message once: warnings as notes, all else as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        message = ("note: " if record.levelno >= logging.WARNING else "") + record.getMessage()
+        if message not in self.seen:
+            click.echo(message, err=True)
+        self.seen.add(message)
+
+
+def _show_log() -> None:
+    """Show what the package logs from INFO on."""
+    log = logging.getLogger("pokemon_gen")
+    log.setLevel(logging.INFO)
+    log.handlers = [handler for handler in log.handlers if not isinstance(handler, _Echo)]
+    log.addHandler(_Echo())
+
+
 def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
-    """Load settings and say whose sprites they take: a forgotten `sprites.source=...` shows nowhere else."""
+    """Load and check settings, before torch is loaded, and say whose sprites they take.
+
+    A forgotten `sprites.source=...` shows nowhere else.
+    """
     from pokemon_gen.config_files import load_settings
+    from pokemon_gen.plans import check_settings
 
     settings = load_settings(config, overrides)
+    check_settings(settings)
     click.echo(f"sprites: {settings.sprites.source}")
     return settings
 

@@ -4,19 +4,32 @@ A setting that is not known is an error that names the nearest known one, with i
 column: a misspelt `weight_deacy` must never train for an hour without it.
 """
 
+import copy
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pokemon_gen.advice import idle_overrides
 from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.settings import JudgeSettings, Settings, SpritesAlone, SpriteSettings
+from pokemon_gen.fields import training_types
+from pokemon_gen.plain_yaml import PlainLoader, load_yaml
+from pokemon_gen.runs import CHECKPOINTS
+from pokemon_gen.settings import (
+    SETTINGS_NAME,
+    JudgeSettings,
+    Settings,
+    SpritesAlone,
+    SpriteSettings,
+)
 
 JUDGE_CONFIG = "judge"
 """The shipped config of the judge."""
+_log = logging.getLogger(__name__)
 Section = TypeVar("Section", bound=BaseModel)
 
 
@@ -30,7 +43,10 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         PokemonGenError: for a file that is no YAML, and for every unknown or mistyped setting.
     """
-    return _load(Settings, find_config(path), {}, overrides)
+    settings = _load(Settings, find_config(path), {}, overrides)
+    for note in idle_overrides(settings):
+        _log.warning("%s", note)
+    return settings
 
 
 def load_judge_settings(source: str, overrides: Sequence[str] = ()) -> JudgeSettings:
@@ -50,23 +66,24 @@ def _load(kind: type[Section], file: Path, given: dict[str, Any], overrides: Seq
     """Read a YAML file, put what is `given` into it, override, and check."""
     try:
         text = file.read_text(encoding="utf-8")
-        root = yaml.compose(text, _Loader)
-        values = yaml.load(text, _Loader)  # a SafeLoader: plain values only
     except OSError as error:
         raise PokemonGenError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PokemonGenError(f"{file}: not a UTF-8 text file") from error
-    except yaml.YAMLError as error:
-        raise PokemonGenError(f"not a YAML file: {_yaml_fault(file, error)}") from error
+    root, values = load_yaml(text, file)
     if not isinstance(values, dict):
         raise PokemonGenError(f"{file}:1:1: a config is a list of `key: value` lines")
     values.update(given)
-    overridden = [_override(values, override) for override in overrides]
+    before = copy.deepcopy(values)
+    overridden = [_override(kind, values, override) for override in _whole_sections_first(overrides)]
+    _drop_superseded(values, before, overridden)
     settings = _validate(kind, values, lambda location: _position(file, root, location), overridden)
     for location in _locations(values):
         dotted = ".".join(location)
         place = "command line" if _is_of(dotted, overridden) else _position(file, root, location)
         settings._places[dotted] = place  # type: ignore[attr-defined]
+        if place == "command line":
+            settings._before[dotted] = _value_at(before, location)  # type: ignore[attr-defined]
     return settings
 
 
@@ -85,7 +102,7 @@ def override_sprites(known: SpriteSettings, overrides: Sequence[str]) -> SpriteS
         PokemonGenError: for every unknown or mistyped setting.
     """
     values: dict[str, Any] = {"sprites": known.model_dump()}
-    overridden = [_override(values, override) for override in overrides]
+    overridden = [_override(SpritesAlone, values, override) for override in overrides]
     return _validate(SpritesAlone, values, lambda location: "command line", overridden).sprites
 
 
@@ -99,57 +116,34 @@ def find_config(path: str | Path) -> Path:
     if file.is_file():
         return file
     name = file.stem if file.suffix == ".yaml" else file.name
+    shipped = next((config for config in _shipped_configs() if config.stem == name), None)
+    if shipped and str(file.parent) in (".", "configs"):
+        return shipped
+    run = CHECKPOINTS / file / SETTINGS_NAME  # a run resumes with the settings it has
+    if run.is_file() and not file.is_absolute() and str(file) != ".":
+        return run
+    names = sorted({config.stem for config in _shipped_configs()})
+    runs = sorted(folder.parent.name for folder in CHECKPOINTS.glob(f"*/{SETTINGS_NAME}"))
+    known = f"shipped: {', '.join(names)}" + (f"; runs: {', '.join(runs)}" if runs else "")
+    raise PokemonGenError(f"{path}: no such config or run{closest(str(path), [*names, *runs])} ({known})")
+
+
+def _shipped_configs() -> list[Path]:
+    """Return the configs of the working directory and of the package; of two of one name the first counts."""
     folders = [
         Path("configs"),
         Path(__file__).parent.parent / "configs",
         Path(__file__).parent / "configs",
     ]
-    for folder in folders:
-        shipped = folder / f"{name}.yaml"
-        if shipped.is_file() and str(file.parent) in (".", "configs"):
-            return shipped
-    names = sorted({config.stem for folder in folders for config in folder.glob("*.yaml")})
-    raise PokemonGenError(f"{path}: no such config{closest(name, names)} (shipped: {', '.join(names)})")
+    return [config for folder in folders for config in sorted(folder.glob("*.yaml"))]
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain values as people mean them: `3e-4` is a number; `no`, `12:30`, `010` and `2026-11-26` are words.
-
-    PyYAML reads them as YAML 1.1 does, the other way round. A key that comes twice is an error.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is a plain word", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands here a second time", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+def _whole_sections_first(overrides: Sequence[str]) -> list[str]:
+    """Sort overrides so that `model=gpt2` comes before `model.n_layer=3`, whatever their order."""
+    return sorted(overrides, key=lambda override: override.partition("=")[0].count("."))
 
 
-_BOOL, _FLOAT, _INT, _TIME = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "timestamp"))
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _FLOAT, _INT, _TIME)]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(true|false|True|False)$"), list("tfTF"))
-_NUMBER = r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"
-_Loader.add_implicit_resolver(_FLOAT, re.compile(f"^({_NUMBER})$"), list("-+.0123456789"))
-
-
-def _yaml_fault(file: Path, error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return f"{file}:{mark.line + 1}:{mark.column + 1}: {error.problem}"
-    return f"{file}: {error}"
-
-
-def _override(values: dict[str, Any], override: str) -> str:
+def _override(kind: type[BaseModel], values: dict[str, Any], override: str) -> str:
     """Put one `dotted.name=value` into `values`; return the dotted name."""
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
@@ -161,11 +155,92 @@ def _override(values: dict[str, Any], override: str) -> str:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise PokemonGenError(f"command line: {dotted}: {section} is no section")
+    if dotted == "model" and re.fullmatch(r"[\w.-]+", text):
+        values[key] = _shipped_model(text)
+    else:
+        values[key] = _override_value(dotted, text, is_text=_is_text(kind, [*sections, key]))
+    return dotted
+
+
+def _override_value(dotted: str, text: str, is_text: bool) -> Any:
+    """Return an override's value: a text as it is, anything else as YAML reads it.
+
+    YAML takes ` #` for a comment, and `a: b` for a section: both occur in the names of folders.
+    """
+    if is_text:
+        return None if text in ("null", "") else text
     try:
-        values[key] = yaml.load(text, _Loader)
+        value = yaml.load(text, PlainLoader)
     except yaml.YAMLError as error:
         raise PokemonGenError(f"command line: {dotted}: {text!r} is not a YAML value") from error
-    return dotted
+    quoted = text.lstrip()[:1] in ("'", '"')
+    return text if isinstance(value, str) and not quoted else value
+
+
+def _is_text(kind: type[BaseModel], keys: Sequence[str]) -> bool:
+    """Tell whether a setting is a text, or a text or nothing."""
+    for number, key in enumerate(keys):
+        field = kind.model_fields.get(key)
+        if field is None:
+            return False
+        if number == len(keys) - 1:
+            return field.annotation is str or set(get_args(field.annotation)) == {str, type(None)}
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return False
+        kind = field.annotation
+    return False
+
+
+def _shipped_model(name: str) -> dict[str, Any]:
+    """Return the `model:` section of the shipped config of this name, or else of this `model_type`.
+
+    Raises:
+        PokemonGenError: if there is none, naming the types that there are.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    for config in _shipped_configs():
+        _, values = load_yaml(config.read_text(encoding="utf-8"), config)
+        if isinstance(values, dict) and "model" in values:
+            sections.setdefault(config.stem, values["model"])
+    types = {section["model_type"]: section for section in sections.values()}
+    found: dict[str, Any] | None = sections.get(name, types.get(name))
+    if found is None:
+        near = closest(name, [*types, *sections])
+        raise PokemonGenError(
+            f"command line: model: no shipped config has a model {name!r}{near} (types: "
+            f"{', '.join(sorted(types))}; configs: {', '.join(sorted(sections))})"
+        )
+    return found
+
+
+_SUPERSEDED = {
+    "training.lr_scheduler_type": "training.lr_scheduler_kwargs",  # those of the old schedule
+    "training.optim": "training.optim_args",
+    "training.num_train_epochs": "training.max_steps",  # which would count for more
+    "completion.do_sample": "completion.candidates",  # greedy completions are all the same
+}
+"""An override of the first takes back what the config says of the second, unless that is overridden too."""
+
+
+def _drop_superseded(values: dict[str, Any], before: dict[str, Any], overridden: Sequence[str]) -> None:
+    """Take back settings that belong to one that was overridden, and say so."""
+    for dotted, other in _SUPERSEDED.items():
+        section, key = other.split(".")
+        new = _value_at(values, dotted.split("."))
+        changed = dotted in overridden and new != _value_at(before, dotted.split("."))
+        asked_for = any(name == section or f"{name}.".startswith(f"{other}.") for name in overridden)
+        if dotted == "completion.do_sample" and new is not False:
+            continue
+        if changed and not asked_for and key in (values.get(section) or {}):
+            old = values[section].pop(key)
+            _log.warning("%s=%s takes the place of the config's %s (%s)", dotted, new, other, old)
+
+
+def _value_at(values: Any, location: Sequence[str]) -> Any:
+    """Return the value of a key, by its sections; None if there is none."""
+    for key in location:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _validate(
@@ -219,7 +294,7 @@ def _explain(fault: Any, dotted: str, kind: type[BaseModel]) -> str:
 
 
 def _dotted_names(kind: type[BaseModel]) -> list[str]:
-    names = []
+    names = [f"training.{name}" for name in training_types() or ()] if kind is Settings else []
     for name, field in kind.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):

@@ -23,6 +23,16 @@ class SettingError(PokemonGenError):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the nearest of `known`, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Return `"; did you mean 'x'?"` for the nearest of `known`, or an empty string.
+
+    Of dotted names, those whose last part is the nearest count as near too, and of these the ones in the
+    fewest sections: `learning_rate` is meant for `training.learning_rate`.
+    """
+    known = list(known)
+    last = name.rpartition(".")[2]
+    parts = {one.rpartition(".")[2] for one in known}
+    near = difflib.get_close_matches(last, sorted(parts), n=1, cutoff=0.8)
+    same = sorted((one for one in known if one.rpartition(".")[2] in near), key=lambda one: one.count("."))
+    best = difflib.get_close_matches(name, same, n=1, cutoff=0.8) or same[:1]
+    best = best or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {best[0]!r}?" if best else ""

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
-from transformers import ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import ProgressCallback, TrainerCallback, TrainingArguments
 
 from pokemon_gen.arguments import helper_arguments
 from pokemon_gen.completion import complete_prompts
+from pokemon_gen.divergence import FiniteLossTrainer, train_to_end
 from pokemon_gen.evaluation.negatives import differs
 from pokemon_gen.geometry import PROMPT_LENGTH
-from pokemon_gen.models import build_model, quiet
+from pokemon_gen.models import build_model
 from pokemon_gen.settings import CompletionSettings, GeneratorSettings
 from pokemon_gen.trainer import SpriteDataset, batch_of
 
@@ -71,7 +72,12 @@ def complete_unseen(
 
 
 def _one_generator(
-    settings: GeneratorSettings, seed: int, seen: Tokens, unseen: Tokens, palette_size: int, bar: Any
+    settings: GeneratorSettings,
+    seed: int,
+    seen: Tokens,
+    unseen: Tokens,
+    palette_size: int,
+    bar: Any,
 ) -> list[tuple[Tokens, Tokens]]:
     """Train on `seen`, (S, 400); return rows of `unseen`, (U, 400), and their completions, at each stage."""
     model = build_model(settings.model, palette_size, seed)
@@ -85,7 +91,7 @@ def _one_generator(
         model.train()
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
+        trainer = FiniteLossTrainer(
             model=model,
             args=_arguments(settings, seed, folder),
             train_dataset=SpriteDataset(seen),
@@ -93,8 +99,7 @@ def _one_generator(
             callbacks=[_AtStages(settings.stages, complete, bar)],
         )
         trainer.remove_callback(ProgressCallback)
-        with quiet():
-            trainer.train()
+        train_to_end(trainer, bar.desc)
     return made
 
 

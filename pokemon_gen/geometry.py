@@ -10,3 +10,5 @@ COMPLETION_LENGTH = LENGTH - PROMPT_LENGTH
 """Tokens to be completed: the bottom 8 rows, 160 tokens, 40 %."""
 BACKGROUND = 0
 """The background's token (white in the homework's palette)."""
+PALETTE_NAME = "palette.json"
+"""The palette's file inside a checkpoint."""

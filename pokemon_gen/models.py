@@ -8,7 +8,7 @@ Configs of `transformers` swallow a misspelt field in silence, so the fields are
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +25,14 @@ from transformers.utils import logging
 from pokemon_gen.augment import NOTHING_TOLD, Told
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.ensemble import Completer, Ensemble, averaged, members_of
-from pokemon_gen.errors import PokemonGenError, SettingError, closest
-from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH
-from pokemon_gen.palette import PALETTE_NAME, Palette
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.fields import MODEL_REFUSED, check_family, check_model
+from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH, PALETTE_NAME
+from pokemon_gen.palette import Palette
 from pokemon_gen.runs import CONFIG_NAME, ENSEMBLE_NAME, WEIGHTS_NAME, choose_checkpoint, member_folders
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 
 _NLL_BATCH = 80
-_OURS = {
-    "vocab_size": "comes from the palette",
-    "bos_token_id": "is none: every token is a colour",
-    "eos_token_id": "is none: every token is a colour",
-    "pad_token_id": "is none: every token is a colour",
-}
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ def build_model(
     """
     model_type, fields = model["model_type"], {k: v for k, v in model.items() if k != "model_type"}
     config_class = _config_class(model_type, section)
-    check_fields(fields, config_class, section, _OURS)
+    check_model(fields, config_fields(config_class), model_type, section, MODEL_REFUSED)
     positions = _positions_field(config_class)
     if positions:
         fields.setdefault(positions, LENGTH + len(told.nothing_done))
@@ -105,10 +100,9 @@ def build_model(
     # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens a
     # sprite where only 399 are predicted.
     built.loss_type = "ForCausalLM"
-    if not _is_causal(built):
-        raise PokemonGenError(
-            f"{section}: {model_type} with these fields sees later tokens; it is not decoder-only"
-        )
+    if told.special_tokens:  # so that plain `generate` draws colours alone
+        built.generation_config.suppress_tokens = list(range(palette_size, config.vocab_size))
+    _check_runs(built, section)
     return built
 
 
@@ -300,42 +294,48 @@ def true_completion_nll(model: Completer, sprites: Any) -> float:
 
 
 def _config_class(model_type: str, section: str) -> Any:
-    if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        near = closest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-        raise SettingError(
-            f"{section}.model_type",
-            f"model_type {model_type!r} is no causal model of transformers{near}",
-        )
+    check_family(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, section)
     return CONFIG_MAPPING[model_type]
 
 
-def check_fields(fields: dict[str, Any], config_class: Any, section: str, ours: Mapping[str, str]) -> None:
-    """Make sure that a config class has every field given; it would swallow a misspelt one in silence.
-
-    Args:
-        fields: name → value, as in a config's section.
-        config_class: of `transformers`.
-        section: the section's dotted name, for the error.
-        ours: fields that cannot be set, and why: `it ...`.
-
-    Raises:
-        SettingError: for an unknown field, naming the nearest known one, or one of `ours`.
-    """
+def config_fields(config_class: Any) -> set[str]:
+    """Return the fields that a config class of `transformers` has, under all their names."""
     known = set(inspect.signature(config_class.__init__).parameters) | set(config_class.attribute_map)
-    known -= {"self", "kwargs", *ours}
-    for field in fields:
-        setting = f"{section}.{field}"
-        if field in ours:
-            raise SettingError(setting, f"{setting} cannot be set: it {ours[field]}")
-        if field not in known:
-            near = closest(setting, (f"{section}.{name}" for name in known))
-            raise SettingError(setting, f"unknown setting {setting!r} for {config_class.model_type}{near}")
+    return known - {"self", "kwargs"}
 
 
 def _positions_field(config_class: Any) -> str | None:
     """Return the config's own name for the number of positions; None if the type has no limit."""
     name = config_class.attribute_map.get("max_position_embeddings", "max_position_embeddings")
     return name if name in inspect.signature(config_class.__init__).parameters else None
+
+
+def _check_runs(model: PreTrainedModel, section: str) -> None:
+    """Make sure that a model reads tokens, and is decoder-only.
+
+    Raises:
+        PokemonGenError: for fields that do not fit together, which `transformers` finds out only here.
+    """
+    model_type = model.config.model_type
+    try:
+        causal = _is_causal(model)
+    except Exception as error:  # of any kind: shapes, divisions, layers that are not there
+        raise PokemonGenError(
+            f"{section}: {model_type} can be built from this, but not run: {_reason(error)}. Do its fields "
+            "fit together? The heads must divide the hidden size, and the key-value heads the heads; a type "
+            "that mixes kinds of layers needs enough of them"
+        ) from error
+    if not causal:
+        raise PokemonGenError(
+            f"{section}: {model_type} with these fields sees later tokens; it is not decoder-only"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error's message, with its kind where it says little."""
+    lines = str(error).strip().splitlines()
+    plain = isinstance(error, ValueError | RuntimeError) and lines
+    return lines[0] if plain else f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 @torch.no_grad()

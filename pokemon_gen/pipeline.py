@@ -17,6 +17,7 @@ from pokemon_gen.evaluation.inception import check_given_weights
 from pokemon_gen.files import read_json
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import fingerprint_checkpoint
+from pokemon_gen.plans import check_kept_submission, check_settings, how_to_replace, submission_files
 from pokemon_gen.runs import (
     BEST_NAME,
     CHECKPOINTS,
@@ -29,7 +30,7 @@ from pokemon_gen.selection import DetectorWatch
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.assembling import assemble
-from pokemon_gen.stages.completing import Submission, ranked_by, submission_files, submit_choice
+from pokemon_gen.stages.completing import Submission, ranked_by, submit_choice
 from pokemon_gen.stages.judging import (
     check_selection,
     detector,
@@ -83,6 +84,7 @@ def run(settings: Settings, overwrite: bool = False) -> RunResult:
         PokemonGenError: for bad settings or sprites, and, before any training, if a submission of
             another run stands where this one's would go.
     """
+    check_settings(settings)
     sprites = load_sprites(**settings.sprites.model_dump())
     with writing_to(CHECKPOINTS / settings.name):
         return _run(settings, sprites, overwrite)
@@ -96,7 +98,9 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
         _check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     if settings.selection.watch_epochs:
-        check_training(_members(settings)[0], sprites, overwrite)  # a mistake is told before the detector's
+        check_training(
+            settings.each_member()[0], sprites, overwrite
+        )  # a mistake is told before the detector's
         detector(settings, sprites, overwrite)  # it must be there to watch
     old = [submission_files(settings.name)[0]] if overwrite else []
     if overwrite and not settings.selection.watch_epochs:
@@ -106,7 +110,7 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
         return RunResult(trainings, None, None)
     if needs_detector(settings) and not settings.selection.watch_epochs:
         detector(settings, sprites, overwrite)
-    for member in _members(settings):
+    for member in settings.each_member():
         _select_best(member, sprites)
     folder, completion = CHECKPOINTS / settings.name, settings.completion
     trained = settings.model_copy(update={"training": trainings[0].settings.training})
@@ -197,7 +201,7 @@ def _train_members(
 ) -> list[TrainingResult]:
     """Do what `train_members` does, in a run's folder that is locked."""
     trainings: list[TrainingResult] = []
-    members = _members(settings)
+    members = settings.each_member()
     if len(members) > 1:
         _check_members(settings, overwrite)
         # What is old is nothing to resume from after a kill; the settings are written once it is gone.
@@ -241,7 +245,7 @@ def _check_members(settings: Settings, overwrite: bool) -> None:
 def _refuse_old_layout(settings: Settings) -> None:
     """Say how to move members that versions before 0.2 kept beside their ensemble, as `<name>-<number>`."""
     moves = []
-    for number, member in enumerate(_members(settings)):
+    for number, member in enumerate(settings.each_member()):
         old = CHECKPOINTS / f"{settings.name}-{number}"
         saved = last_checkpoint(old)
         if saved and _is_member_of_before(read_json(saved / SETTINGS_NAME), old.name, member):
@@ -250,8 +254,8 @@ def _refuse_old_layout(settings: Settings) -> None:
         folder = CHECKPOINTS / settings.name
         raise PokemonGenError(
             f"{folder}: members of this ensemble lie beside it, where versions before 0.2 kept them; now "
-            f"they belong inside. Move them (mkdir -p {folder} && {' && '.join(moves)}), or choose another name "
-            "(name=...)"
+            f"they belong inside. Move them (mkdir -p {folder} && {' && '.join(moves)}), or choose another "
+            "name (name=...)"
         )
 
 
@@ -259,13 +263,6 @@ def _is_member_of_before(saved: dict[str, Any], name: str, member: Settings) -> 
     """Tell whether saved settings are those of an ensemble's member, under its old name."""
     same = (saved.get("name"), saved.get("members", 1), saved.get("seed")) == (name, 1, member.seed)
     return same and saved.get("model") == member.model
-
-
-def _members(settings: Settings) -> list[Settings]:
-    """Return the settings of each training: the run's own, or one for each member of an ensemble."""
-    if settings.members == 1:
-        return [settings]
-    return [settings.of_member(number) for number in range(settings.members)]
 
 
 def _select_best(settings: Settings, sprites: Sprites) -> None:
@@ -277,26 +274,22 @@ def _select_best(settings: Settings, sprites: Sprites) -> None:
 
 def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:
     """Return this run's finished submission, if there is one."""
-    file, sidecar, picture = submission_files(settings.name)
-    if not file.exists():
+    if not check_kept_submission(settings):
         return None
-    instead = (
-        f"name=... chooses another name; --overwrite begins the run anew; `pokemon-gen submit "
-        f"checkpoints/{settings.name} --overwrite` replaces the submission alone"
-    )
-    for part in (sidecar, picture):
-        if not part.is_file():
-            raise PokemonGenError(f"{file} exists without its {part.name}, and is kept. {instead}")
+    file, sidecar, picture = submission_files(settings.name)
     facts = read_json(sidecar)
     try:
-        same = settings.same_as(facts["settings"])
-        same = same and facts["sprites"]["fingerprint"] == sprites.fingerprint
+        same = facts["sprites"]["fingerprint"] == sprites.fingerprint
         made = facts["checkpoint"]
         chosen, reason = Path(made["folder"]), made["chosen_for"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise PokemonGenError(f"{sidecar}: not a sidecar of a submission. {instead}") from error
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(
+            f"{sidecar}: not a sidecar of a submission. {how_to_replace(settings)}"
+        ) from error
     if not same:
-        raise PokemonGenError(f"{file} exists, of other settings or sprites, and is kept. {instead}")
+        raise PokemonGenError(
+            f"{file} exists, of other settings or sprites, and is kept. {how_to_replace(settings)}"
+        )
     return Submission(file, sidecar, picture, chosen, reason, submission.check(file))
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.files import read_json
-from pokemon_gen.palette import PALETTE_NAME
+from pokemon_gen.geometry import PALETTE_NAME
 from pokemon_gen.settings import SETTINGS_NAME
 
 CONFIG_NAME = "config.json"
@@ -57,7 +57,7 @@ SPRITES_NAME = "sprites.json"
 
 def whole_checkpoints(folder: Path) -> list[Path]:
     """Return the run's checkpoints that were written to the end, in the order of their steps."""
-    return [checkpoint for checkpoint in _checkpoints(folder) if _is_whole(checkpoint)]
+    return [checkpoint for checkpoint in named_checkpoints(folder) if _is_whole(checkpoint)]
 
 
 def needed_checkpoints(folder: Path) -> list[Path]:
@@ -114,7 +114,7 @@ def closest_run(place: Path) -> str:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the run's latest whole checkpoint; one cut off by a kill is passed over."""
-    return next((checkpoint for checkpoint in _checkpoints(folder)[::-1] if _is_whole(checkpoint)), None)
+    return next((checkpoint for checkpoint in named_checkpoints(folder)[::-1] if _is_whole(checkpoint)), None)
 
 
 def can_go_on_from(checkpoint: Path, averaged: bool, scaled: bool) -> bool:
@@ -162,7 +162,7 @@ def has_record(checkpoint: Path) -> bool:
     return _parses(checkpoint / STATE_NAME)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def named_checkpoints(folder: Path) -> list[Path]:
     """Return all that are named as checkpoints, whole or not, in the order of their steps."""
     return sorted(filter(is_checkpoint, folder.glob("checkpoint-*")), key=step_of)
 
@@ -199,7 +199,7 @@ class Choice:
 
 def is_loadable(folder: Path) -> bool:
     """Tell whether a folder is meant as a checkpoint: of one model, or of an ensemble."""
-    return (folder / CONFIG_NAME).is_file() or (folder / ENSEMBLE_NAME).is_file()
+    return any((folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME, ENSEMBLE_NAME))
 
 
 def member_folders(folder: Path) -> list[Path]:

@@ -42,10 +42,15 @@ class _Config(_Section):
     """The whole of a config's file, which knows where each setting stands."""
 
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
+    _before: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def where(self, dotted: str) -> str:
         """Return `file:line:column` of a setting, `command line`, or nothing for one set in Python."""
         return self._places.get(dotted, "")
+
+    def overridden(self) -> dict[str, Any]:
+        """Return the dotted names of what was overridden, and what the config's file had there (or None)."""
+        return self._before
 
 
 NAME_RULE = "use letters, digits, '.', '_' and '-': it names files"
@@ -261,6 +266,10 @@ class Settings(_Config):
         now = self.model_dump(mode="json", exclude=place)
         chosen = {k: v for k, v in before["training"].items() if k in PRECISION}
         return {**now, "training": {**chosen, **now["training"]}} == before
+
+    def each_member(self) -> list[Self]:
+        """Return the settings of each training: the run's own, or one for each member of an ensemble."""
+        return [self] if self.members == 1 else [self.of_member(number) for number in range(self.members)]
 
     def of_member(self, number: int) -> Self:
         """Return the settings of one member's run: `<name>/member-<number>`, with a seed of its own."""

@@ -7,6 +7,7 @@ palette and settings, and no pickle of ours.
 """
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,19 +21,19 @@ from transformers import (
     EvalPrediction,
     PreTrainedModel,
     ProgressCallback,
-    Trainer,
     TrainerCallback,
 )
 
 from pokemon_gen.arguments import SpriteTrainingArguments
 from pokemon_gen.augment import Augmentation
 from pokemon_gen.averaging import WeightAverage
-from pokemon_gen.files import write_json
+from pokemon_gen.divergence import DivergedError, FiniteLossTrainer
+from pokemon_gen.files import share_files, write_json
 from pokemon_gen.geometry import LENGTH
-from pokemon_gen.models import completion_nll, only_sprites, token_nll, with_nothing_done
+from pokemon_gen.models import completion_nll, load_checkpoint, only_sprites, token_nll, with_nothing_done
 from pokemon_gen.muon import MatricesByMuon, Muon, hidden_weights
 from pokemon_gen.palette import Palette
-from pokemon_gen.runs import SPRITES_NAME
+from pokemon_gen.runs import SPRITES_NAME, named_checkpoints, step_of
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.watching import TrainingBar
@@ -62,6 +63,8 @@ def make_trainer(
         trainer.add_callback(_UpdateAverage(trainer.average))
     trainer.add_callback(_IntervalsOfNow())
     trainer.add_callback(_SaveAfterMeasuring())
+    trainer.add_callback(_Rotate(arguments.save_total_limit))
+    arguments.save_total_limit = None  # `Trainer` would remove by the files' times
     for callback in callbacks:  # after the mean, so that it is there to be looked at
         if hasattr(callback, "mean_in_place"):
             callback.mean_in_place = trainer.mean_in_place
@@ -112,7 +115,7 @@ def _mixed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-class SpriteTrainer(Trainer):
+class SpriteTrainer(FiniteLossTrainer):
     """`Trainer` whose checkpoints carry palette, settings and a fingerprint of the sprites, and no pickle."""
 
     sprites: Sprites
@@ -155,6 +158,14 @@ class SpriteTrainer(Trainer):
             self.optimizer = MatricesByMuon(super().create_optimizer(model), muon)
         return super().create_optimizer(model)
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Return all of dev: `dataloader_drop_last` is meant for batches to learn from."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the mean of the weights, if one is kept."""
         with self.mean_in_place():
@@ -162,6 +173,8 @@ class SpriteTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights (their mean, if one is kept) and config, and beside them palette and settings."""
+        if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+            raise DivergedError(self.state.global_step, "a weight")
         with self.mean_in_place():
             super().save_model(output_dir, _internal_call)
         folder = Path(output_dir or self.args.output_dir)
@@ -170,6 +183,7 @@ class SpriteTrainer(Trainer):
         self.sprites.palette.save(folder)
         self.settings.save(folder)
         write_json(folder / SPRITES_NAME, self.sprites.origin)
+        share_files(folder, like=folder / SPRITES_NAME)
         # A pickle, which nothing loads: a checkpoint to be shared is better without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
 
@@ -178,6 +192,7 @@ class SpriteTrainer(Trainer):
             super()._load_scaler(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_checkpoint(resume_from_checkpoint)  # `Trainer` only warns of weights that are missing
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.average:
             self.average.take_up(Path(resume_from_checkpoint))
@@ -215,6 +230,31 @@ class _SaveAfterMeasuring(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_save = control.should_save or self.waits
         self.waits = False
+
+
+class _Rotate(TrainerCallback):
+    """Keeps the last checkpoints by their steps, and the best one; removes the others.
+
+    `Trainer` goes by the files' times, and those of checkpoints that were unpacked in another time zone may
+    lie in the future. With a limit of 1 it also removes the last checkpoint, if another one is the best, and
+    with it all that a longer run could resume from.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.limit or self.limit < 1:
+            return
+        folder, best = Path(args.output_dir), Path(state.best_model_checkpoint or "").name
+        saved = named_checkpoints(folder)
+        # Later steps than this one were left by a run that could not resume from them.
+        kept = [checkpoint for checkpoint in saved if step_of(checkpoint) <= state.global_step][-self.limit :]
+        if best and self.limit > 1 and best not in {checkpoint.name for checkpoint in kept}:
+            kept = kept[1:]
+        for checkpoint in saved:
+            if checkpoint not in kept and checkpoint.name != best:
+                shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 class _UpdateAverage(TrainerCallback):

@@ -21,12 +21,15 @@ from pokemon_gen.arguments import (
     training_arguments,
 )
 from pokemon_gen.config_files import load_settings
+from pokemon_gen.divergence import DivergedError
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.palette import Palette
+from pokemon_gen.plans import check_settings
 from pokemon_gen.precision import can_fp16, choose_precision
+from pokemon_gen.resuming import changed_settings, refuse_changes, with_precision
 from pokemon_gen.runs import (
     CHECKPOINTS,
     DETECTOR_NAME,
@@ -43,32 +46,12 @@ from pokemon_gen.runs import (
     step_of,
     whole_checkpoints,
 )
-from pokemon_gen.settings import PRECISION, SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
+from pokemon_gen.settings import PRECISION, SETTINGS_NAME, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.trainer import SpriteTrainer, augmentation_of, make_trainer
 from pokemon_gen.watching import stop_on_signal
 
 Status = Literal["finished", "interrupted", "nothing left to do"]
-
-# What may differ when a run is continued: how long it is, what is only watched, and how it is computed.
-_MAY_CHANGE = {
-    "num_train_epochs",
-    "max_steps",
-    "logging_strategy",
-    "logging_steps",
-    "eval_strategy",
-    "eval_steps",
-    "save_strategy",
-    "save_steps",
-    "save_total_limit",
-    "per_device_eval_batch_size",
-    "report_to",
-    "disable_tqdm",
-    "torch_compile",
-    "torch_compile_backend",
-    "torch_compile_mode",
-    "attn_implementation",
-}
 
 
 @dataclass(frozen=True)
@@ -141,12 +124,14 @@ def _train(
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ImportError as error:  # some packages are asked for only now
         raise PokemonGenError(f"training: {error}") from error
+    except DivergedError as error:
+        raise _diverged(error, folder, arguments) from error
     saved = {step_of(checkpoint): checkpoint for checkpoint in whole_checkpoints(folder)}
     if not saved:
         raise PokemonGenError(f"{folder}: the training was stopped before a checkpoint was saved")
     # One of a later step may be there that could not be gone on from.
     reached = saved.get(trainer.state.global_step, saved[max(saved)])
-    finished = trainer.state.global_step >= max_steps
+    finished = step_of(reached) >= max_steps
     return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
 
 
@@ -193,6 +178,14 @@ def _trainer_of(
         trainer.create_optimizer()
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
+    except OSError as error:
+        if not arguments.push_to_hub:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise PokemonGenError(
+            f"training.push_to_hub: the hub cannot be used: {reason} Log in with `hf auth login`, or leave "
+            "push_to_hub out and upload the finished checkpoint"
+        ) from error
     return trainer
 
 
@@ -212,6 +205,7 @@ def prepare(
 def _model_and_arguments(
     settings: Settings, palette: Palette, folder: Path
 ) -> tuple[PreTrainedModel, SpriteTrainingArguments]:
+    check_settings(settings)
     try:
         told = augmentation_of(settings, palette).told
         model = build_model(settings.model, len(palette), settings.seed, told=told)
@@ -232,6 +226,17 @@ def _beginning(settings: Settings, sprites: Sprites, overwrite: bool) -> tuple[P
     if not overwrite:
         _refuse_what_is_no_leftover(folder)
     return None, settings
+
+
+def _diverged(error: DivergedError, folder: Path, arguments: SpriteTrainingArguments) -> PokemonGenError:
+    """Return the error of a training that has diverged, with what there is to do."""
+    good = last_checkpoint(folder)
+    left = f"The last good checkpoint is {good}" if good else "No checkpoint was saved before it"
+    rates = {"learning_rate": arguments.learning_rate, "muon_learning_rate": arguments.muon_learning_rate}
+    tried = " and ".join(f"training.{name} (is {rate:g})" for name, rate in rates.items() if rate)
+    return PokemonGenError(
+        f"{folder}: {error}. {left}. Lower {tried} and begin anew (--overwrite, or another name=...)"
+    )
 
 
 def _undamaged(folder: Path, arguments: SpriteTrainingArguments) -> Path:
@@ -292,51 +297,26 @@ def _continued_settings(settings: Settings, checkpoint: Path, sprites: Sprites) 
         kept = {k: v for k, v in before.training.items() if k not in chosen}
         before = before.model_copy(update={"training": kept})
     else:
-        settings = _in_precision(settings, chosen)
-    old, new = _what_must_stay(before), _what_must_stay(settings)
-    different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    changed = [f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different]
+        settings = with_precision(settings, chosen)
+    changed = changed_settings(before, settings)
     trained_on = read_json(checkpoint / SPRITES_NAME)["fingerprint"]
     if trained_on != sprites.fingerprint:
         changed.append(f"the sprites themselves (fingerprint was {trained_on}, is {sprites.fingerprint})")
-    if changed:
-        changes = ", ".join(changed)
-        raise PokemonGenError(
-            f"{checkpoint.parent} holds a run of other settings: {changes}. "
-            "Choose another name (name=...), or --overwrite to begin anew"
-        )
+    refuse_changes(settings.name, changed)
     return settings
-
-
-def _what_must_stay(settings: Settings) -> dict[str, Any]:
-    sections = {
-        "sprites": settings.sprites.model_dump(exclude=WHERE_SPRITES_LIE),
-        "model": settings.model,
-        "training": settings.training,
-        "augmentation": settings.augmentation.model_dump(),
-    }
-    flat = {
-        f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()
-    }
-    stays = {key: value for key, value in flat.items() if key.removeprefix("training.") not in _MAY_CHANGE}
-    return {"seed": settings.seed, **stays}
 
 
 def _with_precision(settings: Settings, model: PreTrainedModel, on_cpu: bool) -> Settings:
     """Write the precision into the settings, so that the run is the same wherever it goes on."""
     given = settings.training
     if any(k in given for k in PRECISION):
-        return _in_precision(settings, {k: given.get(k, False) for k in PRECISION})
-    return _in_precision(settings, choose_precision(model, on_cpu))
+        return with_precision(settings, {k: given.get(k, False) for k in PRECISION})
+    return with_precision(settings, choose_precision(model, on_cpu))
 
 
 def in_precision_of(trained: Settings, settings: Settings) -> Settings:
     """Return settings in the precision that another run was trained in."""
-    return _in_precision(settings, {k: trained.training[k] for k in PRECISION})
-
-
-def _in_precision(settings: Settings, precision: dict[str, Any]) -> Settings:
-    return settings.model_copy(update={"training": {**settings.training, **precision}})
+    return with_precision(settings, {k: trained.training[k] for k in PRECISION})
 
 
 def _result(

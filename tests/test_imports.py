@@ -15,10 +15,12 @@ FLOORS = [
     {"errors", "geometry"},
     {"files"},
     {"palette", "settings"},
-    {"rows", "config_files", "augment", "ensemble", "muon", "runs"},
-    {"averaging", "locks", "models"},
-    {"sprites", "submission", "precision", "report", "tables", "watching"},
-    {"compiling", "decoding"},
+    {"advice", "rows", "augment", "ensemble", "fields", "muon", "plain_yaml", "runs"},
+    {"averaging", "config_files", "locks", "sources"},
+    {"models", "resuming", "submission"},
+    {"plans"},
+    {"sprites", "precision", "report", "tables", "watching"},
+    {"compiling", "decoding", "divergence"},
     {"arguments"},
     {"completion", "trainer"},
     {"evaluation"},
@@ -91,13 +93,24 @@ def test_nothing_is_chosen_by_the_judge() -> None:
             assert not parts & {"judge", "scorecard"}, file
 
 
-LIGHT = ["rows", "submission", "cli", "settings", "palette", "evaluation.frechet", "evaluation.kid"]
+LIGHT = [
+    "rows",
+    "submission",
+    "cli",
+    "settings",
+    "palette",
+    "plans",
+    "resuming",
+    "locks",
+    "evaluation.frechet",
+    "evaluation.kid",
+]
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_rooms_load_nothing_heavy(module: str) -> None:
     heavy = {"torch", "transformers", "datasets", "pyarrow", "PIL", "scipy", "matplotlib"}
-    if module not in ("palette", "evaluation.frechet", "evaluation.kid"):
+    if module not in ("palette", "plans", "resuming", "locks", "evaluation.frechet", "evaluation.kid"):
         heavy |= {"numpy"}
     if module in ("submission", "cli"):  # what `pokemon-gen check` loads
         heavy |= {"pydantic", "packaging"}

@@ -17,8 +17,9 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, share_files, write_json
+from pokemon_gen.geometry import PALETTE_NAME
 from pokemon_gen.models import best_device, fingerprint_checkpoint, load_weights, quiet
-from pokemon_gen.palette import PALETTE_NAME, Palette, to_picture
+from pokemon_gen.palette import Palette, to_picture
 
 FACTS_NAME = "classifier.json"
 """What the weights do not say: role, threshold, enlargement, sprites, measures."""

@@ -19,7 +19,6 @@ from transformers import (
     AutoModelForImageClassification,
     PreTrainedModel,
     ProgressCallback,
-    Trainer,
     TrainerCallback,
     TrainingArguments,
     set_seed,
@@ -28,11 +27,13 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from pokemon_gen.arguments import helper_arguments
+from pokemon_gen.divergence import FiniteLossTrainer, train_to_end
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.evaluation.classifier import REAL, Classifier, enlarged, to_pixels
 from pokemon_gen.evaluation.negatives import COMPLETIONS, FAMILIES, SHARES, spoil
+from pokemon_gen.fields import check_model
 from pokemon_gen.geometry import SIDE
-from pokemon_gen.models import check_fields, quiet
+from pokemon_gen.models import config_fields
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.settings import ClassifierSettings
 
@@ -71,7 +72,7 @@ def train_classifier(
     model = build_classifier(settings, seed)
     batches = SpoiltAndReal(settings, seed, positives, completions, palette)
     with tempfile.TemporaryDirectory() as folder:  # nothing is saved in between: it takes minutes
-        trainer = Trainer(
+        trainer = FiniteLossTrainer(
             model=model,
             args=_arguments(settings, seed, folder),
             train_dataset=batches,
@@ -79,8 +80,7 @@ def train_classifier(
             callbacks=[_Bar(title)],
         )
         trainer.remove_callback(ProgressCallback)
-        with quiet():
-            trainer.train()
+        train_to_end(trainer, title)
     classifier = Classifier(model.eval(), palette, settings.enlarge, 0.5, {})
     return with_threshold(classifier, held_out)
 
@@ -114,7 +114,8 @@ def build_classifier(
             f"model_type {model_type!r} is no image classifier of transformers{near}",
         )
     config_class = CONFIG_MAPPING[model_type]
-    check_fields(fields, config_class, section, {"num_labels": "is two: real or not"})
+    refused = {"num_labels": "is two: real or not"}
+    check_model(fields, config_fields(config_class), model_type, section, refused)
     try:
         set_seed(seed)
         labels = {0: "not real", REAL: "real"}

@@ -1,21 +1,24 @@
 """Where sprites come from: `generated`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
-from pokemon_gen.errors import PokemonGenError, closest
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.geometry import PALETTE_NAME
 from pokemon_gen.palette import Palette
-from pokemon_gen.rows import read_colormap
+from pokemon_gen.sources import PALETTE_FILES, check_palette, parse_source
 from pokemon_gen.sprites.collection import SPLIT_SIZES, SPLITS, Sprites, collect, hold_out
 from pokemon_gen.sprites.generated import PALETTE, draw_sprites
 from pokemon_gen.sprites.hub import load_hub, load_hub_palette
 from pokemon_gen.sprites.images import load_images
+from pokemon_gen.sprites.palette_files import read_palette_file
 from pokemon_gen.sprites.text import load_text
 
-__all__ = ["Sprites", "load_palette", "load_sprites"]
+_log = logging.getLogger(__name__)
 
-KINDS = ("generated", "hub", "text", "images")
+__all__ = ["Sprites", "load_palette", "load_sprites"]
 
 
 def load_sprites(
@@ -40,15 +43,11 @@ def load_sprites(
     Raises:
         PokemonGenError: for a source that is not known, not there, empty, or at fault.
     """
-    kind, _, place = source.partition(":")
-    if kind not in KINDS or bool(place) == (kind == "generated"):
-        raise PokemonGenError(
-            f"{source!r} is no source of sprites{closest(kind, KINDS)}: use generated, "
-            "hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER"
-        )
+    kind, place = parse_source(source)
     if kind == "generated" and palette is not None:
         raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
     given = load_palette(palette) if palette else None
+    source = source if source.startswith(f"{kind}:") or kind == "generated" else f"{kind}:{source}"
     if kind == "hub":
         sprites = load_hub(place, given)
     elif kind == "text":
@@ -58,18 +57,21 @@ def load_sprites(
     else:
         parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
         sprites = collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
+    for note in sprites.notes:
+        _log.info("%s: %s", sprites.source, note)
     return hold_out(sprites, held_out) if held_out else sprites
 
 
 def load_palette(place: str) -> Palette:
-    """Load a palette from a `colormap.txt`, a `palette.json`, a checkpoint, or a colormap data set.
+    """Load a palette from a file (`PALETTE_FILES`), a checkpoint's folder, or a colormap data set.
 
     Raises:
         PokemonGenError: if there is none, or it is at fault.
     """
+    check_palette(place)
     path = Path(place)
-    if path.suffix == ".txt":
-        return Palette(np.array(read_colormap(path)))
-    if path.suffix == ".json" or (path / "palette.json").is_file():
+    if path.suffix.lower() in PALETTE_FILES and not path.is_dir():
+        return read_palette_file(path)
+    if (path / PALETTE_NAME).is_file():
         return Palette.load(path)
     return load_hub_palette(place)

@@ -5,10 +5,10 @@ on the hub, so that whatever reads one source reads them all.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -28,18 +28,6 @@ SPLIT_SIZES = (632, 80, 80)
 """Sprites in train, dev and test (homework); other counts are split in this proportion."""
 
 
-def check_folder(folder: Path, source: str) -> None:
-    """Make sure that a source's folder is there.
-
-    Raises:
-        PokemonGenError: if it is not, or is no folder.
-    """
-    if not folder.is_dir():
-        raise PokemonGenError(
-            f"{source}: {'is a file, not a folder' if folder.exists() else 'no such folder'}"
-        )
-
-
 @dataclass(frozen=True)
 class Sprites:
     """Sprites of one source.
@@ -48,12 +36,14 @@ class Sprites:
         dataset: `train`, `dev` and `test`, and `fold` if some of train are held out, each with a
             `pixel_color` column; a row has 400 tokens, but the rows of a blind test have 240.
         palette: the colours of the tokens.
-        source: where they come from, as it was asked for.
+        source: where they come from: kind and place.
+        notes: what was left out or changed while reading, for people.
     """
 
     dataset: datasets.DatasetDict
     palette: Palette
     source: str
+    notes: tuple[str, ...] = ()
 
     def tokens(self, split: str) -> NDArray[np.int64]:
         """Return one split's sprites: (N, 400), or (N, 240) for a blind test."""
@@ -89,13 +79,19 @@ class Sprites:
         return digest.hexdigest()[:16]
 
 
-def collect(rows: Mapping[str, Sequence[Any] | NDArray[Any]], palette: Palette, source: str) -> Sprites:
+def collect(
+    rows: Mapping[str, Sequence[Any] | NDArray[Any]],
+    palette: Palette,
+    source: str,
+    notes: Sequence[str] = (),
+) -> Sprites:
     """Check the splits' rows and make `Sprites` of them.
 
     Args:
         rows: for each of `train`, `dev` and `test`, rows of tokens.
         palette: what the tokens point into.
         source: named in errors.
+        notes: what was left out or changed while reading. One is added if the same sprite is in two splits.
 
     Raises:
         PokemonGenError: for an empty or missing split, a row of another length, or a token that
@@ -107,7 +103,16 @@ def collect(rows: Mapping[str, Sequence[Any] | NDArray[Any]], palette: Palette, 
         allowed = (PROMPT_LENGTH, LENGTH) if split == "test" else (LENGTH,)
         _check_rows(rows[split], palette, allowed, f"{source}: {split}")
     columns = {split: datasets.Dataset.from_dict({COLUMN: list(rows[split])}) for split in SPLITS}
-    return Sprites(datasets.DatasetDict(columns), palette, source)
+    return Sprites(datasets.DatasetDict(columns), palette, source, (*notes, *_shared(rows)))
+
+
+def _shared(rows: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Iterator[str]:
+    """Yield a note for each two splits that share sprites: what was trained on measures nothing."""
+    sets = {split: {tuple(int(token) for token in row) for row in rows[split]} for split in SPLITS}
+    for one, other in itertools.combinations(SPLITS, 2):
+        count = len(sets[one] & sets[other])
+        if count:
+            yield f"{count} {'sprite is' if count == 1 else 'sprites are'} both in {one} and in {other}"
 
 
 def hold_out(sprites: Sprites, count: int) -> Sprites:
@@ -142,15 +147,37 @@ def _check_rows(
             )
 
 
-def split_rows(rows: NDArray[Any], seed: int, source: str) -> dict[str, NDArray[Any]]:
+def without_duplicates(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Return which rows come for the first time, in their order: (N, ...) → (M,) indices."""
+    _, first = np.unique(rows.reshape(len(rows), -1), axis=0, return_index=True)
+    return np.sort(first)
+
+
+def duplicates_note(count: int) -> list[str]:
+    """Return a note of duplicates that were left out, if there are any."""
+    return [f"left out {count} {'duplicate' if count == 1 else 'duplicates'}"] if count else []
+
+
+def split_rows(
+    rows: NDArray[Any], seed: int, source: str, splits: Sequence[str] = SPLITS
+) -> dict[str, NDArray[Any]]:
     """Shuffle rows by a seed and split them 632/80/80, or in that proportion.
+
+    Args:
+        rows: (N, ...), without duplicates.
+        seed: of the shuffling.
+        source: named in errors.
+        splits: `train` and what else is to be filled.
 
     Raises:
         PokemonGenError: for fewer than three rows, which leave a split empty.
     """
-    if len(rows) < len(SPLITS):
-        raise PokemonGenError(f"{source}: {len(rows)} sprites cannot fill train, dev and test")
-    held_out = max(1, round(len(rows) * SPLIT_SIZES[1] / sum(SPLIT_SIZES)))
+    if len(rows) < len(splits):
+        raise PokemonGenError(
+            f"{source}: {len(rows)} different sprites cannot fill {', '.join(splits[:-1])} and {splits[-1]}"
+        )
+    sizes = dict(zip(SPLITS, SPLIT_SIZES, strict=True))
+    held_out = max(1, round(len(rows) * sizes["dev"] / sum(sizes[split] for split in splits)))
     order = np.random.default_rng(seed).permutation(len(rows))
-    train, dev, test = np.split(order, [len(rows) - 2 * held_out, len(rows) - held_out])
-    return {"train": rows[train], "dev": rows[dev], "test": rows[test]}
+    ends = [len(rows) - held_out * number for number in range(len(splits) - 1, 0, -1)]
+    return {split: rows[part] for split, part in zip(splits, np.split(order, ends), strict=True)}

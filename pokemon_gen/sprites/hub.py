@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
+from pokemon_gen.sources import find_splits, is_local
 from pokemon_gen.sprites.collection import COLUMN, SPLITS, Sprites, collect
 
 HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
@@ -33,17 +34,19 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
     Raises:
         PokemonGenError: without a network, for a data set that is not there, or one of another form.
     """
-    is_local = _is_local(dataset)
     if palette is None:
         beside = Path(dataset).resolve().parent / "colormap"
-        palette = load_hub_palette(str(beside) if is_local and beside.is_dir() else HOMEWORK_COLORMAP)
+        local = is_local(dataset) and beside.is_dir()
+        palette = load_hub_palette(str(beside) if local else HOMEWORK_COLORMAP)
     splits = _load(dataset)
+    named = find_splits(list(splits), f"hub:{dataset}")
     for split in SPLITS:
-        if split not in splits or COLUMN not in splits[split].column_names:
+        if split not in named or COLUMN not in splits[named[split]].column_names:
             raise PokemonGenError(
                 f"hub:{dataset}: has no {COLUMN!r} column in a {split!r} split (splits: {', '.join(splits)})"
             )
-    return collect({split: splits[split][COLUMN][:] for split in SPLITS}, palette, f"hub:{dataset}")
+    rows = {split: _whole_numbers(splits[name], COLUMN, name, dataset) for split, name in named.items()}
+    return collect(rows, palette, f"hub:{dataset}")
 
 
 def load_hub_palette(dataset: str) -> Palette:
@@ -55,7 +58,37 @@ def load_hub_palette(dataset: str) -> Palette:
     splits = _load(dataset)
     if "train" not in splits or COLOUR_COLUMN not in splits["train"].column_names:
         raise PokemonGenError(f"hub:{dataset}: has no {COLOUR_COLUMN!r} column in a 'train' split")
-    return Palette(np.array(splits["train"][COLOUR_COLUMN][:], dtype=np.int64))
+    colours = _whole_numbers(splits["train"], COLOUR_COLUMN, "train", dataset)
+    for number, colour in enumerate(colours, start=1):
+        if len(colour) != 3:
+            raise PokemonGenError(
+                f"hub:{dataset}: train, row {number}, column {COLOUR_COLUMN!r}: {colour!r} is no colour: "
+                "red, green and blue, each 0..255"
+            )
+    return Palette(np.array(colours, dtype=np.int64))
+
+
+def _whole_numbers(split: Any, column: str, name: str, dataset: str) -> list[list[int]]:
+    """Return a column of lists of whole numbers.
+
+    Raises:
+        PokemonGenError: for a cell that is empty, a text, a fraction or a truth value, naming split, row and
+            column.
+    """
+    rows: list[Any] = split[column][:]
+    for number, row in enumerate(rows, start=1):
+        where = f"hub:{dataset}: {name}, row {number}, column {column!r}"
+        if not isinstance(row, list):
+            raise PokemonGenError(f"{where}: {_shown(row)} is no list of whole numbers")
+        wrong = next((place for place, cell in enumerate(row) if type(cell) is not int), None)
+        if wrong is not None:
+            raise PokemonGenError(f"{where}, number {wrong + 1}: {_shown(row[wrong])} is no whole number")
+    return rows
+
+
+def _shown(cell: Any) -> str:
+    """Return a cell as an error shows it."""
+    return "an empty cell (null)" if cell is None else repr(cell)[:40]
 
 
 @contextmanager
@@ -70,17 +103,8 @@ def _no_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _is_local(dataset: str) -> bool:
-    """Tell a local folder from a hub's id; what can be neither is an error."""
-    if Path(dataset).is_dir():
-        return True
-    if Path(dataset).is_absolute() or dataset.startswith(".") or dataset.count("/") > 1:
-        raise PokemonGenError(f"hub:{dataset}: no such folder")
-    return False
-
-
 def _load(dataset: str) -> Any:
-    local = _is_local(dataset)
+    local = is_local(dataset)
     try:
         with _no_bars():
             if not local:

@@ -5,19 +5,31 @@ cell of the 20x20 grid takes one of the colours that lie in it: the commonest, o
 where one runs through. Pillow reads, unpacks and quantises; only the choice per cell is ours.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.geometry import PROMPT_LENGTH, SIDE
 from pokemon_gen.palette import Palette, from_picture, oklab
-from pokemon_gen.sprites.collection import SPLITS, Sprites, check_folder, collect, split_rows
+from pokemon_gen.sources import PICTURES, find_splits, visible_files
+from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, duplicates_note, split_rows
 
-SUFFIXES = (".png", ".gif", ".jpg", ".jpeg")
+FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP")
+"""What Pillow may read, by its own names: others are rarely met, or handed to other programs (PostScript)."""
+LONGEST_SIDE = 4096
+"""Pixels along a side, at most: a photograph has 4,000, and one of 4096 takes 64 MB to read."""
+OTHER_PICTURES = (
+    ".avif", ".apng", ".ase", ".aseprite", ".dds", ".eps", ".heic", ".ico", ".jfif", ".jp2", ".kra", ".pcx",
+    ".pdf", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff", ".xcf",
+)  # fmt: skip
+"""Suffixes of pictures that are not read, which a note counts."""
 WHITE = (255, 255, 255)
 SAMPLES = 10
 """Samples along each side of a cell: 10x10 votes tell a line a tenth of a cell wide from none."""
@@ -37,28 +49,87 @@ LINE_CONTRAST = 0.18
 def load_images(
     folder: Path, palette: Palette | None, *, seed: int, colours: int, skip_bad_images: bool
 ) -> Sprites:
-    """Load PNG, GIF and JPEG files as sprites.
+    """Load pictures as sprites, each different one once.
+
+    Folders named as splits (`train`, `dev` or `val`, `test`, in any case) are the splits; one that is missing
+    is taken from train. Without such folders the seed splits all pictures.
 
     Args:
-        folder: is searched with its subfolders; if it has the subfolders `train`, `dev` and `test`
-            these are the splits, else the seed splits its files.
+        folder: is searched with its subfolders, but for hidden ones.
         palette: none: learned from the train pictures' pixels, white as token 0.
         seed: splits the pictures.
         colours: size of a learned palette.
         skip_bad_images: leave out files that are no pictures instead of stopping at them.
 
     Raises:
-        PokemonGenError: for a folder without pictures, and naming the files that are none.
+        PokemonGenError: for a folder without pictures, for splits without train, and naming files that are no
+            pictures.
     """
     source = f"images:{folder}"
-    check_folder(folder, source)
-    if all((folder / split).is_dir() for split in SPLITS):
-        pictures = {split: _read_folder(folder / split, skip_bad_images) for split in SPLITS}
-    else:
-        pictures = split_rows(_read_folder(folder, skip_bad_images), seed, source)
+    named = find_splits([path.name for path in folder.iterdir() if path.is_dir()], source)
+    if named and "train" not in named:
+        raise PokemonGenError(
+            f"{source}: has a folder {' and '.join(named.values())} but none for train. Name one `train`, "
+            "or give the others names that are no splits'"
+        )
+    places = {split: folder / name for split, name in named.items()} or {"train": folder}
+    read = {split: read_pictures(find_images(place), skip_bad_images) for split, place in places.items()}
+    notes = [note for pictures in read.values() for note in pictures.notes]
+    notes += _left_out(folder, list(places.values()))
+    rgb, count = _different({split: pictures.rgb for split, pictures in read.items()})
+    notes += duplicates_note(count)
+    missing = [split for split in SPLITS if split not in rgb]
+    if missing:
+        rgb |= split_rows(rgb["train"], seed, source, ["train", *missing])
     if palette is None:
-        palette = learn_palette(pictures["train"], colours)
-    return collect({split: from_picture(pictures[split], palette) for split in SPLITS}, palette, source)
+        palette = learn_palette(rgb["train"], colours)
+    return collect({split: from_picture(rgb[split], palette) for split in SPLITS}, palette, source, notes)
+
+
+def _different(rgb: dict[str, NDArray[np.uint8]]) -> tuple[dict[str, NDArray[np.uint8]], int]:
+    """Keep each picture once, rather in test than in dev, rather there than in train; count the others."""
+    kept: dict[str, NDArray[np.uint8]] = {}
+    seen: set[bytes] = set()
+    for split in reversed(SPLITS):
+        if split in rgb:
+            first = [number for number, picture in enumerate(rgb[split]) if _is_new(picture.tobytes(), seen)]
+            kept[split] = rgb[split][first]
+    return kept, sum(map(len, rgb.values())) - sum(map(len, kept.values()))
+
+
+def _is_new(picture: bytes, seen: set[bytes]) -> bool:
+    """Tell whether a picture comes for the first time, and remember it."""
+    new = picture not in seen
+    seen.add(picture)
+    return new
+
+
+def _left_out(folder: Path, places: list[Path]) -> list[str]:
+    """Return notes of the pictures that are not read: of other formats, or outside the splits' folders."""
+    files = visible_files(folder)
+    others = [file for file in files if file.suffix.lower() in OTHER_PICTURES]
+    outside = [
+        file
+        for file in files
+        if file.suffix.lower() in PICTURES and not any(place in file.parents for place in places)
+    ]
+    notes = (
+        [f"left out {_count(others)} of other formats than {', '.join(FORMATS)}: {_names(others, folder)}"]
+        if others
+        else []
+    )
+    if outside:
+        notes.append(f"left out {_count(outside)} outside the splits' folders: {_names(outside, folder)}")
+    return notes
+
+
+def _count(files: Sequence[Path]) -> str:
+    return f"{len(files)} {'picture' if len(files) == 1 else 'pictures'}"
+
+
+def _names(files: Sequence[Path], folder: Path, shown: int = 5) -> str:
+    named = ", ".join(str(file.relative_to(folder)) for file in files[:shown])
+    return named + (f" and {len(files) - shown} more" if len(files) > shown else "")
 
 
 def find_images(path: Path) -> list[Path]:
@@ -69,16 +140,54 @@ def find_images(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    files = [file for file in visible_files(path) if file.suffix.lower() in PICTURES]
     if not files:
-        raise PokemonGenError(f"{path}: no pictures ({', '.join(SUFFIXES)}) in it")
+        raise PokemonGenError(f"{path}: no pictures ({', '.join(PICTURES)}) in it")
     return files
+
+
+@contextmanager
+def open_picture(file: Path) -> Iterator[Image.Image]:
+    """Open a picture of a format and size that are safe to read.
+
+    Raises:
+        PokemonGenError: naming the file, for another format, for a side of more than `LONGEST_SIDE` pixels,
+            and for a file that is broken.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if max(width, height) > LONGEST_SIDE:
+                raise PokemonGenError(
+                    f"{file}: {width}x{height} pixels; a side has at most {LONGEST_SIDE}: make it smaller"
+                )
+            yield image
+    except UnidentifiedImageError as error:
+        raise PokemonGenError(f"{file}: no picture of the formats {', '.join(FORMATS)}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow raises any of these for a file that is broken.
+        raise PokemonGenError(f"{file}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that were read: (N, 20, 20, 3) RGB bytes, and notes of what was done to them."""
+
+    rgb: NDArray[np.uint8]
+    notes: list[str]
 
 
 def read_images(
     files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
 ) -> NDArray[np.uint8]:
-    """Read picture files as 20x20 RGB: (N, 20, 20, 3).
+    """Read picture files as 20x20 RGB, (N, 20, 20, 3); see `read_pictures`."""
+    return read_pictures(files, skip_bad_images, any_size, of_prompts).rgb
+
+
+def read_pictures(
+    files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
+) -> Pictures:
+    """Read picture files, and say what was done to them.
 
     Args:
         files: of any size, each of its own.
@@ -91,25 +200,33 @@ def read_images(
             skipped; always if none is left; naming one of another size, if they are refused.
     """
     pictures, bad = [], []
+    done: dict[str, list[Path]] = {"shrunk to 20x20": [], "set on white, smaller or not square": []}
     for file in files:
         try:
-            with Image.open(file) as image:
-                if not any_size and image.size != (SIDE, SIDE):
-                    width, height = image.size
-                    raise PokemonGenError(
-                        f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}; --resize brings it to size"
-                    )
+            with open_picture(file) as image:
+                width, height = image.size
                 rgb = _on_white(image)
-                pictures.append(shrink(_with_room_below(rgb) if of_prompts else rgb))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            # Pillow raises any of these for a file that is broken or no picture.
-            bad.append(f"{file}: {error}")
+        except PokemonGenError as error:
+            bad.append(str(error))
+            continue
+        if not any_size and (width, height) != (SIDE, SIDE):
+            raise PokemonGenError(
+                f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}; --resize brings it to size"
+            )
+        pictures.append(shrink(_with_room_below(rgb) if of_prompts else rgb))
+        if max(rgb.shape[:2]) > SIDE:
+            done["shrunk to 20x20"].append(file)
+        if rgb.shape[0] != rgb.shape[1] or len(rgb) < SIDE:
+            done["set on white, smaller or not square"].append(file)
     if bad and not (skip_bad_images and pictures):
         raise PokemonGenError(
             "\n".join(bad[:20]) + f"\n{len(bad)} of {len(files)} files are no pictures; mend or remove them, "
             "or set sprites.skip_bad_images=true"
         )
-    return np.stack(pictures)
+    notes = [f"{what}: {_count(these)}" for what, these in done.items() if these]
+    if bad:
+        notes += [f"left out {len(bad)} files that are no pictures:", *bad[:20]]
+    return Pictures(np.stack(pictures), notes)
 
 
 def shrink(rgb: NDArray[Any]) -> NDArray[np.uint8]:
@@ -151,10 +268,6 @@ def learn_palette(pictures: NDArray[np.uint8], colours: int) -> Palette:
         distinct = np.unique(np.array(quantised.getpalette()).reshape(-1, 3)[: colours - 1], axis=0)
         distinct = distinct[(distinct != WHITE).any(1)]
     return Palette(np.concatenate([[WHITE], distinct]))
-
-
-def _read_folder(folder: Path, skip_bad_images: bool) -> NDArray[np.uint8]:
-    return read_images(find_images(folder), skip_bad_images)
 
 
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:

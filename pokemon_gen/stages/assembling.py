@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from pokemon_gen.decoding import can_decode
 from pokemon_gen.ensemble import Ensemble
 from pokemon_gen.errors import PokemonGenError
@@ -16,13 +14,13 @@ from pokemon_gen.evaluation.detector import copy_detector
 from pokemon_gen.files import folder_aside, read_json, write_json
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
+from pokemon_gen.plans import plan_ensemble
 from pokemon_gen.runs import (
     BEST_NAME,
     CHECKPOINTS,
     DETECTOR_NAME,
     ENSEMBLE_NAME,
     SPRITES_NAME,
-    choose_checkpoint,
     copy_checkpoint,
     detector_folder,
     member_folders,
@@ -58,10 +56,7 @@ def assemble(
         PokemonGenError: for fewer than two members, members that do not fit together, a name that is none, or
             a run or another ensemble of this name.
     """
-    if len(checkpoints) < 2:
-        raise PokemonGenError("an ensemble has two or more members")
-    _refuse_a_run(name)
-    choices = [choose_checkpoint(checkpoint) for checkpoint in checkpoints]
+    choices = plan_ensemble(name, checkpoints)
     members = [
         {
             "folder": f"member-{number}",
@@ -104,7 +99,7 @@ def _build(
 ) -> None:
     """Put an ensemble's folder together, in the place of one that is there."""
     _check_together(loaded)
-    settings = settings or _named(loaded[0].settings, name)
+    settings = settings or loaded[0].settings.model_copy(update={"name": name})
     with folder_aside(CHECKPOINTS / name / BEST_NAME) as aside:
         for member, checkpoint in zip(members, loaded, strict=True):
             copy_checkpoint(checkpoint.folder, aside / member["folder"])
@@ -112,21 +107,6 @@ def _build(
         settings.save(aside)
         shutil.copy2(loaded[0].folder / SPRITES_NAME, aside)
         write_json(aside / ENSEMBLE_NAME, {"schema": SCHEMA, "members": members})
-
-
-def _refuse_a_run(name: str) -> None:
-    folder = CHECKPOINTS / name
-    best = folder / BEST_NAME
-    if list(folder.glob("checkpoint-*")) or (best.exists() and not (best / ENSEMBLE_NAME).is_file()):
-        raise PokemonGenError(f"{folder} is a run, and is kept: give the ensemble a name of its own")
-
-
-def _named(settings: Settings, name: str) -> Settings:
-    try:
-        return Settings.model_validate({**settings.model_dump(), "name": name})
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise PokemonGenError(f"{name!r} cannot be an ensemble's name: {reason}") from error
 
 
 def _holds(best: Path, members: list[dict[str, Any]]) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen import submission
-from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import FACTS_NAME, Classifier, fingerprint_of, learned_from
 from pokemon_gen.evaluation.detector import load_detector
-from pokemon_gen.files import number_file, read_json, refuse_existing, write_json, write_text
+from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
 from pokemon_gen.palette import from_picture
+from pokemon_gen.plans import plan_completion, plan_look, plan_submission, submission_files
 from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_prompts, rows_text
-from pokemon_gen.runs import RESULTS, SPRITES_NAME, Choice, choose_checkpoint, detector_folder
-from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings, SpriteSettings
+from pokemon_gen.runs import SPRITES_NAME, Choice, detector_folder
+from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 
 _log = logging.getLogger(__name__)
 SHEET_SPRITES = 128
 """Sprites on a contact sheet: eight rows."""
-COMPLETION_MAY_SET = ("completion.", "sprites.", "name=")
-"""How overrides of a trained checkpoint begin."""
 
 
 @dataclass(frozen=True)
@@ -97,33 +94,25 @@ def complete(
         PokemonGenError: for a checkpoint or prompts at fault, or of different palettes, and for prompts
             and a split at once.
     """
-    if prompts is not None and split:
-        raise PokemonGenError("prompts come from a split or from elsewhere, not from both")
-    split = split or "test"
-    loaded = load_checkpoint(choose_checkpoint(checkpoint).checkpoint)
-    settings = settings_of(loaded.folder, overrides)
-    source = "prompts" if prompts is not None else split
-    default = RESULTS / settings.name / f"completions-{source}.png"
-    picture = _png(output) if output else default if overwrite else number_file(default, ".txt", ".json")
-    rows, sidecar = picture.with_suffix(".txt"), picture.with_suffix(".json")
-    if isinstance(prompts, str | Path) and Path(prompts).resolve() in (picture.resolve(), rows.resolve()):
-        raise PokemonGenError(f"{prompts}: the prompts would be overwritten; choose another --output")
-    for file in (picture, rows, sidecar):
-        refuse_existing(file, overwrite)
+    plan = plan_completion(checkpoint, prompts, split, overrides, output, overwrite)
+    loaded = load_checkpoint(plan.choice.checkpoint)
+    settings = plan.settings
     if prompts is None:
         own = load_sprites(**settings.sprites.model_dump())
         check_palettes(loaded, own)
-        given: Any = own.prompts(split)
+        given: Any = own.prompts(str(plan.split))
     else:
         given = _given_prompts(prompts, loaded, settings.sprites.skip_bad_images)
     settings, detector = with_ranking(loaded, settings)
-    sprites = complete_best(loaded.model, given, settings.completion, detector, progress=f"complete {source}")
-    save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), picture)
+    sprites = complete_best(
+        loaded.model, given, settings.completion, detector, progress=f"complete {plan.split or 'prompts'}"
+    )
+    save_picture(draw_completions(sprites, loaded.palette, [len(row) for row in given]), plan.picture)
     text = rows_text(sprites)
     about = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "palette_size": len(loaded.palette)}
-    write_json(sidecar, {**about, **made_by(loaded, settings, detector)})
-    write_text(rows, text)
-    return Completions(sprites, picture, rows)
+    write_json(plan.sidecar, {**about, **made_by(loaded, settings, detector)})
+    write_text(plan.rows, text)
+    return Completions(sprites, plan.picture, plan.rows)
 
 
 def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: bool = False) -> Submission:
@@ -137,8 +126,7 @@ def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: 
     Raises:
         PokemonGenError: as `complete`, and if a file of the submission exists.
     """
-    choice = choose_checkpoint(checkpoint)
-    settings = settings_of(choice.checkpoint, overrides)
+    choice, settings = plan_submission(checkpoint, overrides, overwrite)
     return submit_choice(choice, settings, load_sprites(**settings.sprites.model_dump()), overwrite)
 
 
@@ -177,42 +165,10 @@ def look_at(
     Raises:
         PokemonGenError: for a source at fault, or a contact sheet that exists.
     """
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
-    default = RESULTS / "sprites" / f"{slug}.png"
-    picture = _png(output) if output else default if overwrite else number_file(default)
-    settings = override_sprites(SpriteSettings(source=source), overrides)
-    refuse_existing(picture, overwrite)
+    settings, picture = plan_look(source, overrides, output, overwrite)
     sprites = load_sprites(**settings.model_dump())
     save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
     return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
-
-
-def submission_files(name: str) -> tuple[Path, Path, Path]:
-    """Return where a run's submission, its sidecar and its picture are."""
-    file, sidecar, picture = (submission.SUBMISSIONS / f"{name}.{kind}" for kind in ("txt", "json", "png"))
-    return file, sidecar, picture
-
-
-def settings_of(
-    checkpoint: Path, overrides: Sequence[str], may_set: tuple[str, ...] = COMPLETION_MAY_SET
-) -> Settings:
-    """Return a checkpoint's settings, overridden where a trained model leaves anything to choose.
-
-    Args:
-        checkpoint: its folder.
-        overrides: `completion.temperature=0.9` and the like.
-        may_set: how they may begin: a section with its `.`, or a field with its `=`.
-
-    Raises:
-        PokemonGenError: for one that begins otherwise.
-    """
-    for override in overrides:
-        if not override.startswith(may_set):
-            allowed = ", ".join(f"{start[:-1]}.*" if start.endswith(".") else start[:-1] for start in may_set)
-            raise PokemonGenError(
-                f"{override.split('=')[0]}: cannot be set: {checkpoint} is trained already; {allowed} can"
-            )
-    return load_settings(checkpoint / SETTINGS_NAME, overrides)
 
 
 def ranked_by(run: Path, settings: CompletionSettings) -> str | None:
@@ -285,13 +241,6 @@ def _trained_on(checkpoint: Path) -> dict[str, str]:
     return read_json(file) if file.is_file() else {}
 
 
-def _png(output: str | Path) -> Path:
-    path = Path(output)
-    if path.suffix.lower() != ".png":
-        raise PokemonGenError(f"{path}: the output is a picture; name it with .png at the end")
-    return path
-
-
 def check_palettes(checkpoint: Checkpoint, sprites: Sprites) -> None:
     """Make sure that a checkpoint and sprites speak of the same colours."""
     if sprites.palette != checkpoint.palette:
@@ -320,7 +269,5 @@ def _given_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint, s
     path = Path(prompts)
     if path.suffix == ".txt":
         return read_prompts(path, len(checkpoint.palette))
-    if not path.exists():
-        raise PokemonGenError(f"{path}: no such file or folder of prompts")
     pictures = read_images(find_images(path), skip_bad_images, of_prompts=True)
     return from_picture(pictures, checkpoint.palette)[:, :PROMPT_LENGTH]

@@ -21,24 +21,22 @@ from pokemon_gen.files import read_json
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model
+from pokemon_gen.plans import SELECTION_MAY_SET, check_settings, plan_selection, settings_of
 from pokemon_gen.report import save_calibration, save_selection_plot
 from pokemon_gen.runs import (
     BEST_NAME,
     CHECKPOINTS,
     DETECTOR_NAME,
-    ENSEMBLE_NAME,
     HOLDER_NAME,
     LOCK_NAME,
     SELECTION_NAME,
     current_selection,
     detector_folder,
-    find_run,
     needed_checkpoints,
 )
 from pokemon_gen.selection import BY_LIKELIHOOD, Selection, rank_checkpoints, save_selection
 from pokemon_gen.settings import (
     SETTINGS_NAME,
-    WHERE_SPRITES_LIE,
     CompletionSettings,
     Criterion,
     DetectorSettings,
@@ -47,11 +45,9 @@ from pokemon_gen.settings import (
 )
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import FOLD
-from pokemon_gen.stages.completing import check_trained_on, settings_of
+from pokemon_gen.stages.completing import check_trained_on
 
 CALIBRATION_NAME = "calibration.png"
-SELECTION_MAY_SET = ("completion.", *(f"sprites.{field}=" for field in sorted(WHERE_SPRITES_LIE)))
-"""Where sprites lie, but not what is held out of them: the run has learned the rest."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +131,7 @@ def judge(source: str, overrides: Sequence[str] = (), overwrite: bool = False) -
         PokemonGenError: as `detector`.
     """
     settings = load_judge_settings(source, overrides)
+    check_settings(settings)
     sprites = load_sprites(**settings.sprites.model_dump())
     folder = judge_folder(CHECKPOINTS, sprites.fingerprint)
     return _train_once(settings, settings.judge, sprites, folder, JUDGE, overwrite)
@@ -187,10 +184,7 @@ def select(
         PokemonGenError: for a run without checkpoints or without what the criterion needs, and for sprites
             that it was not trained on.
     """
-    folder = find_run(run)
-    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
-        raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
-    needed_checkpoints(folder)  # a folder that is no run is not written to, not even a lock
+    folder = plan_selection(run, overrides)  # a folder that is no run is not written to, not even a lock
     with writing_to(folder):
         return _select(folder, sprites, by, on, overrides, inception_weights, completion)
 

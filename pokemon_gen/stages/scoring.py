@@ -17,10 +17,11 @@ from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissing
 from pokemon_gen.evaluation.judge import Judge
 from pokemon_gen.evaluation.measures import match_truth
 from pokemon_gen.evaluation.scorecard import SCHEMA, Material, Reference, make_scorecard
-from pokemon_gen.files import read_json, refuse_existing, write_json
+from pokemon_gen.files import read_json, write_json
 from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
 from pokemon_gen.palette import from_picture
+from pokemon_gen.plans import SCORECARD_NAME, plan_score, result_name, settings_of
 from pokemon_gen.report import save_nearest_plot
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_rows
@@ -29,20 +30,16 @@ from pokemon_gen.runs import (
     FEATURES,
     RESULTS,
     choose_checkpoint,
-    find_run,
     is_loadable,
-    is_member,
     member_runs,
     needed_checkpoints,
     whole_checkpoints,
 )
 from pokemon_gen.settings import (
-    NAME_RULE,
     SETTINGS_NAME,
     CompletionSettings,
     Settings,
     SpriteSettings,
-    is_name,
 )
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
@@ -51,11 +48,9 @@ from pokemon_gen.stages.completing import (
     checkpoint_facts,
     ranked_by,
     ranking,
-    settings_of,
 )
 from pokemon_gen.stages.judging import find_judge
 
-SCORECARD_NAME = "scorecard.json"
 NEAREST_NAME = "nearest.png"
 """Beside it: how far completions are from the nearest of train, and real ones."""
 SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
@@ -115,12 +110,7 @@ def score(
     Raises:
         PokemonGenError: for completions, a reference or weights at fault.
     """
-    path = find_run(completions)
-    given, overrides = _without_name(overrides)
-    name = given or _name(path)
-    file = RESULTS / name / SCORECARD_NAME
-    refuse_existing(file, overwrite)
-    _check_reference(reference)  # what is nowhere is told before anything is completed
+    path, name, file, overrides = plan_score(completions, reference, overrides, overwrite)
     baselines, inception = _baselines(), _inception(inception_weights, protocol)
     judged = _load(path, overrides, resize, completion, sprites)
     compared = _reference(reference, judged.source, resize, judged.skip_bad_images)
@@ -162,7 +152,7 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     It must be of the chosen checkpoint, of these completion settings, of the judge of now and against dev;
     and if it has no FID, the weights must still be missing.
     """
-    file = RESULTS / _name(run) / SCORECARD_NAME
+    file = RESULTS / result_name(run) / SCORECARD_NAME
     if not file.is_file():
         return None
     scorecard = read_json(file)
@@ -185,31 +175,6 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     except (KeyError, TypeError, AttributeError):
         return None
     return Score(scorecard, file) if before == now and not stale else None
-
-
-def _without_name(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the name that `name=` gives a scorecard, if it does, and the other overrides.
-
-    Raises:
-        PokemonGenError: for a name that is no folder's.
-    """
-    given = [word.removeprefix("name=") for word in overrides if word.startswith("name=")]
-    if given and not is_name(given[-1]):
-        raise PokemonGenError(f"command line: name: {NAME_RULE}, not {given[-1]!r}")
-    return given[-1] if given else None, [word for word in overrides if not word.startswith("name=")]
-
-
-def _name(path: Path) -> str:
-    """Return the name of the folder of results.
-
-    That of a checkpoint, or of completions among the results, has its run's before it.
-    """
-    path = path.resolve()
-    among_results = path.suffix == ".txt" and RESULTS.resolve() in path.parents
-    inside = is_loadable(path) or among_results
-    run = path.parent if inside else path
-    name = f"{run.parent.name}/{run.name}" if is_member(run) else run.name
-    return f"{name}-{path.name}" if inside else name
 
 
 def _load(
@@ -315,19 +280,6 @@ def _sprite_settings(known: SpriteSettings | None, overrides: Sequence[str], pat
             "sprites.source=text:FOLDER"
         )
     return override_sprites(known or SpriteSettings(), overrides)
-
-
-def _check_reference(reference: str) -> None:
-    """Say that a reference is nowhere, before anything is done.
-
-    Raises:
-        PokemonGenError: naming what may be one.
-    """
-    path = Path(reference)
-    if reference not in ("dev", "train") and path.suffix != ".txt" and not path.is_dir():
-        raise PokemonGenError(f"{reference}: no reference: use dev, train, a folder of images or a .txt")
-    if path.suffix == ".txt" and not path.is_file():
-        raise PokemonGenError(f"{reference}: cannot be read: no such file")
 
 
 def _reference(reference: str, source: Sprites, resize: bool, skip_bad_images: bool) -> Reference:

@@ -1,0 +1,52 @@
+"""Overrides that change less than they seem to: said once, when settings are read.
+
+A sweep over `training.learning_rate` of a config that learns by Muon, or over `completion.temperature` of one
+that is greedy, compares a run with itself.
+"""
+
+import re
+from collections.abc import Iterator
+
+from pokemon_gen.settings import Settings
+
+_NEED_DRAWING = {f"completion.{name}" for name in ("temperature", "top_k", "top_p", "seed")}
+
+
+def idle_overrides(settings: Settings) -> Iterator[str]:
+    """Yield, for each override that changes nothing, or not all that its name says, why."""
+    for dotted in settings.overridden():
+        section, _, name = dotted.partition(".")
+        reason = {"training": _of_training, "completion": _of_completion, "augmentation": _of_augmentation}
+        found = reason[section](name, settings) if section in reason else None
+        if found:
+            yield f"{dotted} {found}"
+
+
+def _of_training(name: str, settings: Settings) -> str | None:
+    training = settings.training
+    muon = training.get("muon_learning_rate")
+    if name == "learning_rate" and muon and "training.muon_learning_rate" not in settings.overridden():
+        return (
+            "is the rate of AdamW alone (the colours' table and the norms); the matrices learn by Muon, at "
+            f"training.muon_learning_rate={muon} as before"
+        )
+    every = re.fullmatch(r"(eval|save|logging)_steps", name)
+    if every and training.get(f"{every[1]}_strategy", "epoch") != "steps":
+        return f"changes nothing: it needs training.{every[1]}_strategy=steps"
+    return None
+
+
+def _of_completion(name: str, settings: Settings) -> str | None:
+    completion = settings.completion
+    if f"completion.{name}" in _NEED_DRAWING and not completion.do_sample:
+        return "changes nothing: completions are greedy (completion.do_sample=false)"
+    if name == "likelihood_weight" and completion.candidates == 1:
+        return "changes nothing: there is one candidate of each prompt (completion.candidates=1)"
+    return None
+
+
+def _of_augmentation(name: str, settings: Settings) -> str | None:
+    augmentation = settings.augmentation
+    if name == "unchanged" and augmentation.hues == 1 and augmentation.places == "none":
+        return "changes nothing: no sprite is changed (augmentation.places, augmentation.hues)"
+    return None
