@@ -294,7 +294,11 @@ class _Echo(logging.Handler):
         """Write one message."""
         message = ("note: " if record.levelno >= logging.WARNING else "") + record.getMessage()
         if message not in self.seen:
-            click.echo(message, err=True)
+            write = getattr(sys.modules.get("tqdm"), "tqdm", None)  # above a bar, where there is one
+            if write is None:
+                click.echo(message, err=True)
+            else:
+                write.write(message, file=sys.stderr)
         self.seen.add(message)
 
 

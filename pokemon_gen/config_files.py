@@ -172,9 +172,14 @@ def _override_value(dotted: str, text: str, is_text: bool) -> Any:
     try:
         value = yaml.load(text, PlainLoader)
     except yaml.YAMLError as error:
-        raise PokemonGenError(f"command line: {dotted}: {text!r} is not a YAML value") from error
+        raise PokemonGenError(f"command line: {dotted}: {_shown(text)} is not a YAML value") from error
     quoted = text.lstrip()[:1] in ("'", '"')
     return text if isinstance(value, str) and not quoted else value
+
+
+def _shown(text: str) -> str:
+    """Return a text as an error shows it."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
 def _is_text(kind: type[BaseModel], keys: Sequence[str]) -> bool:

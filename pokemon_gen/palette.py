@@ -139,7 +139,7 @@ class Palette:
         value = read_json(path)
         try:
             return cls(np.array(value["rgb"], dtype=np.int64))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PokemonGenError(
                 f'{path}: not a palette: it should be {{"rgb": [[r, g, b], ...]}}'
             ) from error

@@ -4,7 +4,7 @@
 its name; here they only meet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,31 @@ from transformers import TrainerCallback
 
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.inception import check_given_weights
+from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
 from pokemon_gen.files import read_json
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import fingerprint_checkpoint
 from pokemon_gen.plans import check_kept_submission, check_settings, how_to_replace, submission_files
+from pokemon_gen.progress import (
+    CHECKPOINTS_EXPECTED,
+    SECONDS_OF_FID,
+    SECONDS_TO_COMPARE,
+    SECONDS_TO_COMPLETE,
+    SECONDS_TO_MEASURE,
+    SECONDS_TO_SCORE,
+    RunProgress,
+    detector_seconds,
+)
 from pokemon_gen.runs import (
     BEST_NAME,
     CHECKPOINTS,
     DETECTOR_NAME,
     choose_checkpoint,
+    is_member,
     last_checkpoint,
     member_runs,
 )
-from pokemon_gen.selection import DetectorWatch
+from pokemon_gen.selection import BY_LIKELIHOOD, DetectorWatch
 from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.assembling import assemble
@@ -49,6 +60,7 @@ from pokemon_gen.training import (
     replaced_by_training,
 )
 from pokemon_gen.training import train as train_model
+from pokemon_gen.watching import RestOfRun
 
 
 @dataclass(frozen=True)
@@ -97,19 +109,23 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
     if settings.members > 1:
         _check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
-    if settings.selection.watch_epochs:
-        check_training(
-            settings.each_member()[0], sprites, overwrite
-        )  # a mistake is told before the detector's
+    progress = _progress(settings)
+    watched = settings.selection.watch_epochs
+    if watched:
+        check_training(settings.each_member()[0], sprites, overwrite)
+        progress.begin("detector")
         detector(settings, sprites, overwrite)  # it must be there to watch
     old = [submission_files(settings.name)[0]] if overwrite else []
-    if overwrite and not settings.selection.watch_epochs:
+    if overwrite and not watched:
         old.append(CHECKPOINTS / settings.name / DETECTOR_NAME)
-    trainings = train_members(settings, sprites, [_BegunAnew(old)], overwrite)
+    callbacks = [_BegunAnew(old), RestOfRun(progress.left_after)]
+    trainings = _train_members(settings, sprites, callbacks, overwrite, progress.begin)
     if trainings[-1].status == "interrupted":
         return RunResult(trainings, None, None)
-    if needs_detector(settings) and not settings.selection.watch_epochs:
+    if needs_detector(settings) and not watched:
+        progress.begin("detector")
         detector(settings, sprites, overwrite)
+    progress.begin("select")
     for member in settings.each_member():
         _select_best(member, sprites)
     folder, completion = CHECKPOINTS / settings.name, settings.completion
@@ -118,13 +134,35 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
         assemble(settings.name, [training.folder for training in trainings], True, trained)
     else:
         trained.save(folder / BEST_NAME)  # how it completes may have changed since it was trained
+    progress.begin("submit")
     if kept:
         _check_choice(kept, folder, completion)
     made = kept or submit_choice(choose_checkpoint(folder), trained, sprites, overwrite)
+    progress.begin("score")
     scored = current_score(folder, sprites, completion)
     return RunResult(
         trainings, made, scored or score(folder, overwrite=True, completion=completion, sprites=sprites)
     )
+
+
+def _progress(settings: Settings) -> RunProgress:
+    """Return the stages of a run, with what each is expected to take."""
+    trainings: dict[str, float | None] = dict.fromkeys(map(_training_title, settings.each_member()))
+    by_detector: dict[str, float | None] = {}
+    if needs_detector(settings):
+        by_detector = {"detector": detector_seconds(settings.detector)}
+    stages = by_detector | trainings if settings.selection.watch_epochs else trainings | by_detector
+    completing = SECONDS_TO_COMPLETE * settings.members
+    checkpoints = CHECKPOINTS_EXPECTED * settings.members
+    select_each = SECONDS_TO_MEASURE if settings.selection.by in BY_LIKELIHOOD else SECONDS_TO_COMPARE
+    scoring = SECONDS_TO_SCORE + completing + (SECONDS_OF_FID if weights_at_hand() else 0.0)
+    return RunProgress(stages | {"select": checkpoints * select_each, "submit": completing, "score": scoring})
+
+
+def _training_title(member: Settings) -> str:
+    """Return what the training of a run, or of an ensemble's member, is called."""
+    run = Path(member.name)
+    return f"train {run.name}" if is_member(run) else "train"
 
 
 class _BegunAnew(TrainerCallback):
@@ -193,13 +231,17 @@ def train_members(
     """
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
     with writing_to(CHECKPOINTS / settings.name):
-        return _train_members(settings, sprites, callbacks, overwrite)
+        return _train_members(settings, sprites, callbacks, overwrite, lambda title: None)
 
 
 def _train_members(
-    settings: Settings, sprites: Sprites, callbacks: Sequence[TrainerCallback], overwrite: bool
+    settings: Settings,
+    sprites: Sprites,
+    callbacks: Sequence[TrainerCallback],
+    overwrite: bool,
+    begin: Callable[[str], None],
 ) -> list[TrainingResult]:
-    """Do what `train_members` does, in a run's folder that is locked."""
+    """Do what `train_members` does, in a run's folder that is locked; calls `begin` with each one's title."""
     trainings: list[TrainingResult] = []
     members = settings.each_member()
     if len(members) > 1:
@@ -209,6 +251,7 @@ def _train_members(
         old = [path for path in replaced_by_training(first.parent) if path != first] if overwrite else []
         callbacks = [*callbacks, _BegunAnew(old), _SaveSettings(settings)]
     for member in members:
+        begin(_training_title(member))
         begins = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
         # Measured anew, precision may come out otherwise; but what is finished was perhaps trained elsewhere.
         if begins and trainings and trainings[0].status != "nothing left to do":

@@ -5,6 +5,7 @@ and every fault is found at once, with its line and column, instead of the first
 """
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def show_faults(path: Path, faults: Sequence[Fault], shown: int | None = None) -
 
 
 def parse_rows(
-    path: Path, palette_size: int, lengths: Collection[int]
+    path: Path, palette_size: int, lengths: Collection[int], exact: bool = False
 ) -> tuple[list[list[int]], list[Fault]]:
     """Read every line of `path`: the rows, and all their faults.
 
@@ -45,6 +46,8 @@ def parse_rows(
         path: a UTF-8 text file, with or without a newline at its end.
         palette_size: tokens must lie in 0..palette_size-1.
         lengths: how many tokens a line may have.
+        exact: hold the file to the form that any reader takes: tokens in digits without leading zeros, one
+            space between two, none around them. Otherwise several spaces and tabs will do.
 
     Returns:
         The rows as they stand (a word or a token outside the palette as -1, so that positions
@@ -57,11 +60,15 @@ def parse_rows(
     faults: list[Fault] = []
     for number, line in enumerate(_lines(path), start=1):
         row: list[int] = []
-        for match in re.finditer(r"\S+", line):
-            token, problem = _parse_token(match.group(), palette_size)
+        for match in re.finditer(r"\S+|\s+", line):
+            word = match.group()
+            if word.isspace():
+                problem = _spacing_fault(word, exact, inside=match.start() > 0 and match.end() < len(line))
+            else:
+                token, problem = _parse_token(word, palette_size, exact)
+                row.append(token)
             if problem:
                 faults.append(Fault(number, match.start() + 1, problem))
-            row.append(token)
         if not row:
             faults.append(Fault(number, 1, "blank line"))
         elif len(row) not in lengths:
@@ -76,7 +83,7 @@ def parse_rows(
 
 
 def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[list[int]]:
-    """Read a file without faults; see `parse_rows`.
+    """Read a file without faults; see `parse_rows`. Tokens may be several spaces apart.
 
     Raises:
         PokemonGenError: listing the faults with file, line and column.
@@ -120,19 +127,32 @@ def rows_text(sprites: Iterable[Iterable[int]]) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:  # as they are: a lone "\r" ends no line
+            text = file.read().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise PokemonGenError(
             f"{path}: not a UTF-8 text file (byte {error.start + 1} cannot be read)"
         ) from error
     except OSError as error:
         raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
-    # Only "\n" ends a line (universal newlines have made it so of "\r\n"): str.splitlines would
-    # also split at form feeds and such. The classic files have no newline at the very end.
+    # Only "\n" and "\r\n" end a line: str.splitlines would also split at form feeds and such. The classic
+    # files have no newline at the very end.
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def _parse_token(word: str, palette_size: int) -> tuple[int, str | None]:
+def _spacing_fault(space: str, exact: bool, inside: bool) -> str | None:
+    """Return what is wrong with the space between two tokens or around them; None if it will do."""
+    if space == " " and (inside or not exact):
+        return None
+    if set(space) <= {" ", "\t"} and not exact:
+        return None
+    names = [unicodedata.name(character, f"character {ord(character):#04x}") for character in space]
+    odd = next((name for name, character in zip(names, space, strict=True) if character != " "), None)
+    what = odd.lower() if odd else f"{len(space)} spaces"
+    return f"{what} {'between two tokens' if inside else 'around the tokens'}: one space separates them"
+
+
+def _parse_token(word: str, palette_size: int, exact: bool) -> tuple[int, str | None]:
     """Return the token (-1 if it is none) and what is wrong with it."""
     shown = word if len(word) <= WORD_SHOWN else f"{word[:WORD_SHOWN]}..."
     if not re.fullmatch(r"-?[0-9]+", word):  # int() would also take "1_0", "+1" and "٣"
@@ -140,4 +160,6 @@ def _parse_token(word: str, palette_size: int) -> tuple[int, str | None]:
     digits = word.lstrip("0") or "0"
     if len(digits) > WORD_SHOWN or not 0 <= int(digits) < palette_size:  # int() takes no 5,000 digits
         return -1, f"{shown} is not in 0..{palette_size - 1}"
+    if exact and word != str(int(digits)):
+        return int(digits), f"{shown!r} is written {int(digits)}"
     return int(digits), None

@@ -1,6 +1,9 @@
 """The submission: what the grading server takes, written safely, read back and checked.
 
-One `.txt`, a sprite a line, 400 integers between single spaces (homework). Beside it a sidecar,
+One `.txt`, a sprite a line (homework). Its form is the one that any reader takes, and `check` holds a file
+to it exactly: ASCII; 400 tokens a line, each in decimal digits without sign or leading zeros; one space
+between two tokens, none at a line's ends; every line ended by a line feed (a carriage return may stand before
+it, and the last line may end without). Beside it a sidecar,
 `<name>.json`, holds what another person needs to make the same file again, and a hash of each prompt, so
 that a file can be checked without the prompts at hand. The `.txt` is written last: where it stands, all of
 it stands. Loads no torch and no NumPy: a check answers at once.
@@ -91,13 +94,13 @@ def write(
     facts = {
         "schema": SCHEMA,
         "sha256": sha256,
-        "palette_size": palette_size,
-        "prompt_length": expected.prompt_length,
-        "prompt_hashes": expected.prompt_hashes,
         **made_by,
+        "palette_size": palette_size,
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "requirements": exact_requirements(),
+        "prompt_length": expected.prompt_length,
+        "prompt_hashes": expected.prompt_hashes,  # last: one for each sprite, and for no one to read
     }
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
@@ -157,7 +160,7 @@ def _read_sidecar(sidecar: Path) -> _Expected:
 
 
 def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> Report:
-    rows, faults = parse_rows(path, expected.palette_size, (LENGTH,))
+    rows, faults = parse_rows(path, expected.palette_size, (LENGTH,), exact=True)
     written = path.read_bytes()
     if written.startswith(codecs.BOM_UTF8):
         faults.append(Fault(1, 1, "begins with a byte order mark, which is no integer to a plain reader"))

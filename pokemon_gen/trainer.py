@@ -36,7 +36,7 @@ from pokemon_gen.palette import Palette
 from pokemon_gen.runs import SPRITES_NAME, named_checkpoints, step_of
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
-from pokemon_gen.watching import TrainingBar
+from pokemon_gen.watching import RestOfRun, TrainingBar
 
 
 def make_trainer(
@@ -71,7 +71,8 @@ def make_trainer(
         trainer.add_callback(callback)
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-        trainer.add_callback(TrainingBar())
+        rest = (callback for callback in callbacks if isinstance(callback, RestOfRun))
+        trainer.add_callback(TrainingBar(next(rest, None)))
     return trainer
 
 

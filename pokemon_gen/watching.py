@@ -2,22 +2,39 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback
 
+from pokemon_gen.progress import show_seconds
+
+
+class RestOfRun(TrainerCallback):
+    """Tells a training's bar how long the rest of the run will take, once the training is done."""
+
+    def __init__(self, seconds: Callable[[float], float]) -> None:
+        """Take the function that returns the seconds after a training that takes so many."""
+        self.seconds = seconds
+
 
 class TrainingBar(ProgressCallback):
-    """One bar for the whole training, with the last figures behind it."""
+    """One bar for the whole training, with the last figures behind it and the time that is left in all."""
+
+    def __init__(self, rest: RestOfRun | None = None) -> None:
+        """Show one bar; `rest`: of the run that the training is part of."""
+        super().__init__()
+        self.rest = rest
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the bar where the training stands."""
         self.current_step = state.global_step
         self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
         self.figures: dict[str, str] = {}
+        self.begun, self.first_step = time.monotonic(), state.global_step
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         """Show no second bar: dev is a single batch."""
@@ -26,6 +43,12 @@ class TrainingBar(ProgressCallback):
         """Show the last figures; TensorBoard and `trainer_state.json` keep all of them."""
         names = {"loss": "train", "eval_nll": "dev", "eval_completion_nll": "dev completion"}
         self.figures |= {names[key]: f"{value:.3f}" for key, value in logs.items() if key in names}
+        done = state.global_step - self.first_step
+        if self.rest and done > 0:
+            all_steps = state.max_steps - self.first_step
+            training = (time.monotonic() - self.begun) / done * all_steps
+            left = training * (1 - done / all_steps) + self.rest.seconds(training)
+            self.figures["left in all"] = show_seconds(left)
         if self.training_bar is not None:
             self.training_bar.set_postfix(self.figures)
 

@@ -73,13 +73,13 @@ class Selected:
         selection: every checkpoint's figures, best first.
         best: the copy of the chosen one.
         file: `selection.json`.
-        picture: the figures over the steps.
+        picture: the figures over the steps; None of a single checkpoint.
     """
 
     selection: Selection
     best: Path
     file: Path
-    picture: Path
+    picture: Path | None
 
 
 def detector(settings: Settings, sprites: Sprites | None = None, overwrite: bool = False) -> Trained:
@@ -234,9 +234,18 @@ def _select(
         "selection": settings.selection,
     }
     load_settings(best / SETTINGS_NAME).model_copy(update=now).save(best)
-    picture = folder / "selection.png"
-    save_selection_plot([asdict(figures) for figures in selection.ranked], by, picture)
+    picture = _draw_selection(folder, selection)
     return Selected(selection, best, folder / SELECTION_NAME, picture)
+
+
+def _draw_selection(folder: Path, selection: Selection) -> Path | None:
+    """Draw the figures over the steps; of one checkpoint there is nothing to draw."""
+    picture = folder / "selection.png"
+    if len(selection.ranked) == 1:
+        picture.unlink(missing_ok=True)
+        return None
+    save_selection_plot([asdict(figures) for figures in selection.ranked], selection.by, picture)
+    return picture
 
 
 def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> bool:

@@ -92,6 +92,7 @@ def test_selecting_ranks_every_checkpoint(judged: Settings, by: Any, on: str) ->
     for figures in facts["checkpoints"]:
         assert all((figures[name] is not None) is completed for name in ("detector", "distance", "accuracy"))
     assert bool(facts["completion"]) is completed
+    assert made.picture is not None
     with Image.open(made.picture) as picture:
         assert (picture.width > 1000) is completed
 
