@@ -88,6 +88,7 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
         with quiet(), tf32:  # compiling for a CPU is worth it, whatever `transformers` thinks of it
             arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
         _on_one_device(arguments)
+        arguments.get_process_log_level()  # `Trainer` asks only later, and knows no other names
         if arguments.torch_compile:  # a mode that there is not would be told at the first step
             torch.compile(mode=arguments.torch_compile_mode, backend=arguments.torch_compile_backend)(len)
     except (ValueError, TypeError, ImportError, RuntimeError) as error:

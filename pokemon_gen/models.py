@@ -301,7 +301,7 @@ def _config_class(model_type: str, section: str) -> Any:
 def config_fields(config_class: Any) -> set[str]:
     """Return the fields that a config class of `transformers` has, under all their names."""
     known = set(inspect.signature(config_class.__init__).parameters) | set(config_class.attribute_map)
-    return known - {"self", "kwargs"}
+    return {name for name in known if not name.startswith("_")} - {"self", "kwargs"}
 
 
 def _positions_field(config_class: Any) -> str | None:

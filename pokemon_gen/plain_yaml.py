@@ -62,7 +62,7 @@ class PlainLoader(yaml.SafeLoader):
         """Make a value; `!!int x` and an integer of 5,000 digits are errors of Python's own."""
         try:
             return super().construct_object(node, deep)
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, AttributeError) as error:
             kind = node.tag.rpartition(":")[2]
             problem = f"not a value of the kind {kind!r}, or one too long"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error

@@ -113,8 +113,9 @@ def _check_model(settings: Settings | JudgeSettings, section: str, model: dict[s
     if known is None:
         return
     given = [field for field in model if field != "model_type"]
-    before = settings.overridden().get(f"{section}.model_type")
-    unknown = [field for field in given if field not in known]
+    overridden = settings.overridden()
+    before = overridden.get(f"{section}.model_type")
+    unknown = [field for field in given if field not in known and f"{section}.{field}" not in overridden]
     if unknown and before not in (None, model_type):
         shipped = (
             f"`{section}={model_type}` takes the shipped settings of a {model_type}, or n"

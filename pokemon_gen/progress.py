@@ -1,8 +1,8 @@
 """Where a run stands: which stage of how many, and about how long is left in all.
 
 How long a training takes is known once it has begun, from its own steps. What the other stages take is
-expected from their settings, as measured with `quick` on two calm CPU cores, and corrected by what those before
-them took.
+expected from their settings, as measured with `quick` on two calm CPU cores, and corrected by what those
+before them took.
 """
 
 import logging

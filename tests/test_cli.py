@@ -1,7 +1,9 @@
 """`cli.py`: every verb does its stage; a mistake is one message, never a traceback."""
 
 import errno
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,8 +105,8 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "quck"], "quck: no such config; did you mean 'quick'?"),
-        (["train", "."], ".: no such config (shipped: fast"),
+        (["run", "quck"], "quck: no such config or run; did you mean 'quick'?"),
+        (["train", "."], ".: no such config or run (shipped: fast"),
         (["train", "quick", "training.learnin_rate=1"], "did you mean 'training.learning_rate'"),
         (["train", "quick", "model.hiden_size=8"], "did you mean 'model.hidden_size'"),
         (["train", "quick", "sprites.source=text:nowhere"], "text:nowhere: no such folder"),
@@ -227,3 +229,107 @@ def test_the_readme_shows_every_verb_and_config() -> None:
         assert f"pokemon-gen {verb}" in readme
     for config in (ROOT / "configs").glob("*.yaml"):
         assert f"`{config.stem}`" in readme
+
+
+LIGHT_MISTAKES = [
+    ["train", "quick", "learning_rate=1e-3"],
+    ["train", "quick", "training.learnin_rate=1"],
+    ["train", "quick", "training.max_steps=many"],
+    ["train", "quick", "model.hiden_size=8"],
+    ["train", "quick", "model.model_type=gpt2"],
+    ["train", "quick", "model=gpt3"],
+    ["train", "quck"],
+    ["train", "quick", "sprites.source=text:nowhere"],
+    ["train", "quick", "sprites.palette=nowhere.hex"],
+    ["train", "tiny.yaml", "seed=9"],
+    ["run", "quick", "selection.by=judge"],
+    ["run", "tiny.yaml", "seed=9"],
+    ["detector", "quick", "detectr.x=1"],
+    ["judge", "text:nowhere"],
+    ["judge", "generated", "judge.classifer.steps=3"],
+    ["complete", "nowhere"],
+    ["complete", "tiny", "--prompts", "nowhere.png"],
+    ["complete", "tiny", "--output", "there.png"],
+    ["complete", "tiny", "training.max_steps=9"],
+    ["submit", "nowhere"],
+    ["submit", "tiny"],
+    ["select", "nowhere"],
+    ["select", "tiny", "seed=3"],
+    ["score", "nowhere"],
+    ["score", "tiny", "there.txt"],
+    ["score", "tiny", "--reference", "nowhere"],
+    ["ensemble", "both", "tiny", "nowhere"],
+    ["ensemble", "no name", "tiny", "tiny"],
+    ["sprites", "images:nowhere"],
+    ["sprites", "generated", "--output", "there.png"],
+]
+MISTAKES_IN_ONE_PROCESS = """
+import io, json, sys
+from contextlib import redirect_stderr
+from pokemon_gen import cli
+answers = []
+for words in json.load(sys.stdin):
+    sys.argv = ["pokemon-gen", *words]
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+    heavy = sorted({"torch", "transformers", "datasets", "matplotlib", "scipy"} & set(sys.modules))
+    answers.append([status, said.getvalue(), heavy])
+print(json.dumps(answers))
+"""
+
+
+def test_mistakes_are_answered_before_anything_heavy_is_loaded(pg: Run, config: str) -> None:
+    """Torch takes seconds and a gigabyte; a misspelt word, a missing file, an existing output need none."""
+    assert pg("run", config)[0] == 0
+    Path("there.png").touch()
+    Path("there.txt").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", MISTAKES_IN_ONE_PROCESS],
+        input=json.dumps(LIGHT_MISTAKES),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for words, (status, said, heavy) in zip(LIGHT_MISTAKES, answers, strict=True):
+        assert (words, heavy) == (words, [])
+        assert (words, status) == (words, 1)
+        assert said.startswith("error: "), words
+        assert said.count("\n") == 1, words
+
+
+def test_a_run_is_resumed_by_its_name(pg: Run, config: str) -> None:
+    pg("train", config, "training.max_steps=2")
+    status, out, _ = pg("train", "tiny", "training.max_steps=4")
+    assert (status, "finished, step 4 of 4" in out) == (0, True)
+
+
+def test_stages_are_counted(pg: Run, config: str) -> None:
+    said = pg("run", config, "completion.do_sample=true", "completion.candidates=2")[2]
+    for number, stage in enumerate(("train", "detector", "select", "submit", "score"), start=1):
+        assert f"stage {number} of 5: {stage}" in said
+    assert "left in all" in said
+    bars = {line.partition(":")[0].strip() for line in re.split(r"[\r\n]", said)}
+    assert {"complete test", "complete dev"} <= bars
+
+
+def test_a_note_is_said_once(pg: Run, config: str) -> None:
+    """`complete` reads settings twice: before torch is loaded, and with it."""
+    pg("train", config)
+    _, _, err = pg("complete", "tiny", "completion.temperature=0.7")
+    assert err.count("note: completion.temperature changes nothing") == 1
+
+
+def test_completing_again_numbers_the_outputs(pg: Run, config: str) -> None:
+    pg("train", config)
+    for name in ("completions-dev", "completions-dev-2", "completions-dev-3"):
+        status, out, _ = pg("complete", "tiny", "--split", "dev")
+        assert (status, f"eval/results/tiny/{name}.png, eval/results/tiny/{name}.txt" in out) == (0, True)
+    assert pg("complete", "tiny", "--split", "dev", "--overwrite")[0] == 0
+    assert not Path("eval/results/tiny/completions-dev-4.png").exists()
+    for name in ("few", "few-2"):
+        assert f"eval/results/sprites/text-{name}.png" in pg("sprites", "text:few")[1]

@@ -1,5 +1,7 @@
 """`config_files.py` and `settings.py`: every mistake is named with its place and the nearest right name."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pokemon_gen.arguments import training_arguments
 from pokemon_gen.config_files import load_settings, override_sprites
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import build_model
+from pokemon_gen.plans import check_settings
 from pokemon_gen.settings import Settings, SpriteSettings
 from tests.conftest import ROOT, RUN_CONFIGS
 
@@ -114,7 +117,7 @@ def test_a_configs_name_may_have_a_dot(tmp_path: Path, monkeypatch: pytest.Monke
     Path("configs").mkdir()
     Path("configs/quick.v2.yaml").write_text(GOOD)
     assert load_settings("quick.v2").name == "good"
-    with pytest.raises(PokemonGenError, match=r"quick\.bak: no such config; did you mean 'quick"):
+    with pytest.raises(PokemonGenError, match=r"quick\.bak: no such config or run; did you mean 'quick"):
         load_settings("quick.bak")
 
 
@@ -128,7 +131,7 @@ def test_a_shipped_config_is_found_by_its_name() -> None:
     assert load_settings("quick").name == "quick"
     assert load_settings("configs/quick.yaml").name == "quick"
     with pytest.raises(
-        PokemonGenError, match=r"quack: no such config; did you mean 'quick'\? \(shipped: fast"
+        PokemonGenError, match=r"quack: no such config or run; did you mean 'quick'\? \(shipped: fast"
     ):
         load_settings("quack")
 
@@ -164,3 +167,98 @@ def test_a_source_has_its_own_settings() -> None:
     assert override_sprites(known, ["sprites.colours=8"]) == known.model_copy(update={"colours": 8})
     with pytest.raises(PokemonGenError, match=r"unknown setting 'sprites\.colors'.*'sprites\.colours'"):
         override_sprites(known, ["sprites.colors=8"])
+
+
+def test_texts_on_the_command_line_are_taken_as_they_are() -> None:
+    """To YAML, ` #` begins a comment and `a: b` is a section; both occur in the names of folders."""
+    for text in ("images:my art #2", "images:a: b", "text:[old]", "images:it's", "12", "true", "images:{a}"):
+        assert load_settings("quick", [f"sprites.source={text}"]).sprites.source == text
+    assert load_settings("quick", ["sprites.palette=my #1.hex"]).sprites.palette == "my #1.hex"
+    assert load_settings("quick", ["sprites.palette=null"]).sprites.palette is None
+    assert load_settings("quick", ["name=12"]).name == "12"
+    assert load_settings("quick", ["training.run_name=a #2"]).training["run_name"] == "a #2"
+    assert load_settings("quick", ["training.run_name='a #2'"]).training["run_name"] == "a #2"
+    known = override_sprites(SpriteSettings(), ["sprites.source=images:my art #2"])
+    assert known.source == "images:my art #2"
+
+
+def test_a_family_is_changed_by_one_word() -> None:
+    gpt2, quick = load_settings("gpt2-sample"), load_settings("quick", ["model=gpt2"])
+    assert quick.model == gpt2.model
+    assert quick.training == load_settings("quick").training
+    assert load_settings("quick", ["model=strong"]).model == load_settings("strong").model
+    deeper = load_settings("quick", ["model.n_layer=3", "model=gpt2"])
+    assert deeper.model == {**gpt2.model, "n_layer": 3}
+    with pytest.raises(PokemonGenError, match=r"no shipped config has a model 'gpt3'; did you mean 'gpt2'"):
+        load_settings("quick", ["model=gpt3"])
+
+
+def test_another_type_alone_says_which_fields_are_the_old_ones() -> None:
+    with pytest.raises(PokemonGenError) as error:
+        check_settings(load_settings("quick", ["model.model_type=gpt2"]))
+    for fact in ("command line: ", "qwen3", "model.intermediate_size", "model.head_dim", "`model=gpt2`"):
+        assert fact in str(error.value)
+    check_settings(load_settings("quick", ["model.model_type=llama"]))  # has the same fields
+
+
+@pytest.mark.parametrize(
+    ("config", "override", "superseded"),
+    [
+        ("quick", "training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs"),
+        ("quick", "training.num_train_epochs=2", "training.max_steps"),
+        ("quick", "completion.do_sample=false", "completion.candidates"),
+    ],
+)
+def test_an_override_supersedes_what_belonged_to_the_old_value(
+    caplog: pytest.LogCaptureFixture, config: str, override: str, superseded: str
+) -> None:
+    settings = load_settings(config, [override])
+    section, key = superseded.split(".")
+    if section == "training":
+        assert key not in settings.training
+        training_arguments(settings, Path("run"))
+    assert settings.completion.candidates == (1 if section == "completion" else 4)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert superseded in message
+    assert override.partition("=")[0] in message
+
+
+def test_what_is_asked_for_is_not_superseded(caplog: pytest.LogCaptureFixture) -> None:
+    kwargs = "training.lr_scheduler_kwargs={min_lr_rate: 0.1}"
+    asked = ["training.lr_scheduler_type=cosine_with_min_lr", kwargs]
+    assert load_settings("quick", asked).training["lr_scheduler_kwargs"] == {"min_lr_rate": 0.1}
+    same = "training.lr_scheduler_type=warmup_stable_decay"
+    settings = load_settings("quick", [same, "training.num_train_epochs=2", "training.max_steps=7"])
+    assert settings.training["lr_scheduler_kwargs"]["num_decay_steps"] == 0.5
+    assert settings.training["max_steps"] == 7
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("learning_rate=1e-3", "training.learning_rate"),
+        ("learnin_rate=1e-3", "training.learning_rate"),
+        ("max_steps=5", "training.max_steps"),
+        ("hues=3", "augmentation.hues"),
+        ("temperature=1", "completion.temperature"),
+        ("source=images:art", "sprites.source"),
+        ("training.learnin_rate=1", "training.learning_rate"),
+        ("detector.learning_rate=1", "detector.generator.learning_rate"),
+        ("completon.top_p=1", "completion"),
+    ],
+)
+def test_a_setting_without_its_section_is_found(override: str, meant: str) -> None:
+    with pytest.raises(PokemonGenError, match=rf"did you mean '{re.escape(meant)}'"):
+        check_settings(load_settings("quick", [override]))
+
+
+def test_a_run_is_a_config(tiny: Callable[..., Settings]) -> None:
+    """`train NAME` resumes the run of that name; a config of the name comes first."""
+    folder = Path("checkpoints/cmp_llama")
+    tiny(name="cmp_llama").save(folder)
+    assert load_settings("cmp_llama").model_dump() == tiny(name="cmp_llama").model_dump()
+    tiny(name="quick").save(Path("checkpoints/quick"))
+    assert load_settings("quick").model["model_type"] == "qwen3"
+    with pytest.raises(PokemonGenError, match=r"did you mean 'cmp_llama'\?.*runs: .*cmp_llama"):
+        load_settings("cmp_lama")

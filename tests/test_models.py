@@ -1,13 +1,18 @@
 """`models.py`: any decoder-only type, checked fields, no special tokens; checkpoints whole or refused."""
 
 import json
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
+from pokemon_gen.augment import Told
 from pokemon_gen.ensemble import members_of
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models import (
@@ -18,9 +23,11 @@ from pokemon_gen.models import (
     token_nll,
 )
 from pokemon_gen.palette import Palette
+from pokemon_gen.runs import choose_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites import Sprites
-from tests.conftest import TINY_MODEL
+from pokemon_gen.training import train
+from tests.conftest import TINY_MODEL, tiny_settings
 
 LLAMA_LIKE = {
     "num_hidden_layers": 1,
@@ -168,3 +175,74 @@ def test_no_code_of_a_checkpoint_is_run(checkpoint: Path) -> None:
     config["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}
     (checkpoint / "config.json").write_text(json.dumps(config))
     assert members_of(load_checkpoint(checkpoint).model)[0].config.model_type == "gpt2"
+
+
+def change_weights(checkpoint: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    change(weights)
+    save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
+
+
+def test_missing_and_unexpected_weights_are_named(checkpoint: Path) -> None:
+    """`from_pretrained` would put random numbers in their place."""
+    lost = "transformer.h.0.mlp.c_fc.weight"
+    change_weights(checkpoint, lambda weights: weights.update(odd=weights.pop(lost)))
+    with pytest.raises(PokemonGenError) as error:
+        load_checkpoint(checkpoint)
+    for fact in ("model.safetensors", f"missing: {lost}", "unexpected: odd"):
+        assert fact in str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_named(checkpoint: Path, value: float) -> None:
+    def spoil(weights: dict[str, torch.Tensor]) -> None:
+        weights["transformer.ln_f.weight"][3] = value
+
+    change_weights(checkpoint, spoil)
+    with pytest.raises(PokemonGenError, match=r"transformer\.ln_f\.weight.*diverged"):
+        load_checkpoint(checkpoint)
+
+
+LLAMA = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"model_type": "llama", **LLAMA, "num_attention_heads": 3, "num_key_value_heads": 2, "head_dim": 8},
+        {"model_type": "gptj", "n_embd": 32, "n_layer": 1, "n_head": 4},
+        {"model_type": "jamba", **LLAMA, "num_hidden_layers": 2, "num_attention_heads": 2},
+        {"model_type": "gpt_neox", **LLAMA, "num_attention_heads": 5},
+        {"model_type": "mistral", **LLAMA, "num_attention_heads": 2, "num_key_value_heads": 0},
+        {"model_type": "qwen3", **LLAMA, "num_attention_heads": 4, "num_key_value_heads": 3, "head_dim": 8},
+        {"model_type": "bloom", "hidden_size": 30, "n_layer": 1, "n_head": 4},
+    ],
+    ids=lambda model: model["model_type"],
+)
+def test_fields_that_do_not_fit_together_are_an_error(model: dict[str, Any]) -> None:
+    with pytest.raises(PokemonGenError, match=rf"^model: {model['model_type']} can(not)? be built from this"):
+        build_model(model, 167, 0)
+
+
+def test_plain_generate_draws_colours_alone(tmp_path: Path) -> None:
+    """A checkpoint with conditioning tokens, loaded without this package: 187 tokens, 167 of them colours."""
+    told = Told(20, (167, 175))
+    model = build_model({**TINY_MODEL}, 167, seed=0, told=told)
+    with torch.no_grad():  # make the conditioning tokens the likeliest by far
+        model.lm_head.weight[167:] *= 100
+    model.save_pretrained(tmp_path / "shared")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "shared")
+    prefix = plain.config.nothing_done
+    prompt = torch.tensor([[*prefix, *range(240)]]).clamp(max=175)
+    prompt[0, 2:] %= 167
+    drawn = plain.generate(prompt, max_new_tokens=20, do_sample=True)[0, prompt.shape[1] :]
+    assert len(drawn) == 20
+    assert int(drawn.max()) < 167
+
+
+def test_a_checkpoint_is_loaded_by_its_runs_name(few_sprites: Sprites, few_folder: Path) -> None:
+    train(tiny_settings(), few_sprites)
+    by_name, by_folder = load_checkpoint("tiny"), load_checkpoint("checkpoints/tiny")
+    assert by_name.folder == by_folder.folder == choose_checkpoint("tiny").checkpoint
+    with pytest.raises(PokemonGenError, match="tinny: no such checkpoint or run; did you mean 'tiny'"):
+        load_checkpoint("tinny")

@@ -69,3 +69,53 @@ def test_a_colormap_has_three_bytes_a_line(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("255 255 255\n0 0 256")
     with pytest.raises(PokemonGenError, match=r"c\.txt:2:5: 256 is not in 0\.\.255"):
         read_colormap(tmp_path / "c.txt")
+
+
+ODD = {
+    "\u00a0": "no-break space",
+    "\u3000": "ideographic space",
+    "\t": "0x09",
+    "  ": "2 spaces",
+    "\f": "0x0c",
+    "\v": "0x0b",
+    "\u2028": "line separator",
+    "\r": "0x0d",
+    "\x85": "0x85",
+    " \t": "0x09",
+}
+
+
+@pytest.mark.parametrize("space", ODD, ids=repr)
+def test_an_exact_file_has_one_space_between_tokens(tmp_path: Path, space: str) -> None:
+    (tmp_path / "a.txt").write_bytes(f"1{space}2 3\n".encode())
+    (fault,) = parse_rows(tmp_path / "a.txt", 167, (3,), exact=True)[1]
+    assert (fault.line, fault.column) == (1, 2)
+    assert ODD[space] in fault.message
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "fact"),
+    [
+        (" 1 2 3", 1, "around"),
+        ("1 2 3 ", 6, "around"),
+        ("1 007 3", 3, "is written 7"),
+        ("1 -0 3", 3, "is written 0"),
+        ("1 00 3", 3, "is written 0"),
+        ("1 \u200b2 3", 3, "not an integer"),
+        ("1 +2 3", 3, "not an integer"),
+    ],
+)
+def test_an_exact_file_has_plain_numbers(tmp_path: Path, text: str, column: int, fact: str) -> None:
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    (fault,) = parse_rows(tmp_path / "a.txt", 167, (3,), exact=True)[1]
+    assert (fault.line, fault.column) == (1, column)
+    assert fact in fault.message
+
+
+def test_a_file_of_ones_own_may_be_aligned(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"  0   7\t255\r\n 12  007  3")
+    assert read_colormap(tmp_path / "a.txt") == [[0, 7, 255], [12, 7, 3]]
+    for odd in ("\u00a0", "\u3000", "\f", "\u2028", "\r"):
+        (tmp_path / "a.txt").write_bytes(f"1{odd}2 3".encode())
+        with pytest.raises(PokemonGenError, match=r"a\.txt:1:2: "):
+            read_colormap(tmp_path / "a.txt")

@@ -178,3 +178,22 @@ def test_outside_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(submission, "__file__", str(tmp_path / "submission.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert submission.git_commit() is None
+
+
+def test_a_submission_is_held_to_the_exact_form(tmp_path: Path) -> None:
+    """What Python reads all the same, the grading server may not."""
+    good = "\n".join(" ".join(["0"] * 400) for _ in range(80))
+    file = tmp_path / "a.txt"
+    for end in ("", "\n", "\r\n"):
+        file.write_bytes((good.replace("\n", "\r\n" if end == "\r\n" else "\n") + end).encode())
+        assert not check(file).faults
+    for bad in (good.replace(" ", "  ", 1), good.replace("0 ", "00 ", 1), good.replace("0 ", "0\u00a0", 1)):
+        file.write_text(bad)
+        (fault,) = check(file).faults
+        assert fault.line == 1
+    file.write_bytes(good.replace("\n", "\r").encode())
+    assert check(file).faults
+
+
+def test_a_sidecar_ends_with_what_nobody_reads(written: Path) -> None:
+    assert list(json.loads(written.with_suffix(".json").read_text()))[-1] == "prompt_hashes"

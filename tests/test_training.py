@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments, get_scheduler
@@ -721,3 +721,115 @@ def test_tensorboard_is_the_default_tracker(tiny: Make, few_sprites: Sprites) ->
     (events,) = RUN.glob("runs/*")
     logged = EventAccumulator(str(events)).Reload().Tags()["scalars"]
     assert {"train/loss", "eval/nll", "eval/completion_nll"} <= set(logged)
+
+
+STEPS = {"max_steps": 8, "save_steps": 2, "eval_steps": 2}
+
+
+def names_of(folder: Path) -> list[str]:
+    return [checkpoint.name for checkpoint in whole_checkpoints(folder)]
+
+
+@pytest.mark.parametrize("metric", ["completion_nll", "eval_completion_nll", "nll", "loss", None])
+def test_the_best_is_the_lowest_and_the_last_is_kept(
+    tiny: Make, few_sprites: Sprites, metric: str | None
+) -> None:
+    """`Trainer` takes every metric whose name does not end in "loss" for a score, and keeps the worst."""
+
+    class Worsen(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+            if state.global_step > 4:
+                with torch.no_grad():
+                    for parameter in model.parameters():
+                        parameter.mul_(-5)
+
+    best = {"load_best_model_at_end": True, **({"metric_for_best_model": metric} if metric else {})}
+    result = train(tiny(training={**STEPS, "save_total_limit": 1, **best}), few_sprites, [Worsen()])
+    assert names_of(RUN) == ["checkpoint-4", "checkpoint-8"]
+    assert (result.status, result.step) == ("finished", 8)
+    again = train(tiny(training={**STEPS, "save_total_limit": 1, **best}), few_sprites)
+    assert again.status == "nothing left to do"
+
+
+def test_checkpoints_are_removed_by_their_steps(tiny: Make, few_sprites: Sprites) -> None:
+    """By their times, those unpacked in another time zone would be newer than each that is saved now."""
+    limit = {**STEPS, "save_total_limit": 2}
+    train(tiny(training=limit), few_sprites)
+    assert names_of(RUN) == ["checkpoint-6", "checkpoint-8"]
+    for checkpoint in whole_checkpoints(RUN):
+        os.utime(checkpoint, (2e9, 2e9))
+    result = train(tiny(training={**limit, "max_steps": 12}), few_sprites)
+    assert (result.status, result.step) == ("finished", 12)
+    assert names_of(RUN) == ["checkpoint-10", "checkpoint-12"]
+
+
+def test_a_later_checkpoint_that_is_damaged_does_not_push_out_a_new_one(
+    tiny: Make, few_sprites: Sprites
+) -> None:
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = state.global_step == 6
+
+    train(tiny(training=STEPS), few_sprites)
+    for step in (6, 8):
+        (RUN / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"")
+    longer = tiny(training={**STEPS, "max_steps": 12, "save_total_limit": 1})
+    result = train(longer, few_sprites, [Stop()])
+    assert (result.status, result.step) == ("interrupted", 6)
+    assert names_of(RUN) == ["checkpoint-6"]
+
+
+def test_a_checkpoint_without_some_weights_is_not_resumed_from(tiny: Make, few_sprites: Sprites) -> None:
+    train(tiny(), few_sprites)
+    found = weights(RUN / "checkpoint-4")
+    del found["transformer.h.0.attn.c_attn.weight"]
+    save_file(found, RUN / "checkpoint-4" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(PokemonGenError, match=r"missing: transformer\.h\.0\.attn\.c_attn\.weight"):
+        train(tiny(training={"max_steps": 6}), few_sprites)
+    assert names_of(RUN) == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_everybody_may_read_what_the_umask_lets_them(tiny: Make, few_sprites: Sprites) -> None:
+    """Safetensors writes files that nobody but their owner can read."""
+    before = os.umask(0o027)
+    try:
+        train(tiny(), few_sprites)
+        made = {path: path.stat().st_mode & 0o777 for path in RUN.rglob("*") if path.is_file()}
+    finally:
+        os.umask(before)
+    assert {path.name for path in made} >= {"model.safetensors", "optimizer.pt", "settings.json"}
+    assert {path.name: mode for path, mode in made.items() if mode != 0o640} == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "facts"),
+    [
+        ("eval_do_concat_batches", False, ["training.eval_do_concat_batches", "always true"]),
+        ("batch_eval_metrics", True, ["training.batch_eval_metrics"]),
+        ("prediction_loss_only", True, ["training.prediction_loss_only"]),
+        (
+            "metric_for_best_model",
+            "accuracy",
+            ["training.metric_for_best", "completion_nll, nll, loss"],
+        ),
+        ("metric_for_best_model", "completion_nl", ["did you mean 'completion_nll'"]),
+        ("greater_is_better", True, ["training.greater_is_better", "lower"]),
+        ("torch_compile_mode", "fastest", ["fastest"]),
+        ("log_level", "loud", ["loud"]),
+        ("push_to_hub", True, ["training.push_to_hub", "the hub"]),
+    ],
+)
+def test_a_field_that_would_fail_after_the_training_is_refused_before(
+    tiny: Make, few_sprites: Sprites, field: str, value: Any, facts: list[str]
+) -> None:
+    with pytest.raises(PokemonGenError) as error:
+        train(tiny(training={field: value}), few_sprites)
+    assert all(fact in str(error.value) for fact in facts)
+    assert not Path("checkpoints").exists()
+
+
+def test_all_of_dev_is_measured_whatever_batches_are_dropped(tiny: Make, few_sprites: Sprites) -> None:
+    """Eight sprites make no whole batch of 80, and nothing would be measured."""
+    dropped = train(tiny(name="dropped", training={"dataloader_drop_last": True}), few_sprites)
+    plain = train(tiny(name="plain"), few_sprites)
+    assert dropped.dev_nll == plain.dev_nll is not None

@@ -80,15 +80,34 @@ def _whole_numbers(split: Any, column: str, name: str, dataset: str) -> list[lis
         where = f"hub:{dataset}: {name}, row {number}, column {column!r}"
         if not isinstance(row, list):
             raise PokemonGenError(f"{where}: {_shown(row)} is no list of whole numbers")
-        wrong = next((place for place, cell in enumerate(row) if type(cell) is not int), None)
+        wrong = next((place for place, cell in enumerate(row) if not _is_whole(cell)), None)
         if wrong is not None:
             raise PokemonGenError(f"{where}, number {wrong + 1}: {_shown(row[wrong])} is no whole number")
-    return rows
+    return [list(map(int, row)) for row in rows]
+
+
+def _is_whole(cell: Any) -> bool:
+    """Tell whether a cell is a whole number; a table that once had empty cells holds 3 as 3.0."""
+    return type(cell) is int or (isinstance(cell, float) and cell.is_integer())
 
 
 def _shown(cell: Any) -> str:
     """Return a cell as an error shows it."""
     return "an empty cell (null)" if cell is None else repr(cell)[:40]
+
+
+def _load_apart(folder: str, cache: str) -> dict[str, Any]:
+    """Load each split of a local folder by itself: together, `datasets` casts all to the types of the first.
+
+    So a column of `true` would come out as ones.
+    """
+    files = datasets.load_dataset_builder(folder, cache_dir=cache).config.data_files or {}
+    return {
+        split: datasets.load_dataset(
+            folder, data_files={split: list(paths)}, split=split, cache_dir=cache, keep_in_memory=True
+        )
+        for split, paths in files.items()
+    }
 
 
 @contextmanager
@@ -112,7 +131,7 @@ def _load(dataset: str) -> Any:
             # `datasets` knows a local folder by its name alone: kept in the common cache, any other
             # folder of that name, or this one with other files, would give these sprites again.
             with tempfile.TemporaryDirectory() as cache:
-                return datasets.load_dataset(dataset, cache_dir=cache, keep_in_memory=True)
+                return _load_apart(dataset, cache)
     except (OSError, DatasetsError, ValueError) as error:  # ConnectionError is an OSError
         if local or isinstance(error, DatasetGenerationError):
             reason = error.__cause__ or error  # `datasets` says only that an error occurred

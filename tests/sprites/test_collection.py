@@ -61,7 +61,7 @@ def test_one_piece_is_split_as_the_homework_or_in_proportion(count: int, sizes: 
 
 
 def test_two_sprites_cannot_be_split() -> None:
-    with pytest.raises(PokemonGenError, match="2 sprites cannot fill train, dev and test"):
+    with pytest.raises(PokemonGenError, match="2 different sprites cannot fill train, dev and test"):
         split_rows(np.zeros((2, 400)), 0, "whole")
 
 

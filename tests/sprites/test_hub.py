@@ -1,6 +1,8 @@
 """`sprites/hub.py`: the real loading code, on local folders laid out as the hub answers."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -89,3 +91,63 @@ def test_the_real_sprites_are_the_same_from_hub_and_text() -> None:
     assert hub.fingerprint == text.fingerprint
     assert hub.tokens("test").shape == (80, 240)
     np.testing.assert_allclose(hub.background_share(), 0.38, atol=0.01)
+
+
+def with_cell(hub: Path, name: str, split: str, row: int, change: Callable[[list[Any]], Any]) -> None:
+    """Write a data set in which one row is another."""
+    column = {"pokemon": "pixel_color", "colormap": "color"}[name]
+    file = hub / name / "data" / f"{split}-00000-of-00001.parquet"
+    rows = datasets.Dataset.from_parquet(str(file), keep_in_memory=True)[column][:]
+    rows[row] = change(rows[row])
+    datasets.Dataset.from_dict({column: rows}).to_parquet(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda row: [*row[:6], 0.9, *row[7:]], "number"),
+        (lambda row: [*row[:6], None, *row[7:]], "number 7: an empty cell"),
+        (lambda row: None, "an empty cell"),
+    ],
+    ids=["a fraction", "an empty cell", "an empty row"],
+)
+def test_a_cell_that_is_no_token_is_named(hub: Path, change: Callable[[list[Any]], Any], what: str) -> None:
+    """Otherwise 0.9 is 0, and nothing says so."""
+    with_cell(hub, "pokemon", "dev", 3, change)
+    with pytest.raises(PokemonGenError, match=rf"dev, row \d+, column 'pixel_color'.*{what}"):
+        load_sprites(f"hub:{hub / 'pokemon'}")
+
+
+@pytest.mark.parametrize("cell", [True, "12", 0.9], ids=["a truth value", "a text", "a fraction"])
+def test_a_column_of_another_type_is_no_tokens(hub: Path, few_sprites: Sprites, cell: Any) -> None:
+    rows = [[cell] * 400] * 8
+    file = hub / "pokemon" / "data" / "dev-00000-of-00001.parquet"
+    datasets.Dataset.from_dict({"pixel_color": rows}).to_parquet(file)
+    with pytest.raises(PokemonGenError, match=rf"dev, row 1, column 'pixel_color', number 1: {cell!r} is no"):
+        load_sprites(f"hub:{hub / 'pokemon'}")
+
+
+@pytest.mark.parametrize("cell", ["#ffffff", None, [255, 255], [1.5, 2.5, 3.5]])
+def test_a_colour_that_is_none_is_named(hub: Path, cell: Any) -> None:
+    file = hub / "colormap" / "data" / "train-00000-of-00001.parquet"
+    colours = [cell, cell] if not isinstance(cell, list) else [cell, [0, 0, 0] if len(cell) == 3 else [0, 0]]
+    datasets.Dataset.from_dict({"color": colours}).to_parquet(file)
+    with pytest.raises(PokemonGenError, match="train, row 1, column 'color'"):
+        load_palette(str(hub / "colormap"))
+
+
+def test_whole_numbers_may_be_written_as_fractions(hub: Path, few_sprites: Sprites) -> None:
+    """As pandas writes a column that once had empty cells."""
+    for split in ("train", "dev", "test"):
+        rows = few_sprites.tokens(split).astype(float).tolist()
+        file = hub / "pokemon" / "data" / f"{split}-00000-of-00001.parquet"
+        datasets.Dataset.from_dict({"pixel_color": rows}).to_parquet(file)
+    assert load_sprites(f"hub:{hub / 'pokemon'}").fingerprint == few_sprites.fingerprint
+
+
+def test_a_data_sets_splits_go_by_their_usual_names(hub: Path, few_sprites: Sprites) -> None:
+    data = hub / "pokemon" / "data"
+    (data / "dev-00000-of-00001.parquet").rename(data / "validation-00000-of-00001.parquet")
+    readme = hub / "pokemon" / "README.md"
+    readme.write_text(readme.read_text().replace("dev", "validation"))
+    assert load_sprites(f"hub:{hub / 'pokemon'}").fingerprint == few_sprites.fingerprint

@@ -1,15 +1,16 @@
 """`sprites/images.py`: pictures of any size → 20x20 → tokens, sharp and with their outlines."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFile
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.palette import to_picture
+from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.sprites.images import learn_palette, read_images, shrink
+from pokemon_gen.sprites.images import find_images, learn_palette, read_images, shrink
 from tests.conftest import write_palette
 
 
@@ -172,3 +173,145 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
         load_sprites(f"images:{tmp_path / 'empty'}")
     with pytest.raises(PokemonGenError, match="nowhere: no such folder"):
         load_sprites("images:nowhere")
+
+
+def every_colour(pictures: np.ndarray) -> str:
+    """Write a palette of all colours of pictures, so that each comes back as it was."""
+    rgb = np.unique(pictures.reshape(-1, 3), axis=0)
+    return str(write_palette(Path("every.txt"), Palette(rgb)))
+
+
+def into_splits(folder: Path, **names: str) -> None:
+    """Move pictures in turn into folders of these names."""
+    for number, file in enumerate(sorted(folder.iterdir())):
+        name = list(names.values())[number % len(names)]
+        (folder / name).mkdir(exist_ok=True)
+        file.rename(folder / name / file.name)
+
+
+def pictures_of(sprites: Sprites, split: str) -> set[bytes]:
+    return {picture.tobytes() for picture in to_picture(sprites.tokens(split), sprites.palette)}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"train": "Train", "dev": "Dev", "test": "Test"},
+        {"train": "train", "dev": "val", "test": "test"},
+        {"train": "TRAINING", "dev": "validation", "test": "testing"},
+    ],
+    ids=lambda names: names["dev"],
+)
+def test_splits_go_by_their_usual_names_in_any_case(
+    folder: Path, pictures: np.ndarray, names: dict[str, str]
+) -> None:
+    into_splits(folder, **names)
+    sprites = load_sprites(f"images:{folder}", palette=every_colour(pictures))
+    for split, name in names.items():
+        assert pictures_of(sprites, split) == {
+            picture.tobytes() for picture in read_images(sorted((folder / name).iterdir()))
+        }
+
+
+def test_a_split_that_is_missing_comes_from_train(folder: Path, pictures: np.ndarray) -> None:
+    into_splits(folder, train="train", test="test")
+    given = {picture.tobytes() for picture in read_images(sorted((folder / "test").iterdir()))}
+    sprites = load_sprites(f"images:{folder}", palette=every_colour(pictures))
+    assert pictures_of(sprites, "test") == given
+    assert len(sprites.tokens("dev")) == 1
+    assert not (pictures_of(sprites, "train") | pictures_of(sprites, "dev")) & given
+
+
+def test_splits_that_cannot_be_told_apart_are_refused(folder: Path) -> None:
+    into_splits(folder, one="test", other="more")
+    with pytest.raises(PokemonGenError, match="a folder test but none for train"):
+        load_sprites(f"images:{folder}")
+    (folder / "test").rename(folder / "train")
+    (folder / "dev").mkdir()
+    (folder / "Val").mkdir()
+    with pytest.raises(PokemonGenError, match="Val and dev both name the dev split"):
+        load_sprites(f"images:{folder}")
+
+
+def test_pictures_outside_the_splits_folders_are_left_out_and_named(folder: Path) -> None:
+    into_splits(folder, train="train", dev="dev", test="test")
+    Image.new("RGB", (20, 20), "red").save(folder / "cover.png")
+    (note,) = [note for note in load_sprites(f"images:{folder}").notes if "outside" in note]
+    assert "1 picture" in note
+    assert "cover.png" in note
+
+
+def test_hidden_folders_are_skipped(folder: Path) -> None:
+    count = len(find_images(folder))
+    for hidden in (".ipynb_checkpoints", "__MACOSX", ".git/objects"):
+        shutil.copytree(folder, folder / hidden, ignore=shutil.ignore_patterns(".*", "__MACOSX"))
+    assert len(find_images(folder)) == count
+    assert load_sprites(f"images:{folder}").notes == load_sprites(f"images:{folder}").notes
+    sprites = load_sprites(f"images:{folder}")
+    assert sum(len(sprites.tokens(split)) for split in sprites.dataset) == count
+
+
+def test_formats_are_read_or_named(folder: Path, pictures: np.ndarray) -> None:
+    for number, picture in enumerate(pictures):
+        for file in folder.glob(f"{number:02d}.*"):
+            file.unlink()
+        suffix = ("webp", "bmp", "png")[number % 3]
+        image = Image.fromarray(picture)
+        if suffix == "webp":
+            image.save(folder / f"{number:02d}.webp", lossless=True)
+        else:
+            image.save(folder / f"{number:02d}.{suffix}")
+    Image.fromarray(pictures[0]).save(folder / "old.tiff")
+    sprites = load_sprites(f"images:{folder}", palette=every_colour(pictures))
+    found = set.union(*(pictures_of(sprites, split) for split in sprites.dataset))
+    assert found == {picture.tobytes() for picture in pictures}
+    (note,) = [note for note in sprites.notes if "formats" in note]
+    assert "1 picture" in note
+    assert "old.tiff" in note
+
+
+def test_duplicates_are_in_one_split_alone(folder: Path, pictures: np.ndarray) -> None:
+    """Pooled, they would be both trained on and measured by; in folders of splits, they were already."""
+    files = sorted(folder.iterdir())
+    for file in files[:9]:
+        shutil.copy(file, folder / f"copy-of-{file.name}")
+    different = len({picture.tobytes() for picture in read_images(sorted(folder.iterdir()))})
+    palette = every_colour(pictures)
+    pooled = load_sprites(f"images:{folder}", palette=palette)
+    assert sum(len(pooled.tokens(split)) for split in pooled.dataset) == different
+    assert any("duplicates" in note for note in pooled.notes)
+    into_splits(folder, train="train", dev="dev", test="test")
+    for file in sorted((folder / "test").iterdir()):
+        shutil.copy(file, folder / "train" / f"again-{file.name}")
+    test = {picture.tobytes() for picture in read_images(sorted((folder / "test").iterdir()))}
+    split = load_sprites(f"images:{folder}", palette=palette)
+    assert pictures_of(split, "test") == test
+    assert not pictures_of(split, "train") & test
+
+
+def test_what_was_done_to_pictures_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "art").mkdir()
+    for number, size in enumerate([(20, 20), (64, 64), (64, 64), (30, 10), (8, 8)]):
+        Image.new("RGB", size, (number * 40, 0, 0)).save(tmp_path / "art" / f"{number}.png")
+    notes = load_sprites(f"images:{tmp_path / 'art'}").notes
+    assert any("shrunk" in note and "3 pictures" in note for note in notes)
+    assert any("white" in note and "2 pictures" in note for note in notes)
+
+
+def test_sides_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their heads alone: a picture of a few bytes may ask for terabytes."""
+    files = {}
+    for name, size in {"tall.png": (1, 20000), "wide.gif": (9000, 1), "large.jpg": (9400, 9400)}.items():
+        files[name] = tmp_path / name
+        Image.new("L", size).save(files[name])
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    for name, file in files.items():
+        with pytest.raises(PokemonGenError, match=f"{name}: .* pixels; a side has at most 4096"):
+            read_images([file])
+
+
+def test_only_formats_that_are_safe_to_read_are_opened(tmp_path: Path) -> None:
+    """A PostScript file would be handed to another program, whatever it is called."""
+    (tmp_path / "drawing.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\nshowpage\n")
+    with pytest.raises(PokemonGenError, match=r"drawing\.png: no picture of the formats PNG, GIF"):
+        read_images([tmp_path / "drawing.png"])

@@ -15,7 +15,7 @@ from pokemon_gen.config_files import load_settings
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.classifier import fingerprint_of
 from pokemon_gen.evaluation.detector import copy_detector
-from pokemon_gen.pipeline import train
+from pokemon_gen.pipeline import train, train_members
 from pokemon_gen.runs import log_history
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
@@ -267,3 +267,20 @@ def test_a_mistaken_classifier_has_its_place(tiny: Make) -> None:
             judge("text:few", [*tiny_judge_overrides(), f"judge.{key}=3"])
     with pytest.raises(PokemonGenError, match=r"24 training sprites are too few|nothing of the 24"):
         detector(tiny(sprites={"source": "text:few", "held_out": 24}))
+
+
+def test_one_checkpoint_is_no_plot(judged: Settings) -> None:
+    assert select(RUN, by="nll").picture == RUN / "selection.png"
+    shutil.rmtree(RUN / "checkpoint-2")
+    assert select(RUN, by="nll").picture is None
+    assert not (RUN / "selection.png").exists()
+
+
+def test_members_choose_by_their_ensembles_detector(judged: Settings, few_folder: Path) -> None:
+    settings = judged.model_copy(update={"members": 2, "name": "both"})
+    train_members(settings)
+    detector(settings)
+    for number in range(2):
+        made = select(Path(f"checkpoints/both/member-{number}"), by="detector")
+        assert made.selection.ranked[0].detector is not None
+        assert not Path(f"checkpoints/both/member-{number}/detector").exists()

@@ -1,0 +1,78 @@
+"""`sprites/palette_files.py`: palettes as drawing programs write them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.sprites import Sprites, load_palette, load_sprites
+from pokemon_gen.sprites.palette_files import read_palette_file
+from tests.conftest import write_rows
+
+THREE = [[255, 255, 255], [0, 0, 0], [0, 0, 200]]
+TEXTS = {
+    "three.hex": "ffffff\n000000\n0000C8\n",
+    "hash.hex": "#ffffff\n#000000\n#0000c8",
+    "three.gpl": "GIMP Palette\nName: three\nColumns: 3\n#\n255 255 255 white\n  0   0   0\tblack\n0 0 200\n",
+    "three.pal": "JASC-PAL\n0100\n3\n255 255 255\n0 0 0\n0 0 200\n",
+    "three.txt": "255 255 255\n0 0 0\n0 0 200",
+    "three.json": '{"rgb": [[255, 255, 255], [0, 0, 0], [0, 0, 200]]}',
+    "repeats.hex": "ffffff\n000000\nffffff\n0000c8\n000000\n",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_palettes_colours_keep_their_order(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(TEXTS[name])
+    assert load_palette(str(tmp_path / name)).rgb.tolist() == THREE
+
+
+def test_a_picture_of_a_palette_is_read_row_by_row(tmp_path: Path) -> None:
+    pixels = np.array([[[255, 255, 255, 255], [0, 0, 0, 255]], [[9, 9, 9, 0], [0, 0, 200, 255]]], np.uint8)
+    Image.fromarray(pixels.repeat(4, 0).repeat(4, 1)).save(tmp_path / "three.png")
+    assert load_palette(str(tmp_path / "three.png")).rgb.tolist() == THREE
+
+
+def test_sprites_take_a_palette_file(few_sprites: Sprites, few_folder: Path) -> None:
+    lines = ["".join(f"{part:02x}" for part in colour) for colour in few_sprites.palette.rgb.tolist()]
+    Path("all.hex").write_text("\n".join(lines))
+    (few_folder / "colormap.txt").unlink()
+    assert load_sprites(f"text:{few_folder}", palette="all.hex").fingerprint == few_sprites.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.hex", "ffffff\nfff\n", r"a\.hex:2:1: 'fff' is no colour"),
+        ("a.hex", "ffffff\n", "two or more colours, and this file has 1"),
+        ("a.gpl", "ffffff\n", r"a\.gpl:1:1: .*'GIMP Palette'"),
+        ("a.gpl", "GIMP Palette\n1 2\n", r"a\.gpl:2:1: '1 2' is no colour"),
+        ("a.pal", "RIFF....", r"a\.pal:1:1: .*'JASC-PAL'"),
+        ("a.pal", "JASC-PAL\n0100\n1\n1 2 300\n", r"a\.pal:4:1: '1 2 300' is no colour"),
+        ("a.ase", "x", r"a\.ase: not a palette: .*\.hex"),
+    ],
+)
+def test_a_palette_at_fault_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(PokemonGenError, match=message):
+        read_palette_file(tmp_path / name)
+    with pytest.raises(PokemonGenError, match=name):
+        load_palette(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("value", ["1e400", "1180591620717411303424", "9" * 5000, "-1", "null", '"x"'])
+def test_numbers_that_are_no_colours_are_an_error(tmp_path: Path, value: str) -> None:
+    (tmp_path / "palette.json").write_text(f'{{"rgb": [[{value}, 0, 0], [1, 1, 1]]}}')
+    with pytest.raises(PokemonGenError, match="palette"):
+        load_palette(str(tmp_path / "palette.json"))
+
+
+def test_what_is_no_palette_says_what_is_one() -> None:
+    for place in ("palette.png", "nowhere.hex"):
+        with pytest.raises(PokemonGenError, match=f"{place}: .*no such file"):
+            load_palette(place)
+    write_rows(Path("palette.aseprite"), [[1]])
+    with pytest.raises(PokemonGenError, match=r"palette\.aseprite: .*\.hex, \.gpl, \.pal, \.png"):
+        load_palette("palette.aseprite")

@@ -1,0 +1,62 @@
+"""`progress.py`: which stage of how many, and how long is left in all."""
+
+import logging
+
+import pytest
+
+from pokemon_gen.progress import RunProgress, detector_seconds, show_seconds
+from pokemon_gen.settings import DetectorSettings
+
+
+def test_stages_are_counted_and_the_time_left_is_corrected(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    progress = RunProgress({"train": None, "detector": 100.0, "select": 10.0, "score": 40.0}, lambda: now[0])
+    with caplog.at_level(logging.INFO, logger="pokemon_gen"):
+        progress.begin("train")
+        assert progress.left_after(600.0) == 150.0
+        now[0] = 600.0
+        progress.begin("detector")
+        now[0] += 200.0  # twice as long as was expected
+        progress.begin("select")
+    said = [record.getMessage() for record in caplog.records]
+    assert [message.partition(" (")[0] for message in said] == [
+        "stage 1 of 4: train",
+        "stage 2 of 4: detector",
+        "stage 3 of 4: select",
+    ]
+    assert "left" not in said[0]  # nothing is known yet
+    assert "2 min left in all" in said[1]  # 150 s
+    assert "2 min left in all" in said[2]  # twice 50 s
+
+
+def test_members_take_as_long_as_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    progress = RunProgress({"one": None, "two": None, "three": None, "score": 60.0}, lambda: now[0])
+    with caplog.at_level(logging.INFO, logger="pokemon_gen"):
+        progress.begin("one")
+        assert progress.left_after(300.0) == 660.0
+        now[0] = 600.0
+        progress.begin("two")
+    assert "21 min left in all" in caplog.records[-1].getMessage()
+
+
+def test_what_was_done_before_does_not_count(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    progress = RunProgress({"detector": 100.0, "select": 100.0}, lambda: now[0])
+    progress.begin("detector")
+    now[0] = 0.5  # it was there already
+    with caplog.at_level(logging.INFO, logger="pokemon_gen"):
+        progress.begin("select")
+    assert "2 min left in all" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "5 s"), (38, "40 s"), (61, "1 min"), (3600, "60 min"), (9000, "2 h 30 min")]
+)
+def test_times_are_round(seconds: float, words: str) -> None:
+    assert show_seconds(seconds) == words
+
+
+def test_a_longer_detector_is_expected_to_take_longer() -> None:
+    longer = DetectorSettings.model_validate({"classifier": {"steps": 3000}})
+    assert detector_seconds(longer) > 1.5 * detector_seconds(DetectorSettings())

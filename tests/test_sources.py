@@ -1,0 +1,54 @@
+"""`sources.py`: what a source is called, and what a folder holds."""
+
+import shutil
+from pathlib import Path
+
+import datasets
+import pytest
+from PIL import Image
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.sources import parse_source
+from pokemon_gen.sprites import Sprites, load_sprites
+
+
+def test_a_folder_gives_its_kind_away(few_folder: Path, few_sprites: Sprites) -> None:
+    assert parse_source("few") == ("text", "few")
+    assert load_sprites("few").fingerprint == few_sprites.fingerprint
+    assert load_sprites("few").source == "text:few"
+    Path("my art #2").mkdir()
+    Image.new("RGB", (20, 20)).save("my art #2/a.png")
+    assert parse_source("my art #2") == ("images", "my art #2")
+    Path("C:art").mkdir()
+    shutil.copy("my art #2/a.png", "C:art")
+    assert parse_source("C:art") == ("images", "C:art")
+    datasets.Dataset.from_dict({"pixel_color": [[1]]}).to_parquet("data/set/train.parquet")
+    assert parse_source("data/set") == ("hub", "data/set")
+
+
+def test_a_folder_without_sprites_says_what_would_be_some() -> None:
+    Path("empty").mkdir()
+    with pytest.raises(PokemonGenError, match=r"empty: no sprites in it: .*\.png.*train\.txt.*\.parquet"):
+        parse_source("empty")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("generatd", "did you mean 'generated'"),
+        ("image:art", "did you mean 'images'"),
+        ("nowhere", "'nowhere' is no source of sprites"),
+        ("generated:x", "no source"),
+        ("text:", "no source"),
+        ("text:nowhere", "text:nowhere: no such folder"),
+        ("lca0503/ml2025-hw4-pokemon", "hub:lca0503/ml2025-hw4-pokemon"),
+        ("hub:/nowhere", "hub:/nowhere: no such folder"),
+        ("hub:a/b/c", "no such folder"),
+        ("hub:my art", "no such folder"),
+    ],
+)
+def test_what_is_no_source_is_named(source: str, message: str) -> None:
+    with pytest.raises(PokemonGenError, match=message):
+        parse_source(source)
+    with pytest.raises(PokemonGenError, match=message):
+        load_sprites(source)
