@@ -39,7 +39,8 @@ def cli() -> None:
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     """Train, choose the best checkpoint, complete, write a checked submission, score.
 
-    CONFIG is a YAML file or the name of a shipped one; default: quick. A run that was stopped goes on.
+    CONFIG is a YAML file, or the name of a shipped one or of a run; default: quick. A run that was stopped
+    is resumed.
     """
     from pokemon_gen.plans import check_kept_submission, check_same_run
 
@@ -69,7 +70,9 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 @_overrides
 @_overwrite
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
-    """Train a run, or go on with it: checkpoints/<name>/checkpoint-<step>/.
+    """Train a run, or resume it: checkpoints/<name>/checkpoint-<step>/.
+
+    CONFIG is a YAML file, or the name of a shipped one or of a run.
 
     The members of an ensemble are <name>/member-0, <name>/member-1, ...; `run` chooses among their
     checkpoints and puts them together.
@@ -132,7 +135,9 @@ def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--prompts", type=click.Path(path_type=Path), help="A text file of the prompts, one a line.")
 def check(file: Path, prompts: Path | None) -> None:
-    """Check a submission: its form, and that every prompt was kept.
+    """Check a submission: its exact form, and that every prompt was kept.
+
+    The form: a line for each sprite, 400 tokens in plain digits, one space between two of them.
 
     Prompts come from --prompts, else from the hashes in the sidecar beside FILE.
     """
@@ -150,7 +155,7 @@ def check(file: Path, prompts: Path | None) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="The contact sheet's PNG.")
 @_overwrite
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
-    """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER."""
+    """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
     from pokemon_gen.plans import plan_look
 
     plan_look(source, overrides, output, overwrite)
