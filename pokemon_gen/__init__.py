@@ -28,7 +28,7 @@ _HOMES = {
     "draw_contact_sheet": "report",
     "draw_completions": "report",
     "complete": "stages.completing",
-    "look_at": "stages.completing",
+    "look_at": "stages.sprites",
     "submit": "stages.completing",
     "detector": "stages.judging",
     "judge": "stages.judging",

@@ -159,7 +159,7 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
     from pokemon_gen.plans import plan_look
 
     plan_look(source, overrides, output, overwrite)
-    from pokemon_gen.stages.completing import look_at
+    from pokemon_gen.stages.sprites import look_at
 
     seen = look_at(source, overrides, output, overwrite)
     for split, count in seen.counts.items():

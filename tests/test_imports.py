@@ -116,3 +116,8 @@ def test_light_rooms_load_nothing_heavy(module: str) -> None:
         heavy |= {"pydantic", "packaging"}
     code = f"import sys, pokemon_gen.{module}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_look_at_sprites_needs_no_torch() -> None:
+    code = "import sys, pokemon_gen.stages.sprites; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

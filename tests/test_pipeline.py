@@ -25,9 +25,10 @@ from pokemon_gen.runs import choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.assembling import assemble
-from pokemon_gen.stages.completing import complete, look_at, submit
+from pokemon_gen.stages.completing import complete, submit
 from pokemon_gen.stages.judging import select
 from pokemon_gen.stages.scoring import score
+from pokemon_gen.stages.sprites import look_at
 from pokemon_gen.training import train as train_model
 from tests.conftest import tiny_settings, without_precision, write_palette, write_rows, write_text_folder
 
@@ -492,7 +493,7 @@ def test_bad_pictures_among_prompts_are_skipped_if_told(done: Settings) -> None:
     Path("art").mkdir()
     Image.new("RGB", (20, 20), "red").save("art/red.png")
     Path("art/broken.png").write_text("no picture")
-    with pytest.raises(PokemonGenError, match="1 of 2 files are no pictures"):
+    with pytest.raises(PokemonGenError, match="1 of 2 files cannot be read"):
         complete("checkpoints/tiny", "art")
     made = complete("checkpoints/tiny", "art", overrides=["sprites.skip_bad_images=true"])
     assert len(made.sprites) == 1

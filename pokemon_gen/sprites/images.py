@@ -37,6 +37,10 @@ LOCAL_COLOURS = 48
 """Colours a picture is reduced to before the vote, so that JPEG's near-equal colours vote as one."""
 MOST_LEARNED = 257
 """Colours of a palette that has to be learned: Pillow finds 256, and white is the first."""
+VISIBLE = 0.1
+"""The distance in OKLab between colours that nobody would take for each other."""
+MANY = 0.02
+"""The share of pixels in such colours from which on a note says so."""
 LINE_SHARE = 0.14
 """A dark line takes a cell from this share of its area on. Lines of a third of a cell stay closed even
 where the grid splits them; much lower, and lines come out two pixels thick."""
@@ -83,7 +87,24 @@ def load_images(
         rgb |= split_rows(rgb["train"], seed, source, ["train", *missing])
     if palette is None:
         palette = learn_palette(rgb["train"], colours)
-    return collect({split: from_picture(rgb[split], palette) for split in SPLITS}, palette, source, notes)
+    tokens = {split: from_picture(rgb[split], palette) for split in SPLITS}
+    notes += [
+        note for split in SPLITS for note in _strange_colours(split, rgb[split], tokens[split], palette)
+    ]
+    return collect(tokens, palette, source, notes)
+
+
+def _strange_colours(
+    split: str, rgb: NDArray[np.uint8], tokens: NDArray[np.int64], palette: Palette
+) -> Iterator[str]:
+    """Yield a note if many pixels of a split have colours that the palette comes nowhere near to."""
+    away = np.linalg.norm(oklab(rgb).reshape(len(rgb), -1, 3) - palette.lab[tokens], axis=-1)
+    share = float((away > VISIBLE).mean())
+    if share > MANY:
+        yield (
+            f"{share:.0%} of the pixels of {split} have colours that the palette does not have, and change; "
+            "sprites.palette=FILE names another palette, sprites.colours the size of one learned from train"
+        )
 
 
 def _different(rgb: dict[str, NDArray[np.uint8]]) -> tuple[dict[str, NDArray[np.uint8]], int]:
@@ -162,9 +183,13 @@ def open_picture(file: Path) -> Iterator[Image.Image]:
                     f"{file}: {width}x{height} pixels; a side has at most {LONGEST_SIDE}: make it smaller"
                 )
             yield image
+    except Image.DecompressionBombError as error:  # of more pixels than Pillow looks at
+        raise PokemonGenError(
+            f"{file}: far too large; a side has at most {LONGEST_SIDE} pixels: make it smaller"
+        ) from error
     except UnidentifiedImageError as error:
         raise PokemonGenError(f"{file}: no picture of the formats {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         # Pillow raises any of these for a file that is broken.
         raise PokemonGenError(f"{file}: {error}") from error
 
@@ -220,12 +245,12 @@ def read_pictures(
             done["set on white, smaller or not square"].append(file)
     if bad and not (skip_bad_images and pictures):
         raise PokemonGenError(
-            "\n".join(bad[:20]) + f"\n{len(bad)} of {len(files)} files are no pictures; mend or remove them, "
-            "or set sprites.skip_bad_images=true"
+            "\n".join(bad[:20]) + f"\n{len(bad)} of {len(files)} files cannot be read as pictures; mend or "
+            "remove them, or set sprites.skip_bad_images=true"
         )
     notes = [f"{what}: {_count(these)}" for what, these in done.items() if these]
     if bad:
-        notes += [f"left out {len(bad)} files that are no pictures:", *bad[:20]]
+        notes += [f"left out {len(bad)} files that cannot be read as pictures:", *bad[:20]]
     return Pictures(np.stack(pictures), notes)
 
 

@@ -1,4 +1,4 @@
-"""Stages for a checkpoint that is there: complete prompts, write a submission; and a look at a source."""
+"""Stages for a checkpoint that is there: complete prompts, write a submission."""
 
 import hashlib
 import logging
@@ -18,8 +18,8 @@ from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
 from pokemon_gen.geometry import PROMPT_LENGTH
 from pokemon_gen.models import Checkpoint, fingerprint_checkpoint, load_checkpoint
 from pokemon_gen.palette import from_picture
-from pokemon_gen.plans import plan_completion, plan_look, plan_submission, submission_files
-from pokemon_gen.report import draw_completions, draw_contact_sheet, save_picture
+from pokemon_gen.plans import plan_completion, plan_submission, submission_files
+from pokemon_gen.report import draw_completions, save_picture
 from pokemon_gen.reranking import complete_best
 from pokemon_gen.rows import read_prompts, rows_text
 from pokemon_gen.runs import SPRITES_NAME, Choice, detector_folder
@@ -28,8 +28,6 @@ from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, read_images
 
 _log = logging.getLogger(__name__)
-SHEET_SPRITES = 128
-"""Sprites on a contact sheet: eight rows."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +55,6 @@ class Submission:
     checkpoint: Path
     reason: str
     report: submission.Report
-
-
-@dataclass(frozen=True)
-class Sight:
-    """Sprites, how many each split has, and a contact sheet of the first of `train`."""
-
-    sprites: Sprites
-    counts: dict[str, int]
-    picture: Path
 
 
 def complete(
@@ -146,29 +135,6 @@ def submit_choice(choice: Choice, settings: Settings, sprites: Sprites, overwrit
     save_picture(drawn, picture)
     report = submission.write(file, completed, prompts, len(loaded.palette), facts, overwrite)
     return Submission(file, sidecar, picture, choice.checkpoint, choice.reason, report)
-
-
-def look_at(
-    source: str,
-    overrides: Sequence[str] = (),
-    output: str | Path | None = None,
-    overwrite: bool = False,
-) -> Sight:
-    """Load a source of sprites, count them, and draw a contact sheet.
-
-    Args:
-        source: as `load_sprites` takes it.
-        overrides: `sprites.colours=64` and the like.
-        output: the contact sheet's PNG; none: in `eval/results/sprites/`, numbered.
-        overwrite: replace a contact sheet that is there.
-
-    Raises:
-        PokemonGenError: for a source at fault, or a contact sheet that exists.
-    """
-    settings, picture = plan_look(source, overrides, output, overwrite)
-    sprites = load_sprites(**settings.model_dump())
-    save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
-    return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
 
 
 def ranked_by(run: Path, settings: CompletionSettings) -> str | None:

@@ -156,7 +156,7 @@ def test_what_is_no_picture_is_named_counted_and_skipped_only_if_told(folder: Pa
         load_sprites(f"images:{folder}")
     assert "broken.png" in str(error.value)
     assert "cut.png" in str(error.value)
-    assert "2 of 26 files are no pictures" in str(error.value)
+    assert "2 of 26 files cannot be read" in str(error.value)
     sprites = load_sprites(f"images:{folder}", skip_bad_images=True)
     assert sum(map(len, sprites.dataset.values())) == 24
 
@@ -315,3 +315,16 @@ def test_only_formats_that_are_safe_to_read_are_opened(tmp_path: Path) -> None:
     (tmp_path / "drawing.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\nshowpage\n")
     with pytest.raises(PokemonGenError, match=r"drawing\.png: no picture of the formats PNG, GIF"):
         read_images([tmp_path / "drawing.png"])
+
+
+def test_colours_that_the_palette_does_not_have_are_noted(tmp_path: Path) -> None:
+    """Learned from train, it has none of the red that the test pictures are full of."""
+    generator = np.random.default_rng(0)
+    for split, colour in {"train": (0, 0, 200), "dev": (0, 0, 200), "test": (220, 0, 0)}.items():
+        (tmp_path / split).mkdir()
+        for number in range(3):
+            picture = np.where(generator.random((20, 20, 1)) < 0.5, np.array(colour), 255)
+            Image.fromarray(picture.astype(np.uint8)).save(tmp_path / split / f"{number}.png")
+    (note,) = [note for note in load_sprites(f"images:{tmp_path}").notes if "palette" in note]
+    assert "of test" in note
+    assert "sprites.palette" in note

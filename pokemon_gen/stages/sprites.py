@@ -1,0 +1,44 @@
+"""The stage that shows a source of sprites: counts, and a contact sheet. It needs no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pokemon_gen.plans import plan_look
+from pokemon_gen.report import draw_contact_sheet, save_picture
+from pokemon_gen.sprites import Sprites, load_sprites
+
+SHEET_SPRITES = 128
+"""Sprites on a contact sheet: eight rows."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Sprites, how many each split has, and a contact sheet of the first of `train`."""
+
+    sprites: Sprites
+    counts: dict[str, int]
+    picture: Path
+
+
+def look_at(
+    source: str,
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Sight:
+    """Load a source of sprites, count them, and draw a contact sheet.
+
+    Args:
+        source: as `load_sprites` takes it.
+        overrides: `sprites.colours=64` and the like.
+        output: the contact sheet's PNG; none: in `eval/results/sprites/`, numbered.
+        overwrite: replace a contact sheet that is there.
+
+    Raises:
+        PokemonGenError: for a source at fault, or a contact sheet that exists.
+    """
+    settings, picture = plan_look(source, overrides, output, overwrite)
+    sprites = load_sprites(**settings.model_dump())
+    save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
+    return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
