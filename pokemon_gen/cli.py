@@ -42,13 +42,13 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     CONFIG is a YAML file, or the name of a shipped one or of a run; default: quick. A run that was stopped
     is resumed.
     """
-    from pokemon_gen.plans import check_kept_submission, check_same_run
+    from pokemon_gen.plans import check_same_run, kept_submission
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
     settings = _settings_to_train(config, overrides)
     if not overwrite:
-        check_kept_submission(settings)
+        kept_submission(settings)
         check_same_run(settings)
     from pokemon_gen.pipeline import run as run_all
 

@@ -8,6 +8,7 @@ Configs of `transformers` swallow a misspelt field in silence, so the fields are
 
 import hashlib
 import inspect
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ from pokemon_gen.runs import CONFIG_NAME, ENSEMBLE_NAME, WEIGHTS_NAME, choose_ch
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 
 _NLL_BATCH = 80
+WIDE = 512
+"""The width from which a model's weights are counted before they are made."""
+BYTES_A_WEIGHT = 16
+"""In fp32: the weight, its gradient and AdamW's two averages."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def build_model(
         if positions and getattr(config, positions) < needed:
             more = f", of which {needed - LENGTH} say what `augmentation:` did" if needed > LENGTH else ""
             raise ValueError(f"{getattr(config, positions)} positions cannot hold {needed} tokens{more}")
+        _refuse_too_large(config)
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
@@ -308,6 +314,27 @@ def _positions_field(config_class: Any) -> str | None:
     """Return the config's own name for the number of positions; None if the type has no limit."""
     name = config_class.attribute_map.get("max_position_embeddings", "max_position_embeddings")
     return name if name in inspect.signature(config_class.__init__).parameters else None
+
+
+def _refuse_too_large(config: Any) -> None:
+    """Refuse a model whose weights do not fit into memory: the system would kill the process without a word.
+
+    A type's defaults are those of its first famous model: billions of weights. Small widths are not counted.
+
+    Raises:
+        ValueError: naming the number of weights.
+    """
+    if getattr(config, "hidden_size", 0) < WIDE or not hasattr(os, "sysconf"):
+        return
+    with torch.device("meta"):
+        weights = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = weights * BYTES_A_WEIGHT
+    if needed > memory:
+        raise ValueError(
+            f"{weights / 1e9:.1f} billion weights, for which training needs {needed / 1e9:.0f} GB; this machine "
+            f"has {memory / 1e9:.0f}. Set its width and depth (it has hidden_size={config.hidden_size})"
+        )
 
 
 def _check_runs(model: PreTrainedModel, section: str) -> None:

@@ -16,8 +16,9 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
 from pokemon_gen.files import read_json
 from pokemon_gen.locks import writing_to
+from pokemon_gen.members import check_members
 from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.plans import check_kept_submission, check_settings, how_to_replace, submission_files
+from pokemon_gen.plans import check_settings, kept_submission, of_another_run, submission_files
 from pokemon_gen.progress import (
     CHECKPOINTS_EXPECTED,
     SECONDS_OF_FID,
@@ -35,10 +36,9 @@ from pokemon_gen.runs import (
     choose_checkpoint,
     is_member,
     last_checkpoint,
-    member_runs,
 )
 from pokemon_gen.selection import BY_LIKELIHOOD, DetectorWatch
-from pokemon_gen.settings import SETTINGS_NAME, CompletionSettings, Settings
+from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.stages.assembling import assemble
 from pokemon_gen.stages.completing import Submission, ranked_by, submit_choice
@@ -107,7 +107,7 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
     check_selection(settings, sprites, overwrite)  # a mistake is told before the training
     check_given_weights()
     if settings.members > 1:
-        _check_members(settings, overwrite)
+        check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     progress = _progress(settings)
     watched = settings.selection.watch_epochs
@@ -245,7 +245,7 @@ def _train_members(
     trainings: list[TrainingResult] = []
     members = settings.each_member()
     if len(members) > 1:
-        _check_members(settings, overwrite)
+        check_members(settings, overwrite)
         # What is old is nothing to resume from after a kill; the settings are written once it is gone.
         first = CHECKPOINTS / members[0].name
         old = [path for path in replaced_by_training(first.parent) if path != first] if overwrite else []
@@ -262,52 +262,6 @@ def _train_members(
     return trainings
 
 
-def _check_members(settings: Settings, overwrite: bool) -> None:
-    """Refuse a folder in which an ensemble cannot be trained, before anything is.
-
-    Raises:
-        PokemonGenError: for a run of one model, an ensemble that was put together by hand, or members where
-            versions before 0.2 kept them, unless they are to be replaced.
-    """
-    folder = CHECKPOINTS / settings.name
-    if overwrite or member_runs(folder):
-        return
-    if list(folder.glob("checkpoint-*")):
-        raise PokemonGenError(
-            f"{folder} holds a run of one model, and is kept; choose another name (name=...), or --overwrite "
-            "to replace it"
-        )
-    _refuse_old_layout(settings)
-    if (folder / BEST_NAME).exists():
-        raise PokemonGenError(
-            f"{folder / BEST_NAME} holds an ensemble that is not of this run, and is kept; choose another "
-            "name (name=...), or --overwrite to replace it"
-        )
-
-
-def _refuse_old_layout(settings: Settings) -> None:
-    """Say how to move members that versions before 0.2 kept beside their ensemble, as `<name>-<number>`."""
-    moves = []
-    for number, member in enumerate(settings.each_member()):
-        old = CHECKPOINTS / f"{settings.name}-{number}"
-        saved = last_checkpoint(old)
-        if saved and _is_member_of_before(read_json(saved / SETTINGS_NAME), old.name, member):
-            moves.append(f"mv {old} {CHECKPOINTS / member.name}")
-    if moves:
-        folder = CHECKPOINTS / settings.name
-        raise PokemonGenError(
-            f"{folder}: members of this ensemble lie beside it, where versions before 0.2 kept them; now "
-            f"they belong inside. Move them (mkdir -p {folder} && {' && '.join(moves)}), or choose another "
-            "name (name=...)"
-        )
-
-
-def _is_member_of_before(saved: dict[str, Any], name: str, member: Settings) -> bool:
-    """Tell whether saved settings are those of an ensemble's member, under its old name."""
-    same = (saved.get("name"), saved.get("members", 1), saved.get("seed")) == (name, 1, member.seed)
-    return same and saved.get("model") == member.model
-
-
 def _select_best(settings: Settings, sprites: Sprites) -> None:
     """Choose a run's best checkpoint, unless it is chosen already."""
     folder, selection = CHECKPOINTS / settings.name, settings.selection
@@ -317,22 +271,13 @@ def _select_best(settings: Settings, sprites: Sprites) -> None:
 
 def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:
     """Return this run's finished submission, if there is one."""
-    if not check_kept_submission(settings):
+    facts = kept_submission(settings)
+    if facts is None:
         return None
     file, sidecar, picture = submission_files(settings.name)
-    facts = read_json(sidecar)
-    try:
-        same = facts["sprites"]["fingerprint"] == sprites.fingerprint
-        made = facts["checkpoint"]
-        chosen, reason = Path(made["folder"]), made["chosen_for"]
-    except (KeyError, TypeError) as error:
-        raise PokemonGenError(
-            f"{sidecar}: not a sidecar of a submission. {how_to_replace(settings)}"
-        ) from error
-    if not same:
-        raise PokemonGenError(
-            f"{file} exists, of other settings or sprites, and is kept. {how_to_replace(settings)}"
-        )
+    if facts["sprites"]["fingerprint"] != sprites.fingerprint:
+        raise of_another_run(settings)
+    chosen, reason = Path(facts["checkpoint"]["folder"]), facts["checkpoint"]["chosen_for"]
     return Submission(file, sidecar, picture, chosen, reason, submission.check(file))
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pokemon_gen import resuming, submission
 from pokemon_gen.config_files import load_settings, override_sprites
@@ -22,6 +23,7 @@ from pokemon_gen.fields import (
     training_types,
 )
 from pokemon_gen.files import number_file, read_json, refuse_existing
+from pokemon_gen.members import check_members
 from pokemon_gen.runs import (
     BEST_NAME,
     CHECKPOINTS,
@@ -264,8 +266,10 @@ def check_same_run(settings: Settings) -> None:
     """Make sure that a run of this name, if there is one, may be resumed with these settings.
 
     Raises:
-        PokemonGenError: as `resuming.check_same_run`, for each member of an ensemble.
+        PokemonGenError: as `check_members`, and as `resuming.check_same_run` for each member of an ensemble.
     """
+    if settings.members > 1:
+        check_members(settings, overwrite=False)
     for member in settings.each_member():
         resuming.check_same_run(member)
 
@@ -312,35 +316,42 @@ def submission_files(name: str) -> tuple[Path, Path, Path]:
     return file, sidecar, picture
 
 
-def check_kept_submission(settings: Settings) -> bool:
-    """Tell whether a submission of this run is there already.
+def kept_submission(settings: Settings) -> dict[str, Any] | None:
+    """Return the sidecar of this run's submission, if there is one already.
 
     Raises:
         PokemonGenError: if there is one of other settings, or one that lacks a part.
     """
     file, sidecar, picture = submission_files(settings.name)
     if not file.exists():
-        return False
+        return None
     for part in (sidecar, picture):
         if not part.is_file():
             raise PokemonGenError(
-                f"{file} exists without its {part.name}, and is kept. {how_to_replace(settings)}"
+                f"{file} exists without its {part.name}, and is kept. {_how_to_replace(settings)}"
             )
-    facts = read_json(sidecar)
+    facts: dict[str, Any] = read_json(sidecar)
     try:
         same = settings.same_as(facts["settings"])
+        facts["sprites"]["fingerprint"], facts["checkpoint"]["folder"], facts["checkpoint"]["chosen_for"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise PokemonGenError(
-            f"{sidecar}: not a sidecar of a submission. {how_to_replace(settings)}"
+            f"{sidecar}: not a sidecar of a submission. {_how_to_replace(settings)}"
         ) from error
     if not same:
-        raise PokemonGenError(
-            f"{file} exists, of other settings or sprites, and is kept. {how_to_replace(settings)}"
-        )
-    return True
+        raise of_another_run(settings)
+    return facts
 
 
-def how_to_replace(settings: Settings) -> str:
+def of_another_run(settings: Settings) -> PokemonGenError:
+    """Return the error of a submission that is there, and is not of this run."""
+    file = submission_files(settings.name)[0]
+    return PokemonGenError(
+        f"{file} exists, of other settings or sprites, and is kept. {_how_to_replace(settings)}"
+    )
+
+
+def _how_to_replace(settings: Settings) -> str:
     """Return what to do about a submission that stands in the way."""
     return (
         f"name=... chooses another name; --overwrite begins the run anew; `pokemon-gen submit "

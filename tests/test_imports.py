@@ -16,7 +16,7 @@ FLOORS = [
     {"files"},
     {"palette", "settings"},
     {"advice", "rows", "augment", "ensemble", "fields", "muon", "plain_yaml", "progress", "runs"},
-    {"averaging", "config_files", "locks", "sources"},
+    {"averaging", "config_files", "locks", "members", "sources"},
     {"models", "resuming", "submission"},
     {"plans"},
     {"sprites", "precision", "report", "tables", "watching"},

@@ -224,6 +224,12 @@ def test_fields_that_do_not_fit_together_are_an_error(model: dict[str, Any]) -> 
         build_model(model, 167, 0)
 
 
+def test_a_model_that_memory_does_not_hold_is_refused() -> None:
+    """The defaults of a type are those of a model of billions, and the system would kill the process."""
+    with pytest.raises(PokemonGenError, match=r"model: llama .* billion weights.*hidden_size=16384"):
+        build_model({"model_type": "llama", "hidden_size": 16384, "intermediate_size": 65536}, 167, 0)
+
+
 def test_plain_generate_draws_colours_alone(tmp_path: Path) -> None:
     """A checkpoint with conditioning tokens, loaded without this package: 187 tokens, 167 of them colours."""
     told = Told(20, (167, 175))
