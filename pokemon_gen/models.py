@@ -332,8 +332,8 @@ def _refuse_too_large(config: Any) -> None:
     needed = weights * BYTES_A_WEIGHT
     if needed > memory:
         raise ValueError(
-            f"{weights / 1e9:.1f} billion weights, for which training needs {needed / 1e9:.0f} GB; this machine "
-            f"has {memory / 1e9:.0f}. Set its width and depth (it has hidden_size={config.hidden_size})"
+            f"{weights / 1e9:.1f} billion weights, for which training needs {needed / 1e9:.0f} GB; this "
+            f"machine has {memory / 1e9:.0f}. Set its width (hidden_size={config.hidden_size}) and depth"
         )
 
 

@@ -5,6 +5,7 @@ cell of the 20x20 grid takes one of the colours that lie in it: the commonest, o
 where one runs through. Pillow reads, unpacks and quantises; only the choice per cell is ours.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,8 +78,9 @@ def load_images(
             "or give the others names that are no splits'"
         )
     places = {split: folder / name for split, name in named.items()} or {"train": folder}
-    read = {split: read_pictures(find_images(place), skip_bad_images) for split, place in places.items()}
-    notes = [note for pictures in read.values() for note in pictures.notes]
+    files = {split: find_images(place) for split, place in places.items()}
+    read = {split: read_pictures(found, skip_bad_images) for split, found in files.items()}
+    notes = [_taken(files)] + [note for pictures in read.values() for note in pictures.notes]
     notes += _left_out(folder, list(places.values()))
     rgb, count = _different({split: pictures.rgb for split, pictures in read.items()})
     notes += duplicates_note(count)
@@ -142,6 +144,14 @@ def _left_out(folder: Path, places: list[Path]) -> list[str]:
     if outside:
         notes.append(f"left out {_count(outside)} outside the splits' folders: {_names(outside, folder)}")
     return notes
+
+
+def _taken(files: dict[str, list[Path]]) -> str:
+    """Return a note of the pictures that are read, by their suffixes and the splits' folders."""
+    suffixes = Counter(file.suffix.lower().removeprefix(".") for found in files.values() for file in found)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
+    folders = ", ".join(f"{len(found)} in {found[0].parent.name}" for found in files.values())
+    return f"took {kinds}" + (f" ({folders})" if len(files) > 1 else "")
 
 
 def _count(files: Sequence[Path]) -> str:

@@ -298,6 +298,13 @@ def test_what_was_done_to_pictures_is_noted(tmp_path: Path) -> None:
     assert any("white" in note and "2 pictures" in note for note in notes)
 
 
+def test_what_was_taken_is_noted(folder: Path) -> None:
+    assert load_sprites(f"images:{folder}").notes[0] == "took 16 png, 8 gif"
+    into_splits(folder, train="train", dev="val")
+    (note,) = [note for note in load_sprites(f"images:{folder}").notes if note.startswith("took")]
+    assert "12 in train, 12 in val" in note
+
+
 def test_sides_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By their heads alone: a picture of a few bytes may ask for terabytes."""
     files = {}
