@@ -147,11 +147,11 @@ def _left_out(folder: Path, places: list[Path]) -> list[str]:
 
 
 def _taken(files: dict[str, list[Path]]) -> str:
-    """Return a note of the pictures that are read, by their suffixes and the splits' folders."""
+    """Return a note of the pictures that are read, by their suffixes and splits."""
     suffixes = Counter(file.suffix.lower().removeprefix(".") for found in files.values() for file in found)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
-    folders = ", ".join(f"{len(found)} in {found[0].parent.name}" for found in files.values())
-    return f"took {kinds}" + (f" ({folders})" if len(files) > 1 else "")
+    splits = ", ".join(f"{len(found)} for {split}" for split, found in files.items())
+    return f"took {kinds}" + (f" ({splits})" if len(files) > 1 else "")
 
 
 def _count(files: Sequence[Path]) -> str:

@@ -302,7 +302,7 @@ def test_what_was_taken_is_noted(folder: Path) -> None:
     assert load_sprites(f"images:{folder}").notes[0] == "took 16 png, 8 gif"
     into_splits(folder, train="train", dev="val")
     (note,) = [note for note in load_sprites(f"images:{folder}").notes if note.startswith("took")]
-    assert "12 in train, 12 in val" in note
+    assert "12 for train, 12 for dev" in note
 
 
 def test_sides_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
