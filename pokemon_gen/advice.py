@@ -9,6 +9,12 @@ from collections.abc import Iterator
 
 from pokemon_gen.settings import Settings
 
+_OF_MUON = {
+    "learning_rate": "muon_learning_rate",
+    "weight_decay": "muon_weight_decay",
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon", "optim"), ""),
+}
+"""Settings of the optimizer beside Muon, and Muon's own of the kind."""
 _NEED_DRAWING = {f"completion.{name}" for name in ("temperature", "top_k", "top_p", "seed")}
 
 
@@ -25,11 +31,10 @@ def idle_overrides(settings: Settings) -> Iterator[str]:
 def _of_training(name: str, settings: Settings) -> str | None:
     training = settings.training
     muon = training.get("muon_learning_rate")
-    if name == "learning_rate" and muon and "training.muon_learning_rate" not in settings.overridden():
-        return (
-            "is the rate of AdamW alone (the colours' table and the norms); the matrices learn by Muon, at "
-            f"training.muon_learning_rate={muon} as before"
-        )
+    other = _OF_MUON.get(name, "")
+    if muon and name in _OF_MUON and f"training.{other}" not in settings.overridden():
+        before = f", at training.{other}={training.get(other, 0.0)} as before" if other else ""
+        return "is AdamW's alone (for the colours' table and the norms); the matrices learn by Muon" + before
     every = re.fullmatch(r"(eval|save|logging)_steps", name)
     if every and training.get(f"{every[1]}_strategy", "epoch") != "steps":
         return f"changes nothing: it needs training.{every[1]}_strategy=steps"

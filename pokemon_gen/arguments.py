@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
-from transformers.trainer_utils import SaveStrategy
 
 from pokemon_gen.compiling import can_compile, prepare_compiling
-from pokemon_gen.errors import PokemonGenError, SettingError, closest
+from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.fields import check_training
 from pokemon_gen.models import quiet
 from pokemon_gen.precision import can_fp16
@@ -37,8 +36,6 @@ _HOUSE_DEFAULTS: dict[str, Any] = {
     "disable_tqdm": False,  # else it follows how much `transformers` is to say, which is little here
     "dataloader_pin_memory": torch.cuda.is_available(),
 }
-MEASURED = ("completion_nll", "nll", "loss")
-"""What is measured on dev, all in nats/token: lower is better."""
 
 
 @dataclass
@@ -69,7 +66,6 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     """
     hints = typing.get_type_hints(SpriteTrainingArguments)
     fields = (field for field in dataclasses.fields(SpriteTrainingArguments) if field.init)
-    fields = (field for field in dataclasses.fields(SpriteTrainingArguments) if field.init)
     types = {field.name: hints[field.name] for field in fields}
     given = check_training(settings.training, types)
     ours: dict[str, Any] = {
@@ -82,7 +78,6 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
         ours["greater_is_better"] = False  # to `Trainer`, what does not end in "loss" is a score
     if not torch.accelerator.is_available():
         ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
-    _check_metric(given)
     try:
         tf32 = contextlib.nullcontext() if "tf32" in given else _tf32_as_it_was()
         with quiet(), tf32:  # compiling for a CPU is worth it, whatever `transformers` thinks of it
@@ -115,24 +110,6 @@ def _tf32_as_it_was() -> Iterator[None]:
         yield
     finally:
         setattr(holder, flag, before)
-
-
-def _check_metric(given: dict[str, Any]) -> None:
-    """Refuse a metric for the best model that is not measured, or that would be chosen the wrong way round.
-
-    Raises:
-        SettingError: naming what is measured.
-    """
-    metric = given.get("metric_for_best_model")
-    setting = "training.metric_for_best_model"
-    if metric is not None and metric.removeprefix("eval_") not in MEASURED:
-        near = closest(metric, MEASURED)
-        raise SettingError(setting, f"{setting}: {metric!r} is not measured{near}: {', '.join(MEASURED)} are")
-    if given.get("greater_is_better"):
-        setting = "training.greater_is_better"
-        raise SettingError(
-            setting, f"{setting}: {', '.join(MEASURED)} are all better when lower; leave it out"
-        )
 
 
 def _on_one_device(arguments: TrainingArguments) -> None:
@@ -241,23 +218,7 @@ def _check_together(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError(
             "training: a run is one process; start it by `pokemon-gen`, not by torchrun or accelerate launch"
         )
-    if arguments.train_batch_size < 1 or arguments.eval_batch_size < 1:
-        raise PokemonGenError("training: a batch has at least one sprite")
-    if arguments.max_steps < -1 or arguments.max_steps == 0:
-        raise PokemonGenError("training.max_steps: 1 or more, or -1 for as many as num_train_epochs takes")
-    if arguments.max_steps == -1 and arguments.num_train_epochs <= 0:
-        raise PokemonGenError("training.num_train_epochs: more than 0")
-    if arguments.gradient_accumulation_steps < 1:
-        raise PokemonGenError("training.gradient_accumulation_steps: 1 or more")
-    if not 0 <= arguments.ema_decay < 1:
-        raise PokemonGenError("training.ema_decay: from 0 (no mean) to below 1")
-    if min(arguments.muon_learning_rate, arguments.muon_weight_decay) < 0:
-        raise PokemonGenError("training.muon_learning_rate and .muon_weight_decay: 0 (none) or more")
     if arguments.muon_weight_decay and not arguments.muon_learning_rate:
         raise PokemonGenError("training.muon_weight_decay: does nothing without training.muon_learning_rate")
-    if arguments.save_strategy == SaveStrategy.BEST:
-        raise PokemonGenError("training.save_strategy: steps or epoch; the best is chosen by `select`")
-    if arguments.save_strategy == SaveStrategy.NO:
-        raise PokemonGenError("training.save_strategy: 'no' would throw the trained model away")
     if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
         raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")

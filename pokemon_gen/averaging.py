@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.runs import IN_TRAINING_NAME
 
 
@@ -55,7 +56,11 @@ class WeightAverage:
     def take_up(self, folder: Path) -> None:
         """Go on from a checkpoint: what the model has just loaded is the mean; its weights lie beside it."""
         torch._foreach_copy_(self.mean, self._weights())
-        load_model(self.model, str(folder / IN_TRAINING_NAME), device=str(self.mean[0].device))
+        file = folder / IN_TRAINING_NAME
+        try:
+            load_model(self.model, str(file), device=str(self.mean[0].device))
+        except RuntimeError as error:  # it names what is missing and what is unexpected
+            raise PokemonGenError(f"{file}: not the weights of this model: {error}") from error
 
     def _weights(self) -> list[Tensor]:
         return [parameter.data for parameter in self.model.parameters()]

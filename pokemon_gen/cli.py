@@ -262,7 +262,8 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
     """
     from pokemon_gen.plans import plan_score
 
-    plan_score(completions, options["reference"], overrides, options["overwrite"])
+    weights = options["inception_weights"]
+    plan_score(completions, options["reference"], overrides, options["overwrite"], weights)
     from pokemon_gen.stages.scoring import score as score_completions
 
     made = score_completions(completions, overrides=overrides, **options)

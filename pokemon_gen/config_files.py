@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from pokemon_gen.advice import idle_overrides
 from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.fields import training_types
+from pokemon_gen.fields import TRAINING_REFUSED, model_fields, training_types
 from pokemon_gen.plain_yaml import PlainLoader, load_yaml
 from pokemon_gen.runs import CHECKPOINTS
 from pokemon_gen.settings import (
@@ -29,6 +29,8 @@ from pokemon_gen.settings import (
 
 JUDGE_CONFIG = "judge"
 """The shipped config of the judge."""
+LARGEST_CONFIG = 100_000
+"""Bytes: the longest shipped config has 3,000."""
 _log = logging.getLogger(__name__)
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -43,7 +45,10 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     Raises:
         PokemonGenError: for a file that is no YAML, and for every unknown or mistyped setting.
     """
-    settings = _load(Settings, find_config(path), {}, overrides)
+    file = find_config(path)
+    if file.stem == JUDGE_CONFIG and file.suffix == ".yaml":
+        raise PokemonGenError(f"{file}: the judge's config, and no run's; `pokemon-gen judge SOURCE` uses it")
+    settings = _load(Settings, file, {}, overrides)
     for note in idle_overrides(settings):
         _log.warning("%s", note)
     return settings
@@ -64,15 +69,7 @@ def load_judge_settings(source: str, overrides: Sequence[str] = ()) -> JudgeSett
 
 def _load(kind: type[Section], file: Path, given: dict[str, Any], overrides: Sequence[str]) -> Section:
     """Read a YAML file, put what is `given` into it, override, and check."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PokemonGenError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PokemonGenError(f"{file}: not a UTF-8 text file") from error
-    root, values = load_yaml(text, file)
-    if not isinstance(values, dict):
-        raise PokemonGenError(f"{file}:1:1: a config is a list of `key: value` lines")
+    root, values = _read(file)
     values.update(given)
     before = copy.deepcopy(values)
     overridden = [_override(kind, values, override) for override in _whole_sections_first(overrides)]
@@ -85,6 +82,26 @@ def _load(kind: type[Section], file: Path, given: dict[str, Any], overrides: Seq
         if place == "command line":
             settings._before[dotted] = _value_at(before, location)  # type: ignore[attr-defined]
     return settings
+
+
+def _read(file: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
+    """Read a YAML file: its nodes, and its values.
+
+    Raises:
+        PokemonGenError: for a file that is no config.
+    """
+    try:
+        if file.stat().st_size > LARGEST_CONFIG:
+            raise PokemonGenError(f"{file}: no config: it has more than {LARGEST_CONFIG:,} bytes")
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PokemonGenError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PokemonGenError(f"{file}: not a UTF-8 text file") from error
+    root, values = load_yaml(text, file)
+    if not isinstance(values, dict):
+        raise PokemonGenError(f"{file}:1:1: a config is a list of `key: value` lines")
+    return root, values
 
 
 def _locations(values: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -115,6 +132,8 @@ def find_config(path: str | Path) -> Path:
     file = Path(path)
     if file.is_file():
         return file
+    if (file / SETTINGS_NAME).is_file():  # a run's folder, or a checkpoint's
+        return file / SETTINGS_NAME
     name = file.stem if file.suffix == ".yaml" else file.name
     shipped = next((config for config in _shipped_configs() if config.stem == name), None)
     if shipped and str(file.parent) in (".", "configs"):
@@ -122,7 +141,7 @@ def find_config(path: str | Path) -> Path:
     run = CHECKPOINTS / file / SETTINGS_NAME  # a run resumes with the settings it has
     if run.is_file() and not file.is_absolute() and str(file) != ".":
         return run
-    names = sorted({config.stem for config in _shipped_configs()})
+    names = sorted({config.stem for config in _shipped_configs()} - {JUDGE_CONFIG})
     runs = sorted(folder.parent.name for folder in CHECKPOINTS.glob(f"*/{SETTINGS_NAME}"))
     known = f"shipped: {', '.join(names)}" + (f"; runs: {', '.join(runs)}" if runs else "")
     raise PokemonGenError(f"{path}: no such config or run{closest(str(path), [*names, *runs])} ({known})")
@@ -184,6 +203,9 @@ def _shown(text: str) -> str:
 
 def _is_text(kind: type[BaseModel], keys: Sequence[str]) -> bool:
     """Tell whether a setting is a text, or a text or nothing."""
+    if kind is Settings and len(keys) == 2 and keys[0] == "training":
+        kinds = (training_types() or {}).get(keys[1])
+        return kinds is str or (kinds is not None and set(get_args(kinds)) == {str, type(None)})
     for number, key in enumerate(keys):
         field = kind.model_fields.get(key)
         if field is None:
@@ -196,6 +218,12 @@ def _is_text(kind: type[BaseModel], keys: Sequence[str]) -> bool:
     return False
 
 
+def shipped_types() -> set[str]:
+    """Return the types of which a shipped config has a model."""
+    models = (_read(config)[1].get("model") for config in _shipped_configs())
+    return {str(model.get("model_type")) for model in models if isinstance(model, dict)}
+
+
 def _shipped_model(name: str) -> dict[str, Any]:
     """Return the `model:` section of the shipped config of this name, or else of this `model_type`.
 
@@ -204,11 +232,12 @@ def _shipped_model(name: str) -> dict[str, Any]:
     """
     sections: dict[str, dict[str, Any]] = {}
     for config in _shipped_configs():
-        _, values = load_yaml(config.read_text(encoding="utf-8"), config)
-        if isinstance(values, dict) and "model" in values:
-            sections.setdefault(config.stem, values["model"])
+        _, values = _read(config)
+        model = values.get("model")
+        if isinstance(model, dict) and isinstance(model.get("model_type"), str):
+            sections.setdefault(config.stem, model)
     types = {section["model_type"]: section for section in sections.values()}
-    found: dict[str, Any] | None = sections.get(name, types.get(name))
+    found: dict[str, Any] | None = sections.get(name, types.get(name.lower()))
     if found is None:
         near = closest(name, [*types, *sections])
         raise PokemonGenError(
@@ -265,7 +294,9 @@ def _validate(
                 name.startswith(f"{dotted}.") for name in overridden
             )
             where = "command line" if by_override else position(fault["loc"])
-            faults.append(f"{where}: {_explain(fault, dotted, kind)}")
+            faults.append(
+                f"{where}: {_explain(fault, dotted, kind, _value_at(values, ('model', 'model_type')))}"
+            )
         raise PokemonGenError("\n".join(faults)) from None
 
 
@@ -287,10 +318,10 @@ def _position(file: Path, node: yaml.Node | None, location: Sequence[str | int])
     return f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
 
 
-def _explain(fault: Any, dotted: str, kind: type[BaseModel]) -> str:
+def _explain(fault: Any, dotted: str, kind: type[BaseModel], model_type: object) -> str:
     """Turn one of pydantic's faults into a sentence with the setting's dotted name."""
     if fault["type"] == "extra_forbidden":
-        return f"unknown setting {dotted!r}{closest(dotted, _dotted_names(kind))}"
+        return f"unknown setting {dotted!r}{closest(dotted, _dotted_names(kind, model_type))}"
     if fault["type"] == "missing":
         return f"{dotted!r} is missing"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -298,8 +329,11 @@ def _explain(fault: Any, dotted: str, kind: type[BaseModel]) -> str:
     return f"{dotted}: {message}{value}"
 
 
-def _dotted_names(kind: type[BaseModel]) -> list[str]:
-    names = [f"training.{name}" for name in training_types() or ()] if kind is Settings else []
+def _dotted_names(kind: type[BaseModel], model_type: object = None) -> list[str]:
+    names: list[str] = []
+    if kind is Settings:
+        names = [f"training.{name}" for name in training_types() or () if name not in TRAINING_REFUSED]
+        names += [f"model.{name}" for name in model_fields(str(model_type)) or ()]
     for name, field in kind.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):

@@ -34,14 +34,18 @@ class FiniteLossTrainer(Trainer):
         """Take what `Trainer` takes."""
         super().__init__(*args, **kwargs)
         self._first_bad = torch.zeros((), dtype=torch.long, device=self.args.device)  # 0: none
+        self._first_before, self._bad_in_step, self._last_step = self._first_bad, self._first_bad > 0, 0
         self.add_callback(_StopWhenDiverged(self))
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Take a step, and note it if it is the first of those with a bad loss."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        step = self._first_bad.new_tensor(self.state.global_step + 1)
-        first = torch.where(self._first_bad > 0, self._first_bad, step)
-        self._first_bad = torch.where(loss.isfinite().all(), 0, first)
+        step = self.state.global_step + 1
+        bad = ~loss.detach().isfinite().all()
+        bad |= self._bad_in_step if step == self._last_step else False  # of any of a step's batches
+        before = self._first_before if step == self._last_step else self._first_bad
+        self._first_bad = torch.where(bad, torch.where(before > 0, before, step), 0)
+        self._last_step, self._bad_in_step, self._first_before = step, bad, before
         return loss
 
     def check_loss(self) -> None:
@@ -62,6 +66,9 @@ class _StopWhenDiverged(TrainerCallback):
         waits_anyway = control.should_log or control.should_evaluate or control.should_save
         if args.device.type == "cpu" or waits_anyway or state.global_step >= state.max_steps:
             self.trainer.check_loss()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.check_loss()  # what is measured and saved at an epoch's end is asked for only now
 
 
 def train_to_end(trainer: FiniteLossTrainer, title: str) -> None:

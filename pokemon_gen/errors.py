@@ -22,17 +22,36 @@ class SettingError(PokemonGenError):
         self.setting = setting
 
 
+ALIASES = {
+    "lr": "learning_rate",
+    "batch_size": "per_device_train_batch_size",
+    "eval_batch_size": "per_device_eval_batch_size",
+    "epochs": "num_train_epochs",
+    "steps": "max_steps",
+    "scheduler": "lr_scheduler_type",
+    "optimizer": "optim",
+    "wd": "weight_decay",
+}
+"""What people call settings, and what `transformers` does."""
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the nearest of `known`, or an empty string.
 
-    Of dotted names, those whose last part is the nearest count as near too, and of these the ones in the
-    fewest sections: `learning_rate` is meant for `training.learning_rate`.
+    Of dotted names, those whose last part is the nearest count, whatever their sections: of equals the one in
+    the same section, then the one in the fewest. `learning_rate` is meant for `training.learning_rate`.
     """
     known = list(known)
-    last = name.rpartition(".")[2]
-    parts = {one.rpartition(".")[2] for one in known}
-    near = difflib.get_close_matches(last, sorted(parts), n=1, cutoff=0.8)
-    same = sorted((one for one in known if one.rpartition(".")[2] in near), key=lambda one: one.count("."))
-    best = difflib.get_close_matches(name, same, n=1, cutoff=0.8) or same[:1]
-    best = best or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {best[0]!r}?" if best else ""
+    section, _, last = name.rpartition(".")
+    meant = ALIASES.get(last.lower(), last.lower())
+    parts = {one.rpartition(".")[2].lower() for one in known}
+    near = [meant] if meant in parts else difflib.get_close_matches(meant, sorted(parts), n=1, cutoff=0.7)
+    same = [one for one in known if one.rpartition(".")[2].lower() in near]
+
+    def distance(one: str) -> tuple[bool, bool, int]:
+        return one.rpartition(".")[0] != section, not one.startswith(f"{section}."), one.count(".")
+
+    best = min(same, key=distance, default=None)
+    if best is None:
+        best = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
+    return f"; did you mean {best!r}?" if best else ""

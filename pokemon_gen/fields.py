@@ -9,7 +9,7 @@ import ast
 import functools
 import importlib.util
 import typing
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,8 @@ TRAINING_REFUSED = {
     "prediction_loss_only": "is always false: the NLL is measured from predictions",
 }
 """Fields of `TrainingArguments` that cannot be set, and why: `it ...`."""
+MEASURED = ("completion_nll", "nll", "loss")
+"""What is measured on dev, all in nats/token: lower is better."""
 MODEL_REFUSED = {
     "vocab_size": "comes from the palette",
     "bos_token_id": "is none: every token is a colour",
@@ -62,7 +64,41 @@ def check_training(training: Mapping[str, Any], types: Mapping[str, Any]) -> dic
         if field not in types:
             raise SettingError(setting, f"unknown setting {setting!r}{closest(setting, names)}")
         checked[field] = _checked(setting, value, types[field])
+        _check_value(field, value)
     return checked
+
+
+_POSSIBLE: dict[str, tuple[Callable[[float], bool], str]] = {
+    "per_device_train_batch_size": (lambda number: number >= 1, "a batch has at least one sprite"),
+    "per_device_eval_batch_size": (lambda number: number >= 1, "a batch has at least one sprite"),
+    "gradient_accumulation_steps": (lambda number: number >= 1, "1 or more"),
+    "max_steps": (lambda number: number >= 1 or number == -1, "1 or more, or -1 for num_train_epochs"),
+    "num_train_epochs": (lambda number: number > 0, "more than 0"),
+    "ema_decay": (lambda number: 0 <= number < 1, "from 0 (no mean) to below 1"),
+    "muon_learning_rate": (lambda number: number >= 0, "0 (none) or more"),
+    "muon_weight_decay": (lambda number: number >= 0, "0 (none) or more"),
+}
+"""What numbers make a training, and what that is in words."""
+
+
+def _check_value(field: str, value: Any) -> None:
+    """Refuse values that would be found out only once the training begins, or after it.
+
+    Raises:
+        SettingError: saying what is possible.
+    """
+    setting = f"training.{field}"
+    if field in _POSSIBLE and not _POSSIBLE[field][0](value):
+        raise SettingError(setting, f"{setting}: {_POSSIBLE[field][1]}, not {value}")
+    if field == "metric_for_best_model" and str(value or MEASURED[0]).removeprefix("eval_") not in MEASURED:
+        near = closest(value, MEASURED)
+        raise SettingError(setting, f"{setting}: {value!r} is not measured{near}: {', '.join(MEASURED)} are")
+    if field == "greater_is_better" and value:
+        raise SettingError(setting, f"{setting}: {', '.join(MEASURED)} are better when lower; leave it out")
+    if field == "save_strategy" and value == "no":
+        raise SettingError(setting, f"{setting}: 'no' would throw the trained model away")
+    if field == "save_strategy" and value == "best":
+        raise SettingError(setting, f"{setting}: steps or epoch; the best is chosen by `select`")
 
 
 def _checked(setting: str, value: Any, expected: Any) -> Any:
@@ -172,6 +208,24 @@ def _config_fields(one: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Co
     return fields - {"self", "kwargs"}
 
 
+@functools.cache
+def _enumerations() -> Mapping[str, Any]:
+    """Return the enumerations that fields of `TrainingArguments` take their values from."""
+    classes = _classes(_transformers("trainer_utils.py")) | _classes(_transformers("training_args.py"))
+    found = {}
+    for name, one in classes.items():
+        if any(isinstance(base, ast.Name) and base.id == "ExplicitEnum" for base in one.bases):
+            targets = [node.targets[0].id for node in one.body if _is_assignment(node)]  # type: ignore[attr-defined]
+            values = {target: _literal(one, target) for target in targets}
+            if all(isinstance(value, str) for value in values.values()) and values:
+                found[name] = Enum(name, values)
+    return found
+
+
+def _is_assignment(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+
+
 def _transformers(place: str) -> Path | None:
     """Return a file or folder of the sources of `transformers`, which is found but not imported."""
     found = importlib.util.find_spec("transformers")
@@ -216,7 +270,15 @@ def _literal(one: ast.ClassDef, name: str) -> Any:
 def _simple_type(annotation: ast.expr) -> Any:
     """Return the type that an annotation of built-in types names, else `Any`."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
-    built_in = {"int": int, "float": float, "bool": bool, "str": str, "dict": dict, "list": list}
+    built_in = {
+        "int": int,
+        "float": float,
+        "bool": bool,
+        "str": str,
+        "dict": dict,
+        "list": list,
+        **_enumerations(),
+    }
     if not names <= {*built_in, "Literal", "Any"}:
         return Any
     code = compile(ast.Expression(annotation), str(ARGUMENTS), "eval")

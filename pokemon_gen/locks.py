@@ -6,6 +6,7 @@ reading needs no lock. The lock is the operating system's (`filelock`), so that 
 """
 
 import contextlib
+import errno
 import logging
 import os
 import platform
@@ -23,6 +24,8 @@ from pokemon_gen.files import read_json, write_json
 from pokemon_gen.runs import HOLDER_NAME, LOCK_NAME, run_root
 
 _log = logging.getLogger(__name__)
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What some network file systems answer, which have no locks."""
 
 
 @contextmanager
@@ -36,7 +39,6 @@ def writing_to(run: Path) -> Iterator[None]:
         PokemonGenError: if another process holds it, naming that process.
     """
     root = run_root(run)
-    there = root.is_dir()
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / LOCK_NAME, timeout=0, is_singleton=True)
     try:
@@ -46,7 +48,9 @@ def writing_to(run: Path) -> Iterator[None]:
             f"{root}: another process is writing to this run: {_holder(root)}. Nothing was changed. "
             "Wait until it is done, stop it, or choose another name (name=...)"
         ) from None
-    except NotImplementedError:  # some network file systems know no locks
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
         _log.warning(
             "%s: this file system has no locks, so a second process under this name would not be noticed",
             root,
@@ -60,8 +64,7 @@ def writing_to(run: Path) -> Iterator[None]:
     finally:
         if lock.lock_counter == 1:
             (root / HOLDER_NAME).unlink(missing_ok=True)
-            if not there or set(root.iterdir()) == {root / LOCK_NAME}:
-                _remove_empty(root)
+            _remove_empty(root)
         lock.release()
 
 

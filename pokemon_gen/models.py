@@ -30,7 +30,14 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.fields import MODEL_REFUSED, check_family, check_model
 from pokemon_gen.geometry import COMPLETION_LENGTH, LENGTH, PALETTE_NAME
 from pokemon_gen.palette import Palette
-from pokemon_gen.runs import CONFIG_NAME, ENSEMBLE_NAME, WEIGHTS_NAME, choose_checkpoint, member_folders
+from pokemon_gen.runs import (
+    CONFIG_NAME,
+    ENSEMBLE_NAME,
+    WEIGHTS_NAME,
+    check_parts,
+    choose_checkpoint,
+    member_folders,
+)
 from pokemon_gen.settings import SETTINGS_NAME, Settings
 
 _NLL_BATCH = 80
@@ -127,9 +134,7 @@ def load_checkpoint(place: str | Path) -> Checkpoint:
 
 
 def _load_model(folder: Path) -> Checkpoint:
-    for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
-        if not (folder / name).is_file():
-            raise PokemonGenError(f"{folder}: no checkpoint: it has no {name}")
+    check_parts(folder)
     palette = Palette.load(folder)
     settings = load_settings(folder / SETTINGS_NAME)
     model = load_weights(AutoModelForCausalLM, folder, "model")
@@ -368,6 +373,9 @@ def _reason(error: Exception) -> str:
 @torch.no_grad()
 def _is_causal(model: PreTrainedModel) -> bool:
     """Tell whether changing the last token leaves all earlier predictions as they were."""
+    with torch.random.fork_rng(devices=[]):  # dropout draws, and is looked at too
+        model.train()
+        model(torch.zeros(1, 8, dtype=torch.long))
     model.eval()
     one = torch.zeros(1, 8, dtype=torch.long)
     other = one.clone()

@@ -138,7 +138,11 @@ class Palette:
         path = path / PALETTE_NAME if path.is_dir() else path
         value = read_json(path)
         try:
+            if any(type(part) is not int for colour in value["rgb"] for part in colour):
+                raise ValueError("not whole numbers")
             return cls(np.array(value["rgb"], dtype=np.int64))
+        except PokemonGenError as error:
+            raise PokemonGenError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PokemonGenError(
                 f'{path}: not a palette: it should be {{"rgb": [[r, g, b], ...]}}'

@@ -62,13 +62,17 @@ class PlainLoader(yaml.SafeLoader):
         """Make a value; `!!int x` and an integer of 5,000 digits are errors of Python's own."""
         try:
             return super().construct_object(node, deep)
-        except (ValueError, OverflowError, AttributeError) as error:
+        except (ValueError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
             kind = node.tag.rpartition(":")[2]
             problem = f"not a value of the kind {kind!r}, or one too long"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Make a section, of plain words that come once each."""
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a section has keys and values", node.start_mark
+            )
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):

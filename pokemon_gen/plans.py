@@ -5,13 +5,13 @@ loaded. Each stage begins with the same call, so that Python's callers get the s
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pokemon_gen import resuming, submission
-from pokemon_gen.config_files import load_settings, override_sprites
+from pokemon_gen.config_files import load_settings, override_sprites, shipped_types
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.fields import (
     MODEL_REFUSED,
@@ -30,10 +30,12 @@ from pokemon_gen.runs import (
     ENSEMBLE_NAME,
     RESULTS,
     Choice,
+    check_parts,
     choose_checkpoint,
     find_run,
     is_loadable,
     is_member,
+    member_runs,
     needed_checkpoints,
 )
 from pokemon_gen.settings import (
@@ -89,7 +91,12 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
     """
     try:
         for section, model in _models(settings).items():
-            _check_model(settings, section, model)
+            types = causal_types()
+            if types is not None:
+                check_family(str(model["model_type"]), types, section)
+            _check_model(settings, section, model, MODEL_REFUSED)
+        for section, model in _classifiers(settings).items():
+            _check_model(settings, section, model, {"num_labels": "is two: real or not"})
         types = training_types()
         if isinstance(settings, Settings) and types is not None:
             check_training(settings.training, types)
@@ -97,6 +104,10 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
         place = settings.where(error.setting)
         raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
     check_sprites(settings.sprites)
+    if isinstance(settings, Settings) and settings.selection.on == "fold" and not settings.sprites.held_out:
+        raise PokemonGenError(
+            "selection.on: there is no fold to choose on: set sprites.held_out=80, or choose on dev"
+        )
 
 
 def _models(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:
@@ -106,11 +117,17 @@ def _models(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:
     return {"model": settings.model, "detector.generator.model": settings.detector.generator.model}
 
 
-def _check_model(settings: Settings | JudgeSettings, section: str, model: dict[str, object]) -> None:
+def _classifiers(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:
+    """Return the sections of image classifiers."""
+    if isinstance(settings, JudgeSettings):
+        return {"judge.classifier.model": settings.judge.classifier.model}
+    return {"detector.classifier.model": settings.detector.classifier.model}
+
+
+def _check_model(
+    settings: Settings | JudgeSettings, section: str, model: dict[str, object], refused: Mapping[str, str]
+) -> None:
     model_type = str(model["model_type"])
-    types = causal_types()
-    if types is not None:
-        check_family(model_type, types, section)
     known = model_fields(model_type)
     if known is None:
         return
@@ -119,18 +136,16 @@ def _check_model(settings: Settings | JudgeSettings, section: str, model: dict[s
     before = overridden.get(f"{section}.model_type")
     unknown = [field for field in given if field not in known and f"{section}.{field}" not in overridden]
     if unknown and before not in (None, model_type):
-        shipped = (
-            f"`{section}={model_type}` takes the shipped settings of a {model_type}, or n"
-            if section == "model"
-            else "N"
-        )
+        advice = f"name all fields of the {model_type} in a config of its own"
+        if section == "model" and model_type in shipped_types():
+            advice = f"`model={model_type}` takes the shipped settings of a {model_type}; or {advice}"
         raise SettingError(
             f"{section}.model_type",
             f"{section}.model_type={model_type}: the config describes a {before}, and its "
-            f"{', '.join(f'{section}.{field}' for field in unknown)} are no fields of {model_type}. "
-            f"{shipped}ame all fields of the model in a config of its own",
+            f"{', '.join(f'{section}.{field}' for field in unknown)} are no fields of {model_type}: "
+            f"{advice}",
         )
-    check_model(given, known, model_type, section, MODEL_REFUSED)
+    check_model(given, known, model_type, section, refused)
 
 
 def check_sprites(sprites: SpriteSettings) -> None:
@@ -162,6 +177,7 @@ def plan_completion(
     if isinstance(prompts, str | Path) and not Path(prompts).exists():
         raise PokemonGenError(f"{prompts}: no such file or folder of prompts")
     choice = choose_checkpoint(checkpoint)
+    check_parts(choice.checkpoint)
     settings = settings_of(choice.checkpoint, overrides)
     source = "prompts" if prompts is not None else split or "test"
     default = RESULTS / settings.name / f"completions-{source}.png"
@@ -188,6 +204,7 @@ def plan_submission(
         PokemonGenError: as `plan_completion`.
     """
     choice = choose_checkpoint(checkpoint)
+    check_parts(choice.checkpoint)
     settings = settings_of(choice.checkpoint, overrides)
     refuse_existing(submission_files(settings.name)[0], overwrite)
     check_sprites(settings.sprites)
@@ -208,7 +225,11 @@ def plan_selection(run: str | Path, overrides: Sequence[str]) -> Path:
 
 
 def plan_score(
-    completions: str | Path, reference: str, overrides: Sequence[str], overwrite: bool
+    completions: str | Path,
+    reference: str,
+    overrides: Sequence[str],
+    overwrite: bool,
+    inception_weights: str | Path | None = None,
 ) -> tuple[Path, str, Path, list[str]]:
     """Resolve what `score` is given: completions, the scorecard's name and file, and other overrides.
 
@@ -218,12 +239,17 @@ def plan_score(
     path = find_run(completions)
     check_overrides(overrides)
     given, rest = _without_name(overrides)
+    unknown = next((word for word in rest if not word.startswith(COMPLETION_MAY_SET)), None)
+    if unknown:
+        raise PokemonGenError(f"{unknown.split('=')[0]}: cannot be set: completion.*, sprites.*, name can")
     name = given or result_name(path)
     file = RESULTS / name / SCORECARD_NAME
     if not path.exists():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
     refuse_existing(file, overwrite)
     _check_reference(reference)
+    if inception_weights is not None and not Path(inception_weights).is_file():
+        raise PokemonGenError(f"{inception_weights}: no such file of Inception weights")
     return path, name, file, rest
 
 
@@ -259,7 +285,13 @@ def plan_ensemble(name: str, checkpoints: Sequence[str | Path]) -> list[Choice]:
     best = folder / BEST_NAME
     if list(folder.glob("checkpoint-*")) or (best.exists() and not (best / ENSEMBLE_NAME).is_file()):
         raise PokemonGenError(f"{folder} is a run, and is kept: give the ensemble a name of its own")
-    return [choose_checkpoint(checkpoint) for checkpoint in checkpoints]
+    choices = [choose_checkpoint(checkpoint) for checkpoint in checkpoints]
+    places = [choice.checkpoint.resolve() for choice in choices]
+    if member_runs(folder) and not all(folder.resolve() in place.parents for place in places):
+        raise PokemonGenError(
+            f"{folder} is an ensemble with members of its own, and is kept: choose another name"
+        )
+    return choices
 
 
 def check_same_run(settings: Settings) -> None:

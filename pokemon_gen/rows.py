@@ -146,10 +146,16 @@ def _spacing_fault(space: str, exact: bool, inside: bool) -> str | None:
         return None
     if set(space) <= {" ", "\t"} and not exact:
         return None
-    names = [unicodedata.name(character, f"character {ord(character):#04x}") for character in space]
-    odd = next((name for name, character in zip(names, space, strict=True) if character != " "), None)
-    what = odd.lower() if odd else f"{len(space)} spaces"
+    odd = next((character for character in space if character != " "), None)
+    what = _character(odd) if odd else "a space" if space == " " else f"{len(space)} spaces"
     return f"{what} {'between two tokens' if inside else 'around the tokens'}: one space separates them"
+
+
+def _character(space: str) -> str:
+    """Return what a character that shows as nothing is called."""
+    names = {"\t": "a tab", "\r": "a carriage return that no line feed follows", "\f": "a form feed"}
+    number = f"the character {ord(space):#04x}"
+    return names.get(space) or unicodedata.name(space, number).lower()
 
 
 def _parse_token(word: str, palette_size: int, exact: bool) -> tuple[int, str | None]:

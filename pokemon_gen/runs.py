@@ -202,6 +202,19 @@ def is_loadable(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME, ENSEMBLE_NAME))
 
 
+def check_parts(folder: Path) -> None:
+    """Make sure that all parts of a checkpoint of one model are there.
+
+    Raises:
+        PokemonGenError: naming the first that is not.
+    """
+    if (folder / ENSEMBLE_NAME).is_file():
+        return
+    for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
+        if not (folder / name).is_file():
+            raise PokemonGenError(f"{folder}: no checkpoint: it has no {name}")
+
+
 def member_folders(folder: Path) -> list[Path]:
     """Return the folders of an ensemble's members.
 

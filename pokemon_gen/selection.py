@@ -8,6 +8,7 @@ The judge is no criterion, and its room is not imported here: what chose a check
 good it is.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ from pokemon_gen.runs import (
 )
 from pokemon_gen.settings import CompletionSettings, Criterion
 
+_log = logging.getLogger(__name__)
 SCHEMA = 1
 """Of `selection.json`; it changes when a field changes its meaning."""
 LARGEST_SHARE = 0.05
@@ -120,7 +122,13 @@ def rank_checkpoints(
     """
     figures = []
     for checkpoint in needed_checkpoints(run):
-        loaded = load_checkpoint(checkpoint)
+        try:
+            loaded = load_checkpoint(checkpoint)
+        except PokemonGenError as error:  # damaged, or diverged: the others can be chosen from
+            _log.warning("left out of the choice: %s", error)
+            figures.append(Figures(checkpoint.name, step_of(checkpoint), *[None] * 6))
+            progress()
+            continue
         completed = None
         if completion:
             completed = complete_prompts(loaded.model, truth[:, :PROMPT_LENGTH], completion)

@@ -53,12 +53,14 @@ class _Config(_Section):
         return self._before
 
 
-NAME_RULE = "use letters, digits, '.', '_' and '-': it names files"
+NAME_RULE = (
+    "use letters, digits, '.', '_' and '-': it names files (member-0 and such name an ensemble's members)"
+)
 
 
 def is_name(name: str) -> bool:
     """Tell whether a run may be called so: `NAME_RULE`, or as `member_name` calls a member."""
-    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(/member-[0-9]+)?", name))
+    return bool(re.fullmatch(r"(?!member-[0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]*(/member-[0-9]+)?", name))
 
 
 def member_name(ensemble: str, number: int) -> str:
@@ -232,7 +234,7 @@ class Settings(_Config):
 
     name: str
     """Names the run's outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Initial weights, order of the sprites, dropout."""
     members: int = Field(1, ge=1, le=64)
     """Models trained, each with a seed of its own; more than one complete together, as an ensemble."""

@@ -4,6 +4,7 @@
 Loads neither torch nor `datasets`, so that a misspelt folder is answered at once.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pokemon_gen.errors import PokemonGenError, closest
 
 KINDS = ("generated", "hub", "text", "images")
 USAGE = "use generated, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER"
-PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".webp", ".bmp")
+PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
 """Suffixes of pictures, in small letters."""
 TEXTS = ("train.txt", "pixel_color.txt", "colormap.txt")
 """Files of which a `text:` folder has at least one."""
@@ -20,6 +21,8 @@ TABLES = (".parquet", ".arrow", ".jsonl", ".csv")
 """Suffixes of the files of a data set."""
 PALETTE_FILES = (".txt", ".json", ".hex", ".gpl", ".pal", ".png")
 """Suffixes of files that a palette is read from."""
+MOST_FILES = 100_000
+"""Files of a folder that are looked through: of more, it is not a folder of sprites."""
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "val", "valid", "validation", "eval"),
@@ -44,6 +47,12 @@ def parse_source(source: str) -> tuple[str, str]:
     folder = Path(source)
     if folder.is_dir():
         return _kind_of(folder), source
+    if source.removesuffix(":") in KINDS:
+        raise PokemonGenError(
+            f"{source!r} is no source of sprites: it needs a folder or an id behind it; {USAGE}"
+        )
+    if _is_path(source):
+        raise PokemonGenError(f"{source}: no such folder; {USAGE}")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise PokemonGenError(
             f"{source}: no such folder. For a data set of the hub write hub:{source}; else {USAGE}"
@@ -52,14 +61,32 @@ def parse_source(source: str) -> tuple[str, str]:
     raise PokemonGenError(f"{what}{closest(kind, KINDS)}: {USAGE}")
 
 
+def _is_path(place: str) -> bool:
+    """Tell whether a place that is not there is meant as one on this machine."""
+    return place[:1] in (".", "/", "~") or ("/" in place and Path(place).parent.is_dir())
+
+
 def _kind_of(folder: Path) -> str:
-    if any((folder / name).is_file() for name in TEXTS):
-        return "text"
+    """Tell which kind of source a folder is, by its files.
+
+    Raises:
+        PokemonGenError: for one that could be two, or none.
+    """
     files = visible_files(folder)
-    if any(path.suffix.lower() in TABLES for path in files):
-        return "hub"
-    if any(path.suffix.lower() in PICTURES for path in files):
-        return "images"
+    found = {
+        "text": [folder / name for name in TEXTS if (folder / name).is_file()],
+        "hub": [path for path in files if path.suffix.lower() in TABLES],
+        "images": [path for path in files if path.suffix.lower() in PICTURES],
+    }
+    kinds = [kind for kind, paths in found.items() if paths]
+    if len(kinds) > 1:
+        examples = " and ".join(str(found[kind][0].relative_to(folder)) for kind in kinds)
+        raise PokemonGenError(
+            f"{folder}: holds {examples}, so it could be either; write "
+            + " or ".join(f"{kind}:{folder}" for kind in kinds)
+        )
+    if kinds:
+        return kinds[0]
     raise PokemonGenError(
         f"{folder}: no sprites in it: neither pictures ({', '.join(PICTURES)}), nor {', '.join(TEXTS)}, nor "
         f"the files of a data set ({', '.join(TABLES)})"
@@ -72,12 +99,20 @@ def visible_files(folder: Path) -> list[Path]:
     A file is hidden if its name or that of a folder around it begins with a dot (`.ipynb_checkpoints`), or if
     it is in macOS's `__MACOSX`.
     """
-    found = []
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") or part == "__MACOSX" for part in parts):
-            found.append(path)
-    return found
+    found: list[Path] = []
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = os.path.realpath(place)
+        folders[:] = [] if here in seen else [name for name in folders if not _is_hidden(name)]
+        seen.add(here)  # a link to a folder around it would have no end
+        found += [Path(place) / name for name in names if not _is_hidden(name)]
+        if len(found) > MOST_FILES:
+            raise PokemonGenError(f"{folder}: more than {MOST_FILES} files; name the folder of the sprites")
+    return sorted(path for path in found if path.is_file())
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _check_folder(folder: Path, source: str) -> None:
@@ -110,12 +145,12 @@ def check_palette(place: str) -> None:
         PokemonGenError: for a file that is missing, or none that a palette is read from.
     """
     path = Path(place)
-    if path.is_dir():
+    if path.is_dir() or place.startswith("hub:"):
         return
     if path.suffix.lower() in PALETTE_FILES:
         if not path.is_file():
             raise PokemonGenError(f"{place}: cannot be read: no such file")
-    elif path.is_file() or not re.fullmatch(r"[\w.-]+/[\w.-]+", place):
+    elif path.is_file() or _is_path(place) or not re.fullmatch(r"[\w.-]+/[\w.-]+", place):
         raise PokemonGenError(
             f"{place}: {'not a palette' if path.is_file() else 'no such palette'}: use a file "
             f"({', '.join(PALETTE_FILES)}), a checkpoint's folder, or the id of a data set on the hub"
@@ -123,7 +158,7 @@ def check_palette(place: str) -> None:
 
 
 def find_splits(names: Sequence[str], where: str) -> dict[str, str]:
-    """Find the splits train, dev and test by their usual names, in any case.
+    """Find the splits train, dev and test by their usual names: `Train`, `val`, `01_test_images`.
 
     Args:
         names: of folders, files or a data set's splits.
@@ -137,7 +172,9 @@ def find_splits(names: Sequence[str], where: str) -> dict[str, str]:
     """
     splits: dict[str, str] = {}
     for split, usual in SPLIT_NAMES.items():
-        found = [name for name in names if name.lower() in usual]
+        form = rf"(\d+[_ -])?({'|'.join(usual)})([_ -]?(images|imgs|set|data|split|sprites))?"
+        found = [name for name in names if re.fullmatch(form, name, re.IGNORECASE)]
+        found = [name for name in found if name.lower() == split] or found
         if len(found) > 1:
             raise PokemonGenError(f"{where}: {' and '.join(sorted(found))} both name the {split} split")
         if found:

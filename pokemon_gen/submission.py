@@ -32,6 +32,8 @@ SUBMISSIONS = Path("submissions")
 """The folder of all submissions, in the working directory."""
 HOMEWORK_SPRITES = 80
 HOMEWORK_COLOURS = 167
+FAULTS_LISTED = 200
+"""Faults that a report lists; all that follow are only counted."""
 SCHEMA = 1
 """The sidecar's version; it changes when a field changes its meaning."""
 
@@ -56,7 +58,7 @@ class Report:
     def __str__(self) -> str:
         """Say `ok: ...`, or list every fault with its line and column."""
         if self.faults:
-            return show_faults(self.path, self.faults)
+            return show_faults(self.path, self.faults, FAULTS_LISTED)
         prompts = "prompts kept" if self.prompts_checked else "prompts not checked"
         changed = "; not the file that its sidecar describes (another SHA-256)" if self.changed else ""
         return f"ok: {self.sprites} sprites x {LENGTH} tokens, {prompts}{changed}"
@@ -152,7 +154,9 @@ def _read_sidecar(sidecar: Path) -> _Expected:
             facts["sha256"],
         )
     except (KeyError, TypeError) as error:
-        raise PokemonGenError(f"{sidecar}: not a sidecar of a submission") from error
+        raise PokemonGenError(
+            f"{sidecar}: not a sidecar of a submission, though called like one; move it to check the file"
+        ) from error
     numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
     if not numbers or not isinstance(expected.prompt_hashes, list | None):
         raise PokemonGenError(f"{sidecar}: not a sidecar of a submission")

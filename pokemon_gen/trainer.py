@@ -174,6 +174,7 @@ class SpriteTrainer(FiniteLossTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights (their mean, if one is kept) and config, and beside them palette and settings."""
+        self.check_loss()
         if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
             raise DivergedError(self.state.global_step, "a weight")
         with self.mean_in_place():

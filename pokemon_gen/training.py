@@ -178,10 +178,10 @@ def _trainer_of(
         trainer.create_optimizer()
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
-    except OSError as error:
+    except Exception as error:  # of the hub's client and of what it is built on, which have nothing in common
         if not arguments.push_to_hub:
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PokemonGenError(
             f"training.push_to_hub: the hub cannot be used: {reason} Log in with `hf auth login`, or leave "
             "push_to_hub out and upload the finished checkpoint"

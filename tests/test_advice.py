@@ -31,6 +31,8 @@ def said(caplog: pytest.LogCaptureFixture, config: str, *overrides: str) -> list
             ["training.learning_rate=1e-3"],
             ["training.learning_rate", "training.muon_learning_rate=0.02"],
         ),
+        ("quick", ["training.weight_decay=0.1"], ["training.weight_decay", "muon_weight_decay=0.2"]),
+        ("quick", ["training.adam_beta1=0.8"], ["training.adam_beta1", "Muon"]),
         ("gpt2-sample", ["completion.temperature=0.8"], ["completion.temperature", "completion.do_sample"]),
         ("gpt2-sample", ["completion.top_p=0.8"], ["completion.top_p", "completion.do_sample"]),
         ("llama", ["completion.likelihood_weight=2.0"], ["likelihood_weight", "completion.candidates=1"]),

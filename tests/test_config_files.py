@@ -177,7 +177,8 @@ def test_texts_on_the_command_line_are_taken_as_they_are() -> None:
     assert load_settings("quick", ["sprites.palette=null"]).sprites.palette is None
     assert load_settings("quick", ["name=12"]).name == "12"
     assert load_settings("quick", ["training.run_name=a #2"]).training["run_name"] == "a #2"
-    assert load_settings("quick", ["training.run_name='a #2'"]).training["run_name"] == "a #2"
+    for text in ("#2", "v1: test", "7", "true", "@home", "%x", '"a" b', "*me"):
+        assert load_settings("quick", [f"training.run_name={text}"]).training["run_name"] == text
     known = override_sprites(SpriteSettings(), ["sprites.source=images:my art #2"])
     assert known.source == "images:my art #2"
 
@@ -246,6 +247,14 @@ def test_what_is_asked_for_is_not_superseded(caplog: pytest.LogCaptureFixture) -
         ("training.learnin_rate=1", "training.learning_rate"),
         ("detector.learning_rate=1", "detector.generator.learning_rate"),
         ("completon.top_p=1", "completion"),
+        ("batch_size=8", "training.per_device_train_batch_size"),
+        ("training.batch_size=8", "training.per_device_train_batch_size"),
+        ("epochs=3", "training.num_train_epochs"),
+        ("training.epochs=3", "training.num_train_epochs"),
+        ("lr=1", "training.learning_rate"),
+        ("hidden_size=64", "model.hidden_size"),
+        ("TRAINING.max_steps=5", "training"),
+        ("training.Max_Steps=5", "training.max_steps"),
     ],
 )
 def test_a_setting_without_its_section_is_found(override: str, meant: str) -> None:
@@ -253,11 +262,56 @@ def test_a_setting_without_its_section_is_found(override: str, meant: str) -> No
         check_settings(load_settings("quick", [override]))
 
 
+@pytest.mark.parametrize(
+    ("override", "facts"),
+    [
+        ("training.lr_scheduler_type=cosin", ["training.lr_scheduler_type", "cosine"]),
+        ("training.eval_strategy=epohc", ["training.eval_strategy", "epoch"]),
+        ("training.optim=adamw", ["training.optim", "adamw_torch"]),
+        ("training.max_steps=0", ["training.max_steps", "-1"]),
+        ("training.per_device_train_batch_size=0", ["at least one sprite"]),
+        ("training.ema_decay=1.5", ["training.ema_decay"]),
+        (
+            "training.metric_for_best_model=nll_completion",
+            ["training.metric_for_best_model", "completion_nll"],
+        ),
+        ("training.save_strategy=no", ["training.save_strategy"]),
+        ("selection.on=fold", ["sprites.held_out"]),
+        ("detector.classifier.model.dephts=[1]", ["did you mean 'detector.classifier.model.depths'"]),
+        ("seed=4294967296", ["seed"]),
+        ("name=member-0", ["name"]),
+    ],
+)
+def test_a_value_that_cannot_be_is_answered_without_torch(override: str, facts: list[str]) -> None:
+    with pytest.raises(PokemonGenError, match="") as error:
+        check_settings(load_settings("quick", [override]))
+    assert all(fact in str(error.value) for fact in facts)
+
+
+def test_a_broken_config_beside_is_no_hindrance() -> None:
+    Path("configs").mkdir()
+    for number, text in enumerate(("model: gpt2\n", "model: {n_layer: 2}\n", "name: a\n")):
+        Path(f"configs/a{number}.yaml").write_text(text)
+    assert load_settings("quick", ["model=gpt2"]).model["model_type"] == "gpt2"
+
+
+def test_the_judges_config_is_no_runs() -> None:
+    with pytest.raises(PokemonGenError, match="pokemon-gen judge SOURCE"):
+        load_settings("judge")
+
+
+def test_a_config_has_a_size(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: b\n" * 100_000)
+    with pytest.raises(PokemonGenError, match=r"a\.yaml: no config: .* bytes"):
+        load_settings(tmp_path / "a.yaml")
+
+
 def test_a_run_is_a_config(tiny: Callable[..., Settings]) -> None:
     """`train NAME` resumes the run of that name; a config of the name comes first."""
     folder = Path("checkpoints/cmp_llama")
     tiny(name="cmp_llama").save(folder)
-    assert load_settings("cmp_llama").model_dump() == tiny(name="cmp_llama").model_dump()
+    for place in ("cmp_llama", "checkpoints/cmp_llama", "checkpoints/cmp_llama/settings.json"):
+        assert load_settings(place).model_dump() == tiny(name="cmp_llama").model_dump()
     tiny(name="quick").save(Path("checkpoints/quick"))
     assert load_settings("quick").model["model_type"] == "qwen3"
     with pytest.raises(PokemonGenError, match=r"did you mean 'cmp_llama'\?.*runs: .*cmp_llama"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from pokemon_gen.divergence import SKIPPED_IN_A_ROW, DivergedError
@@ -18,6 +19,7 @@ from pokemon_gen.runs import choose_checkpoint, step_of, whole_checkpoints
 from pokemon_gen.settings import DetectorSettings, Settings
 from pokemon_gen.sprites import Sprites
 from pokemon_gen.stages.completing import submit
+from pokemon_gen.stages.judging import select
 from pokemon_gen.trainer import make_trainer
 from pokemon_gen.training import prepare, train
 from tests.conftest import TINY_DETECTOR
@@ -112,3 +114,35 @@ def test_helpers_that_diverge_say_which(few_sprites: Sprites) -> None:
     classifier = how.classifier.model_copy(update={"learning_rate": 1e30, "steps": 40})
     with pytest.raises(PokemonGenError, match=r"detector: classifier: .*diverged.*learning_rate"):
         train_classifier(classifier, 0, train, dev, dev, few_sprites.palette, "detector: classifier")
+
+
+def test_a_bad_batch_among_good_ones_of_a_step_counts(tiny: Make, few_sprites: Sprites) -> None:
+    """With gradient accumulation a step has several, and the last of them is no better for being good."""
+    settings = tiny()
+    model, arguments, settings = prepare(settings, few_sprites.palette, RUN)
+    trainer = make_trainer(model, arguments, few_sprites, settings)
+    losses = iter([1.0, math.nan, 2.0, 3.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.Trainer.training_step", lambda *_: torch.tensor(next(losses)))
+        for step in (0, 1, 1, 2):
+            trainer.state.global_step = step
+            super(type(trainer), trainer).training_step(model, {})
+            if step == 1:
+                bad = int(trainer._first_bad)
+    assert bad == 2
+    assert int(trainer._first_bad) == 0
+
+
+def test_a_diverged_checkpoint_is_left_out_of_a_choice(
+    tiny: Make, few_sprites: Sprites, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a run of before, whose early checkpoints are good."""
+    train(tiny(training={**EVERY_STEP, "max_steps": 3}), few_sprites)
+    file = RUN / "checkpoint-3" / "model.safetensors"
+    found = load_file(file)
+    found["transformer.ln_f.weight"][0] = math.nan
+    save_file(found, file, {"format": "pt"})
+    chosen = select("tiny", by="nll").selection.ranked
+    assert [figures.step for figures in chosen][-1] == 3
+    assert chosen[0].step < 3
+    assert any("checkpoint-3" in record.getMessage() for record in caplog.records)

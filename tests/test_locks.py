@@ -1,5 +1,6 @@
 """`locks.py`: one writer a run; the second is told which process is the first, and changes nothing."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,3 +120,18 @@ def test_the_process_that_holds_a_lock_may_take_it_again() -> None:
     with writing_to(run_folder):
         pass
     assert (run_folder / "made").exists()
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "No locks available")])
+def test_without_locks_a_run_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """Some network file systems have none."""
+
+    def none(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pokemon_gen.locks.FileLock.acquire", none)
+    with writing_to(Path("checkpoints/a")):
+        Path("checkpoints/a/made").touch()
+    assert any("no locks" in record.getMessage() for record in caplog.records)

@@ -215,6 +215,7 @@ LLAMA = {"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 32}
         {"model_type": "gpt_neox", **LLAMA, "num_attention_heads": 5},
         {"model_type": "mistral", **LLAMA, "num_attention_heads": 2, "num_key_value_heads": 0},
         {"model_type": "qwen3", **LLAMA, "num_attention_heads": 4, "num_key_value_heads": 3, "head_dim": 8},
+        {**TINY_MODEL, "resid_pdrop": 5.0},
         {"model_type": "bloom", "hidden_size": 30, "n_layer": 1, "n_head": 4},
     ],
     ids=lambda model: model["model_type"],

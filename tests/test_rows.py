@@ -74,14 +74,14 @@ def test_a_colormap_has_three_bytes_a_line(tmp_path: Path) -> None:
 ODD = {
     "\u00a0": "no-break space",
     "\u3000": "ideographic space",
-    "\t": "0x09",
+    "\t": "a tab",
     "  ": "2 spaces",
-    "\f": "0x0c",
+    "\f": "a form feed",
     "\v": "0x0b",
     "\u2028": "line separator",
-    "\r": "0x0d",
+    "\r": "a carriage return",
     "\x85": "0x85",
-    " \t": "0x09",
+    " \t": "a tab",
 }
 
 

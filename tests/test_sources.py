@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.sources import parse_source
+from pokemon_gen.sources import find_splits, parse_source, visible_files
 from pokemon_gen.sprites import Sprites, load_sprites
 
 
@@ -45,6 +45,10 @@ def test_a_folder_without_sprites_says_what_would_be_some() -> None:
         ("hub:/nowhere", "hub:/nowhere: no such folder"),
         ("hub:a/b/c", "no such folder"),
         ("hub:my art", "no such folder"),
+        ("../nope", "no such folder"),
+        ("~/art", "no such folder"),
+        ("images:", "needs a folder"),
+        ("images", "needs a folder"),
     ],
 )
 def test_what_is_no_source_is_named(source: str, message: str) -> None:
@@ -52,3 +56,36 @@ def test_what_is_no_source_is_named(source: str, message: str) -> None:
         parse_source(source)
     with pytest.raises(PokemonGenError, match=message):
         load_sprites(source)
+
+
+def test_a_folder_that_could_be_two_kinds_names_both() -> None:
+    """Kaggle and the hub's image folders keep a table beside the pictures."""
+    Path("art").mkdir()
+    Image.new("RGB", (20, 20)).save("art/a.png")
+    for name, kind in (("labels.csv", "hub"), ("train.txt", "text")):
+        Path("art", name).touch()
+        with pytest.raises(PokemonGenError, match=rf"{name} and a\.png.*{kind}:art or images:art"):
+            parse_source("art")
+        Path("art", name).unlink()
+
+
+def test_links_to_folders_are_followed_but_not_around() -> None:
+    Path("art/in").mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save("art/in/a.png")
+    Path("linked").mkdir()
+    Path("linked/there").symlink_to(Path("art").resolve())
+    Path("art/in/around").symlink_to(Path("art").resolve())
+    assert [path.name for path in visible_files(Path("linked"))] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train_images", "val_images", "test_images"], ["train_images", "val_images", "test_images"]),
+        (["training_set", "Validation", "01_test"], ["training_set", "Validation", "01_test"]),
+        (["train", "dev", "eval", "test"], ["train", "dev", "test"]),
+        (["trains", "devil", "testament"], []),
+    ],
+)
+def test_splits_go_by_their_usual_names(names: list[str], expected: list[str]) -> None:
+    assert list(find_splits(names, "here").values()) == expected

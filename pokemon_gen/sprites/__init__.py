@@ -47,7 +47,6 @@ def load_sprites(
     if kind == "generated" and palette is not None:
         raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
     given = load_palette(palette) if palette else None
-    source = source if source.startswith(f"{kind}:") or kind == "generated" else f"{kind}:{source}"
     if kind == "hub":
         sprites = load_hub(place, given)
     elif kind == "text":
@@ -69,6 +68,8 @@ def load_palette(place: str) -> Palette:
         PokemonGenError: if there is none, or it is at fault.
     """
     check_palette(place)
+    if place.startswith("hub:"):
+        return load_hub_palette(place.removeprefix("hub:"))
     path = Path(place)
     if path.suffix.lower() in PALETTE_FILES and not path.is_dir():
         return read_palette_file(path)

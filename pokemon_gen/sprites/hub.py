@@ -34,11 +34,7 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
     Raises:
         PokemonGenError: without a network, for a data set that is not there, or one of another form.
     """
-    if palette is None:
-        beside = Path(dataset).resolve().parent / "colormap"
-        local = is_local(dataset) and beside.is_dir()
-        palette = load_hub_palette(str(beside) if local else HOMEWORK_COLORMAP)
-    splits = _load(dataset)
+    splits = {str(name): split for name, split in _load(dataset).items()}
     named = find_splits(list(splits), f"hub:{dataset}")
     for split in SPLITS:
         if split not in named or COLUMN not in splits[named[split]].column_names:
@@ -46,7 +42,20 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
                 f"hub:{dataset}: has no {COLUMN!r} column in a {split!r} split (splits: {', '.join(splits)})"
             )
     rows = {split: _whole_numbers(splits[name], COLUMN, name, dataset) for split, name in named.items()}
-    return collect(rows, palette, f"hub:{dataset}")
+    return collect(rows, palette or _palette_of(dataset), f"hub:{dataset}")
+
+
+def _palette_of(dataset: str) -> Palette:
+    """Load the palette that belongs to a data set: beside a local folder, else the homework's."""
+    if not is_local(dataset):
+        return load_hub_palette(HOMEWORK_COLORMAP)
+    beside = Path(dataset).resolve().parent / "colormap"
+    if not beside.is_dir():
+        raise PokemonGenError(
+            f"hub:{dataset}: has no palette: there is no folder {beside}. Put a copy of the colour map "
+            f"there, or name one (sprites.palette=FILE, or sprites.palette=hub:{HOMEWORK_COLORMAP})"
+        )
+    return load_hub_palette(str(beside))
 
 
 def load_hub_palette(dataset: str) -> Palette:
@@ -55,7 +64,7 @@ def load_hub_palette(dataset: str) -> Palette:
     Raises:
         PokemonGenError: as `load_hub`.
     """
-    splits = _load(dataset)
+    splits = {str(name): split for name, split in _load(dataset).items()}
     if "train" not in splits or COLOUR_COLUMN not in splits["train"].column_names:
         raise PokemonGenError(f"hub:{dataset}: has no {COLOUR_COLUMN!r} column in a 'train' split")
     colours = _whole_numbers(splits["train"], COLOUR_COLUMN, "train", dataset)
@@ -65,7 +74,10 @@ def load_hub_palette(dataset: str) -> Palette:
                 f"hub:{dataset}: train, row {number}, column {COLOUR_COLUMN!r}: {colour!r} is no colour: "
                 "red, green and blue, each 0..255"
             )
-    return Palette(np.array(colours, dtype=np.int64))
+    try:
+        return Palette(np.array(colours, dtype=np.int64))
+    except (PokemonGenError, OverflowError) as error:
+        raise PokemonGenError(f"hub:{dataset}: {error}") from error
 
 
 def _whole_numbers(split: Any, column: str, name: str, dataset: str) -> list[list[int]]:
@@ -101,13 +113,26 @@ def _load_apart(folder: str, cache: str) -> dict[str, Any]:
 
     So a column of `true` would come out as ones.
     """
-    files = datasets.load_dataset_builder(folder, cache_dir=cache).config.data_files or {}
-    return {
-        split: datasets.load_dataset(
-            folder, data_files={split: list(paths)}, split=split, cache_dir=cache, keep_in_memory=True
+    found = datasets.load_dataset_builder(folder, cache_dir=cache).config.data_files or {}
+    return {str(split): _load_files(folder, str(split), list(paths), cache) for split, paths in found.items()}
+
+
+def _load_files(folder: str, split: str, paths: list[Any], cache: str) -> Any:
+    """Load the files of one split, each by itself.
+
+    Raises:
+        PokemonGenError: if their columns are of different types.
+    """
+    options = {"split": split, "cache_dir": cache, "keep_in_memory": True}
+    parts = [datasets.load_dataset(folder, data_files={split: [path]}, **options) for path in paths]
+    if any(part.features != parts[0].features for part in parts):
+        raise PokemonGenError(
+            f"hub:{folder}: {split}: the columns of its files are of different types: "
+            + ", ".join(
+                f"{Path(str(path)).name} {part.features}" for path, part in zip(paths, parts, strict=True)
+            )
         )
-        for split, paths in files.items()
-    }
+    return datasets.concatenate_datasets(parts)
 
 
 @contextmanager
@@ -132,6 +157,8 @@ def _load(dataset: str) -> Any:
             # folder of that name, or this one with other files, would give these sprites again.
             with tempfile.TemporaryDirectory() as cache:
                 return _load_apart(dataset, cache)
+    except StopIteration as error:
+        raise PokemonGenError(f"hub:{dataset}: one of its files is empty") from error
     except (OSError, DatasetsError, ValueError) as error:  # ConnectionError is an OSError
         if local or isinstance(error, DatasetGenerationError):
             reason = error.__cause__ or error  # `datasets` says only that an error occurred

@@ -5,6 +5,7 @@ cell of the 20x20 grid takes one of the colours that lie in it: the commonest, o
 where one runs through. Pillow reads, unpacks and quantises; only the choice per cell is ours.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +23,11 @@ from pokemon_gen.palette import Palette, from_picture, oklab
 from pokemon_gen.sources import PICTURES, find_splits, visible_files
 from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, duplicates_note, split_rows
 
+_log = logging.getLogger(__name__)
 FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP")
 """What Pillow may read, by its own names: others are rarely met, or handed to other programs (PostScript)."""
 LONGEST_SIDE = 4096
 """Pixels along a side, at most: a photograph has 4,000, and one of 4096 takes 64 MB to read."""
-OTHER_PICTURES = (
-    ".avif", ".apng", ".ase", ".aseprite", ".dds", ".eps", ".heic", ".ico", ".jfif", ".jp2", ".kra", ".pcx",
-    ".pdf", ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff", ".xcf",
-)  # fmt: skip
-"""Suffixes of pictures that are not read, which a note counts."""
 WHITE = (255, 255, 255)
 SAMPLES = 10
 """Samples along each side of a cell: 10x10 votes tell a line a tenth of a cell wide from none."""
@@ -71,7 +68,10 @@ def load_images(
             pictures.
     """
     source = f"images:{folder}"
-    named = find_splits([path.name for path in folder.iterdir() if path.is_dir()], source)
+    folder = _unnested(folder)
+    named = find_splits(_folders(folder), source)
+    if not named:
+        _refuse_splits_below(folder, source)
     if named and "train" not in named:
         raise PokemonGenError(
             f"{source}: has a folder {' and '.join(named.values())} but none for train. Name one `train`, "
@@ -84,6 +84,8 @@ def load_images(
     notes += _left_out(folder, list(places.values()))
     rgb, count = _different({split: pictures.rgb for split, pictures in read.items()})
     notes += duplicates_note(count)
+    if not len(rgb["train"]):
+        raise PokemonGenError(f"{source}: every picture for train is also one for dev or test")
     missing = [split for split in SPLITS if split not in rgb]
     if missing:
         rgb |= split_rows(rgb["train"], seed, source, ["train", *missing])
@@ -109,6 +111,34 @@ def _strange_colours(
         )
 
 
+def _folders(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _unnested(folder: Path) -> Path:
+    """Return the folder that holds the pictures: an archive often unpacks to one folder inside another."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+    while len(inside) == 1 and inside[0].is_dir():
+        folder = inside[0]
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return folder
+
+
+def _refuse_splits_below(folder: Path, source: str) -> None:
+    """Refuse folders of splits inside others, such as `cat/train` and `dog/train`, which would be pooled.
+
+    Raises:
+        PokemonGenError: naming them.
+    """
+    below = sorted({file.parent for file in visible_files(folder)} - {folder})
+    found = [str(path.relative_to(folder)) for path in below if find_splits([path.name], source)]
+    if found:
+        raise PokemonGenError(
+            f"{source}: holds splits that are not at its top ({', '.join(found[:5])}); pooled, test pictures "
+            "would be trained on. Move them to `train`, `dev` and `test` in it, or name one of the folders"
+        )
+
+
 def _different(rgb: dict[str, NDArray[np.uint8]]) -> tuple[dict[str, NDArray[np.uint8]], int]:
     """Keep each picture once, rather in test than in dev, rather there than in train; count the others."""
     kept: dict[str, NDArray[np.uint8]] = {}
@@ -130,17 +160,16 @@ def _is_new(picture: bytes, seen: set[bytes]) -> bool:
 def _left_out(folder: Path, places: list[Path]) -> list[str]:
     """Return notes of the pictures that are not read: of other formats, or outside the splits' folders."""
     files = visible_files(folder)
-    others = [file for file in files if file.suffix.lower() in OTHER_PICTURES]
+    others = [file for file in files if file.suffix.lower() not in PICTURES]
     outside = [
         file
         for file in files
         if file.suffix.lower() in PICTURES and not any(place in file.parents for place in places)
     ]
-    notes = (
-        [f"left out {_count(others)} of other formats than {', '.join(FORMATS)}: {_names(others, folder)}"]
-        if others
-        else []
-    )
+    notes = []
+    if others:
+        formats = f"of other formats than {', '.join(FORMATS)}"
+        notes.append(f"left out {_count(others, 'file')} {formats}: {_names(others, folder)}")
     if outside:
         notes.append(f"left out {_count(outside)} outside the splits' folders: {_names(outside, folder)}")
     return notes
@@ -154,8 +183,8 @@ def _taken(files: dict[str, list[Path]]) -> str:
     return f"took {kinds}" + (f" ({splits})" if len(files) > 1 else "")
 
 
-def _count(files: Sequence[Path]) -> str:
-    return f"{len(files)} {'picture' if len(files) == 1 else 'pictures'}"
+def _count(files: Sequence[Path], what: str = "picture") -> str:
+    return f"{len(files)} {what if len(files) == 1 else f'{what}s'}"
 
 
 def _names(files: Sequence[Path], folder: Path, shown: int = 5) -> str:
@@ -212,6 +241,12 @@ class Pictures:
     notes: list[str]
 
 
+def log_notes(place: Path, pictures: Pictures) -> None:
+    """Log what was done to pictures of a folder, and what is left out of them."""
+    for note in [*pictures.notes, *(_left_out(place, [place]) if place.is_dir() else [])]:
+        _log.info("%s: %s", place, note)
+
+
 def read_images(
     files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
 ) -> NDArray[np.uint8]:
@@ -235,11 +270,16 @@ def read_pictures(
             skipped; always if none is left; naming one of another size, if they are refused.
     """
     pictures, bad = [], []
-    done: dict[str, list[Path]] = {"shrunk to 20x20": [], "set on white, smaller or not square": []}
+    done: dict[str, list[Path]] = {
+        "shrunk to 20x20": [],
+        "set on white, smaller or not square": [],
+        "first frame taken": [],
+    }
     for file in files:
         try:
             with open_picture(file) as image:
                 width, height = image.size
+                frames = getattr(image, "n_frames", 1)
                 rgb = _on_white(image)
         except PokemonGenError as error:
             bad.append(str(error))
@@ -251,6 +291,8 @@ def read_pictures(
         pictures.append(shrink(_with_room_below(rgb) if of_prompts else rgb))
         if max(rgb.shape[:2]) > SIDE:
             done["shrunk to 20x20"].append(file)
+        if frames > 1:
+            done["first frame taken"].append(file)
         if rgb.shape[0] != rgb.shape[1] or len(rgb) < SIDE:
             done["set on white, smaller or not square"].append(file)
     if bad and not (skip_bad_images and pictures):

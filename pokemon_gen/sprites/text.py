@@ -48,7 +48,8 @@ def load_text(folder: Path, palette: Palette | None, seed: int) -> Sprites:
         files = {split: folder / f"{found[split]}.txt" for split in SPLITS}
         lengths = {"train": (LENGTH,), "dev": (LENGTH,), "test": (PROMPT_LENGTH, LENGTH)}
         rows = {split: read_rows(file, len(palette), lengths[split]) for split, file in files.items()}
-        return collect(rows, palette, source)
+        notes = [f"left out {WHOLE_NAME}: the splits are there"] if (folder / WHOLE_NAME).is_file() else []
+        return collect(rows, palette, source, notes)
     if (folder / WHOLE_NAME).is_file():
         if found:
             raise PokemonGenError(

@@ -25,7 +25,7 @@ from pokemon_gen.rows import read_prompts, rows_text
 from pokemon_gen.runs import SPRITES_NAME, Choice, detector_folder
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.sprites.images import find_images, read_images
+from pokemon_gen.sprites.images import find_images, log_notes, read_pictures
 
 _log = logging.getLogger(__name__)
 
@@ -235,5 +235,6 @@ def _given_prompts(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint, s
     path = Path(prompts)
     if path.suffix == ".txt":
         return read_prompts(path, len(checkpoint.palette))
-    pictures = read_images(find_images(path), skip_bad_images, of_prompts=True)
-    return from_picture(pictures, checkpoint.palette)[:, :PROMPT_LENGTH]
+    read = read_pictures(find_images(path), skip_bad_images, of_prompts=True)
+    log_notes(path, read)
+    return from_picture(read.rgb, checkpoint.palette)[:, :PROMPT_LENGTH]

@@ -42,7 +42,7 @@ from pokemon_gen.settings import (
     SpriteSettings,
 )
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.sprites.images import find_images, read_images
+from pokemon_gen.sprites.images import find_images, log_notes, read_pictures
 from pokemon_gen.stages.completing import (
     check_palettes,
     checkpoint_facts,
@@ -110,7 +110,7 @@ def score(
     Raises:
         PokemonGenError: for completions, a reference or weights at fault.
     """
-    path, name, file, overrides = plan_score(completions, reference, overrides, overwrite)
+    path, name, file, overrides = plan_score(completions, reference, overrides, overwrite, inception_weights)
     baselines, inception = _baselines(), _inception(inception_weights, protocol)
     judged = _load(path, overrides, resize, completion, sprites)
     compared = _reference(reference, judged.source, resize, judged.skip_bad_images)
@@ -335,7 +335,9 @@ def _pictures(folder: Path, resize: bool, skip_bad_images: bool) -> NDArray[np.u
     files = find_images(folder)
     if len(files) < 2:
         raise PokemonGenError(f"{folder}: a distance needs two or more images, and there is one")
-    return read_images(files, skip_bad_images, any_size=resize)
+    read = read_pictures(files, skip_bad_images, any_size=resize)
+    log_notes(folder, read)
+    return read.rgb
 
 
 def _baselines() -> dict[str, Any]:

@@ -151,3 +151,45 @@ def test_a_data_sets_splits_go_by_their_usual_names(hub: Path, few_sprites: Spri
     readme = hub / "pokemon" / "README.md"
     readme.write_text(readme.read_text().replace("dev", "validation"))
     assert load_sprites(f"hub:{hub / 'pokemon'}").fingerprint == few_sprites.fingerprint
+
+
+@pytest.mark.parametrize("names", [("train", "dev", "test"), ("train", "validation", "test")])
+def test_a_folder_needs_no_readme(hub: Path, few_sprites: Sprites, names: tuple[str, ...]) -> None:
+    for split, name in zip(("train", "dev", "test"), names, strict=True):
+        file = hub / "pokemon" / "data" / f"{split}-00000-of-00001.parquet"
+        file.rename(hub / "pokemon" / f"{name}.parquet")
+    (hub / "pokemon" / "README.md").unlink()
+    (hub / "pokemon" / "data").rmdir()
+    assert load_sprites(f"hub:{hub / 'pokemon'}").fingerprint == few_sprites.fingerprint
+
+
+def test_the_files_of_a_split_are_of_one_type(hub: Path, few_sprites: Sprites) -> None:
+    data = hub / "pokemon" / "data"
+    (hub / "pokemon" / "README.md").unlink()
+    truths = datasets.Dataset.from_dict({"pixel_color": [[True] * 400] * 2})
+    truths.to_parquet(data / "train-00001-of-00002.parquet")
+    with pytest.raises(PokemonGenError, match=r"train: .* files are of different types.*bool"):
+        load_sprites(f"hub:{hub / 'pokemon'}")
+
+
+def test_a_file_without_rows_is_named(hub: Path) -> None:
+    folder = hub / "rows"
+    folder.mkdir()
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.jsonl").touch()
+    with pytest.raises(PokemonGenError, match="rows"):
+        load_sprites(f"hub:{folder}")
+
+
+def test_a_folder_without_a_palette_says_where_it_was_looked_for(hub: Path) -> None:
+    (hub / "colormap").rename(hub / "colours")
+    with pytest.raises(PokemonGenError, match=rf"no folder {hub / 'colormap'}.*sprites\.palette="):
+        load_sprites(f"hub:{hub / 'pokemon'}")
+
+
+def test_colours_that_are_no_palette_name_their_data_set(hub: Path) -> None:
+    file = hub / "colormap" / "data" / "train-00000-of-00001.parquet"
+    for colours in ([[300, 0, 0], [1, 1, 1]], [[1, 1, 1], [1, 1, 1]]):
+        datasets.Dataset.from_dict({"color": colours}).to_parquet(file)
+        with pytest.raises(PokemonGenError, match=r"hub:.*colormap: "):
+            load_palette(f"hub:{hub / 'colormap'}")

@@ -222,14 +222,31 @@ def test_a_split_that_is_missing_comes_from_train(folder: Path, pictures: np.nda
     assert not (pictures_of(sprites, "train") | pictures_of(sprites, "dev")) & given
 
 
+def test_an_archive_unpacks_to_a_folder_inside_another(folder: Path, pictures: np.ndarray) -> None:
+    into_splits(folder, train="train", dev="val", test="test")
+    folder.rename(folder.with_name("data"))
+    (folder / "outer").mkdir(parents=True)
+    folder.with_name("data").rename(folder / "outer" / "data")
+    sprites = load_sprites(f"images:{folder}", palette=every_colour(pictures))
+    assert [len(sprites.tokens(split)) for split in ("train", "dev", "test")] == [8, 8, 8]
+
+
+def test_splits_inside_other_folders_are_not_pooled(folder: Path) -> None:
+    into_splits(folder, cat="cat", dog="dog")
+    for kind in ("cat", "dog"):
+        into_splits(folder / kind, train="train", dev="val", test="test")
+    with pytest.raises(PokemonGenError, match=r"not at its top \(cat/test, cat/train, cat/val, dog/test"):
+        load_sprites(f"images:{folder}")
+
+
 def test_splits_that_cannot_be_told_apart_are_refused(folder: Path) -> None:
     into_splits(folder, one="test", other="more")
     with pytest.raises(PokemonGenError, match="a folder test but none for train"):
         load_sprites(f"images:{folder}")
     (folder / "test").rename(folder / "train")
-    (folder / "dev").mkdir()
-    (folder / "Val").mkdir()
-    with pytest.raises(PokemonGenError, match="Val and dev both name the dev split"):
+    (folder / "Valid").mkdir()
+    (folder / "eval").mkdir()
+    with pytest.raises(PokemonGenError, match="Valid and eval both name the dev split"):
         load_sprites(f"images:{folder}")
 
 
@@ -262,12 +279,13 @@ def test_formats_are_read_or_named(folder: Path, pictures: np.ndarray) -> None:
         else:
             image.save(folder / f"{number:02d}.{suffix}")
     Image.fromarray(pictures[0]).save(folder / "old.tiff")
+    (folder / "photo.heic").touch()
     sprites = load_sprites(f"images:{folder}", palette=every_colour(pictures))
     found = set.union(*(pictures_of(sprites, split) for split in sprites.dataset))
     assert found == {picture.tobytes() for picture in pictures}
     (note,) = [note for note in sprites.notes if "formats" in note]
-    assert "1 picture" in note
-    assert "old.tiff" in note
+    assert "2 files" in note
+    assert "old.tiff, photo.heic" in note
 
 
 def test_duplicates_are_in_one_split_alone(folder: Path, pictures: np.ndarray) -> None:
@@ -296,6 +314,21 @@ def test_what_was_done_to_pictures_is_noted(tmp_path: Path) -> None:
     notes = load_sprites(f"images:{tmp_path / 'art'}").notes
     assert any("shrunk" in note and "3 pictures" in note for note in notes)
     assert any("white" in note and "2 pictures" in note for note in notes)
+
+
+def test_of_an_animation_the_first_frame_is_taken_and_said_so(folder: Path) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "moves.gif", save_all=True, append_images=frames[1:])
+    assert any(
+        "first frame" in note and "1 picture" in note for note in load_sprites(f"images:{folder}").notes
+    )
+
+
+def test_pictures_that_are_all_in_dev_too_leave_nothing_to_train_on(folder: Path) -> None:
+    into_splits(folder, train="train")
+    shutil.copytree(folder / "train", folder / "dev")
+    with pytest.raises(PokemonGenError, match="every picture for train is also one for dev or test"):
+        load_sprites(f"images:{folder}")
 
 
 def test_what_was_taken_is_noted(folder: Path) -> None:

@@ -19,7 +19,8 @@ TEXTS = {
     "three.pal": "JASC-PAL\n0100\n3\n255 255 255\n0 0 0\n0 0 200\n",
     "three.txt": "255 255 255\n0 0 0\n0 0 200",
     "three.json": '{"rgb": [[255, 255, 255], [0, 0, 0], [0, 0, 200]]}',
-    "repeats.hex": "ffffff\n000000\nffffff\n0000c8\n000000\n",
+    "filled.hex": "ffffff\n000000\n0000c8\n000000\n000000\n",
+    "aseprite.gpl": "GIMP Palette\nChannels: RGBA\n#\n255 255 255 255 a\n0 0 0 255 b\n0 0 200 255 c\n",
 }
 
 
@@ -49,7 +50,13 @@ def test_sprites_take_a_palette_file(few_sprites: Sprites, few_folder: Path) -> 
         ("a.hex", "ffffff\n", "two or more colours, and this file has 1"),
         ("a.gpl", "ffffff\n", r"a\.gpl:1:1: .*'GIMP Palette'"),
         ("a.gpl", "GIMP Palette\n1 2\n", r"a\.gpl:2:1: '1 2' is no colour"),
-        ("a.pal", "RIFF....", r"a\.pal:1:1: .*'JASC-PAL'"),
+        ("a.pal", "RIFF....", r"a\.pal:1:1: .*RIFF"),
+        ("a.pal", "PAL\n", r"a\.pal:1:1: .*'JASC-PAL'"),
+        ("a.pal", "JASC-PAL\n0100\n255 0 0\n0 255 0\n0 0 255\n", r"a\.pal:3:1: .*number of colours, 2"),
+        ("a.pal", "JASC-PAL\n0100\n5\n255 0 0\n0 255 0\n", r"a\.pal:3:1: '5' .*, 2"),
+        ("a.hex", "ffffff\nffffff\nff0000\n", r"a\.hex: .*twice, as tokens 0 and 1"),
+        ("a.gpl", "GIMP Palette\n\u0663 \u0663 \u0663\n", r"a\.gpl:2:1: "),
+        ("a.txt", "1 1 1\n1 1 1\n", r"a\.txt: .*twice"),
         ("a.pal", "JASC-PAL\n0100\n1\n1 2 300\n", r"a\.pal:4:1: '1 2 300' is no colour"),
         ("a.ase", "x", r"a\.ase: not a palette: .*\.hex"),
     ],
@@ -62,10 +69,12 @@ def test_a_palette_at_fault_is_named(tmp_path: Path, name: str, text: str, messa
         load_palette(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("value", ["1e400", "1180591620717411303424", "9" * 5000, "-1", "null", '"x"'])
+@pytest.mark.parametrize(
+    "value", ["1e400", "1180591620717411303424", "9" * 5000, "-1", "null", '"x"', "0.5", "true", '"0"', "300"]
+)
 def test_numbers_that_are_no_colours_are_an_error(tmp_path: Path, value: str) -> None:
     (tmp_path / "palette.json").write_text(f'{{"rgb": [[{value}, 0, 0], [1, 1, 1]]}}')
-    with pytest.raises(PokemonGenError, match="palette"):
+    with pytest.raises(PokemonGenError, match=r"palette\.json: "):
         load_palette(str(tmp_path / "palette.json"))
 
 

@@ -53,3 +53,14 @@ def test_what_is_missing_is_named(few_folder: Path, tmp_path: Path) -> None:
     (few_folder / "colormap.txt").rename(tmp_path / "colours.txt")
     with pytest.raises(PokemonGenError, match=r"has no colormap\.txt; name one with sprites\.palette"):
         load_sprites(f"text:{few_folder}")
+
+
+def test_what_is_not_read_or_not_apart_is_noted(few_folder: Path, few_sprites: Sprites) -> None:
+    write_rows(few_folder / "pixel_color.txt", few_sprites.tokens("train"))
+    assert any("pixel_color.txt" in note for note in load_sprites("text:few").notes)
+    (few_folder / "pixel_color.txt").unlink()
+    assert load_sprites("text:few").notes == ()
+    write_rows(few_folder / "test.txt", few_sprites.prompts("train")[:5])  # a blind test, known all the same
+    (note,) = load_sprites("text:few").notes
+    assert "5 prompts" in note
+    assert "train" in note
