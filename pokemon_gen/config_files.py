@@ -46,7 +46,7 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         PokemonGenError: for a file that is no YAML, and for every unknown or mistyped setting.
     """
     file = find_config(path)
-    if file.stem == JUDGE_CONFIG and file.suffix == ".yaml":
+    if file.stem == JUDGE_CONFIG and file in _shipped_configs():
         raise PokemonGenError(f"{file}: the judge's config, and no run's; `pokemon-gen judge SOURCE` uses it")
     settings = _load(Settings, file, {}, overrides)
     for note in idle_overrides(settings):

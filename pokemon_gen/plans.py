@@ -89,6 +89,20 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
     Raises:
         PokemonGenError: for every mistake, with the place of the setting.
     """
+    check_fields(settings)
+    check_sprites(settings.sprites)
+    if isinstance(settings, Settings) and settings.selection.on == "fold" and not settings.sprites.held_out:
+        raise PokemonGenError(
+            "selection.on: there is no fold to choose on: set sprites.held_out=80, or choose on dev"
+        )
+
+
+def check_fields(settings: Settings | JudgeSettings) -> None:
+    """Check the fields of the sections `training` and `model`, and of what a detector is made of.
+
+    Raises:
+        PokemonGenError: for an unknown field or a value that does not fit, with the place of the setting.
+    """
     try:
         for section, model in _models(settings).items():
             types = causal_types()
@@ -103,11 +117,6 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
     except SettingError as error:
         place = settings.where(error.setting)
         raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
-    check_sprites(settings.sprites)
-    if isinstance(settings, Settings) and settings.selection.on == "fold" and not settings.sprites.held_out:
-        raise PokemonGenError(
-            "selection.on: there is no fold to choose on: set sprites.held_out=80, or choose on dev"
-        )
 
 
 def _models(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:

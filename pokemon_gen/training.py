@@ -27,7 +27,7 @@ from pokemon_gen.files import read_json
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.palette import Palette
-from pokemon_gen.plans import check_settings
+from pokemon_gen.plans import check_fields
 from pokemon_gen.precision import can_fp16, choose_precision
 from pokemon_gen.resuming import changed_settings, refuse_changes, with_precision
 from pokemon_gen.runs import (
@@ -205,7 +205,7 @@ def prepare(
 def _model_and_arguments(
     settings: Settings, palette: Palette, folder: Path
 ) -> tuple[PreTrainedModel, SpriteTrainingArguments]:
-    check_settings(settings)
+    check_fields(settings)
     try:
         told = augmentation_of(settings, palette).told
         model = build_model(settings.model, len(palette), settings.seed, told=told)

@@ -833,3 +833,7 @@ def test_all_of_dev_is_measured_whatever_batches_are_dropped(tiny: Make, few_spr
     dropped = train(tiny(name="dropped", training={"dataloader_drop_last": True}), few_sprites)
     plain = train(tiny(name="plain"), few_sprites)
     assert dropped.dev_nll == plain.dev_nll is not None
+
+
+def test_sprites_that_are_given_need_no_source(tiny: Make, few_sprites: Sprites) -> None:
+    assert train(tiny(sprites={"source": "text:elsewhere"}), few_sprites).status == "finished"

@@ -247,13 +247,6 @@ def log_notes(place: Path, pictures: Pictures) -> None:
         _log.info("%s: %s", place, note)
 
 
-def read_images(
-    files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
-) -> NDArray[np.uint8]:
-    """Read picture files as 20x20 RGB, (N, 20, 20, 3); see `read_pictures`."""
-    return read_pictures(files, skip_bad_images, any_size, of_prompts).rgb
-
-
 def read_pictures(
     files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
 ) -> Pictures:

@@ -10,8 +10,12 @@ from PIL import Image, ImageDraw, ImageFile
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.sprites.images import find_images, learn_palette, read_images, shrink
+from pokemon_gen.sprites.images import find_images, learn_palette, read_pictures, shrink
 from tests.conftest import write_palette
+
+
+def read_images(files: list[Path], *options: bool, **more: bool) -> np.ndarray:
+    return read_pictures(files, *options, **more).rgb
 
 
 @pytest.fixture
