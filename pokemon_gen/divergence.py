@@ -34,18 +34,19 @@ class FiniteLossTrainer(Trainer):
         """Take what `Trainer` takes."""
         super().__init__(*args, **kwargs)
         self._first_bad = torch.zeros((), dtype=torch.long, device=self.args.device)  # 0: none
-        self._first_before, self._bad_in_step, self._last_step = self._first_bad, self._first_bad > 0, 0
+        self._last_step, self._first_before = 0, self._first_bad
         self.add_callback(_StopWhenDiverged(self))
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Take a step, and note it if it is the first of those with a bad loss."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        step = self.state.global_step + 1
-        bad = ~loss.detach().isfinite().all()
-        bad |= self._bad_in_step if step == self._last_step else False  # of any of a step's batches
-        before = self._first_before if step == self._last_step else self._first_bad
-        self._first_bad = torch.where(bad, torch.where(before > 0, before, step), 0)
-        self._last_step, self._bad_in_step, self._first_before = step, bad, before
+        step, bad = self.state.global_step + 1, ~loss.detach().isfinite().all()
+        if step == self._last_step:  # another batch of the same step, which is bad if any of them is
+            bad |= self._first_bad > 0
+        else:
+            self._last_step, self._first_before = step, self._first_bad
+        first = torch.where(self._first_before > 0, self._first_before, step)
+        self._first_bad = torch.where(bad, first, 0)
         return loss
 
     def check_loss(self) -> None:

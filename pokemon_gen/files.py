@@ -7,7 +7,7 @@ system does at once or not at all: a kill in the middle leaves the old file, or 
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,15 @@ def share_files(folder: Path, like: Path) -> None:
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(mode)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Throw away files and folders; those that are not there are passed over."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def number_file(path: Path, *beside: str) -> Path:

@@ -181,13 +181,18 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
     return model
 
 
+def diverged_weights(model: torch.nn.Module) -> list[str]:
+    """Return the names of a model's weights that are not all finite numbers."""
+    return [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+
+
 def refuse_diverged(model: torch.nn.Module, folder: Path) -> None:
     """Make sure that all of a model's weights are finite.
 
     Raises:
         PokemonGenError: naming those that are not: the training that made them has diverged.
     """
-    bad = [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+    bad = diverged_weights(model)
     if bad:
         raise PokemonGenError(
             f"{folder}: weights that are not finite numbers ({_some_of(bad)}): the training has diverged. "

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
-from pokemon_gen.files import read_json
+from pokemon_gen.files import read_json, remove
 from pokemon_gen.locks import writing_to
 from pokemon_gen.members import check_members
 from pokemon_gen.models import fingerprint_checkpoint
@@ -56,7 +56,6 @@ from pokemon_gen.training import (
     TrainingResult,
     check_training,
     in_precision_of,
-    remove,
     replaced_by_training,
 )
 from pokemon_gen.training import train as train_model

@@ -190,7 +190,7 @@ def plan_completion(
     settings = settings_of(choice.checkpoint, overrides)
     source = "prompts" if prompts is not None else split or "test"
     default = RESULTS / settings.name / f"completions-{source}.png"
-    picture = _png(output) if output else default if overwrite else number_file(default, ".txt", ".json")
+    picture = _picture(output, default, overwrite, ".txt", ".json")
     plan = CompletionPlan(choice, settings, None if prompts is not None else source, picture)
     if isinstance(prompts, str | Path) and Path(prompts).resolve() in (
         picture.resolve(),
@@ -275,7 +275,7 @@ def plan_look(
     check_sprites(settings)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
     default = RESULTS / "sprites" / f"{slug}.png"
-    path = _png(output) if output else default if overwrite else number_file(default)
+    path = _picture(output, default, overwrite)
     refuse_existing(path, overwrite)
     return settings, path
 
@@ -413,7 +413,14 @@ def result_name(path: Path) -> str:
     return f"{name}-{path.name}" if inside else name
 
 
-def _png(output: str | Path) -> Path:
+def _picture(output: str | Path | None, default: Path, overwrite: bool, *beside: str) -> Path:
+    """Return where a picture goes: as asked for, else the default, numbered after those that exist.
+
+    Raises:
+        PokemonGenError: for a name that is no picture's.
+    """
+    if not output:
+        return default if overwrite else number_file(default, *beside)
     path = Path(output)
     if path.suffix.lower() != ".png":
         raise PokemonGenError(f"{path}: the output is a picture; name it with .png at the end")

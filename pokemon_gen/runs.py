@@ -79,6 +79,12 @@ def needed_checkpoints(folder: Path) -> list[Path]:
     return checkpoints
 
 
+def contents(folder: Path) -> list[Path]:
+    """Return what a folder holds but for its lock; nothing of one that is not there."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in paths if path.name not in (LOCK_NAME, HOLDER_NAME)]
+
+
 def member_runs(folder: Path) -> list[Path]:
     """Return the runs of an ensemble's members inside its folder, in their order; none of a single run."""
     return sorted(filter(is_member, folder.glob("member-*")), key=lambda run: int(run.name.split("-")[1]))

@@ -23,6 +23,8 @@ PALETTE_FILES = (".txt", ".json", ".hex", ".gpl", ".pal", ".png")
 """Suffixes of files that a palette is read from."""
 MOST_FILES = 100_000
 """Files of a folder that are looked through: of more, it is not a folder of sprites."""
+_HUB_ID = r"[\w.-]+/[\w.-]+"
+"""How a data set is called on the hub: by its owner and its name."""
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "val", "valid", "validation", "eval"),
@@ -53,7 +55,7 @@ def parse_source(source: str) -> tuple[str, str]:
         )
     if _is_path(source):
         raise PokemonGenError(f"{source}: no such folder; {USAGE}")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+    if re.fullmatch(_HUB_ID, source):
         raise PokemonGenError(
             f"{source}: no such folder. For a data set of the hub write hub:{source}; else {USAGE}"
         )
@@ -150,7 +152,7 @@ def check_palette(place: str) -> None:
     if path.suffix.lower() in PALETTE_FILES:
         if not path.is_file():
             raise PokemonGenError(f"{place}: cannot be read: no such file")
-    elif path.is_file() or _is_path(place) or not re.fullmatch(r"[\w.-]+/[\w.-]+", place):
+    elif path.is_file() or _is_path(place) or not re.fullmatch(_HUB_ID, place):
         raise PokemonGenError(
             f"{place}: {'not a palette' if path.is_file() else 'no such palette'}: use a file "
             f"({', '.join(PALETTE_FILES)}), a checkpoint's folder, or the id of a data set on the hub"

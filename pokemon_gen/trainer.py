@@ -30,7 +30,14 @@ from pokemon_gen.averaging import WeightAverage
 from pokemon_gen.divergence import DivergedError, FiniteLossTrainer
 from pokemon_gen.files import share_files, write_json
 from pokemon_gen.geometry import LENGTH
-from pokemon_gen.models import completion_nll, load_checkpoint, only_sprites, token_nll, with_nothing_done
+from pokemon_gen.models import (
+    completion_nll,
+    diverged_weights,
+    load_checkpoint,
+    only_sprites,
+    token_nll,
+    with_nothing_done,
+)
 from pokemon_gen.muon import MatricesByMuon, Muon, hidden_weights
 from pokemon_gen.palette import Palette
 from pokemon_gen.runs import SPRITES_NAME, named_checkpoints, step_of
@@ -175,7 +182,7 @@ class SpriteTrainer(FiniteLossTrainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save weights (their mean, if one is kept) and config, and beside them palette and settings."""
         self.check_loss()
-        if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+        if diverged_weights(self.model):
             raise DivergedError(self.state.global_step, "a weight")
         with self.mean_in_place():
             super().save_model(output_dir, _internal_call)

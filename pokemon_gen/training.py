@@ -4,8 +4,7 @@ What is learned and measured is `trainer.py`'s; here is a run's life: mistakes a
 lost, Ctrl-C leaves a checkpoint, and training again goes on from the last whole one.
 """
 
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from pokemon_gen.arguments import (
 from pokemon_gen.config_files import load_settings
 from pokemon_gen.divergence import DivergedError
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.files import read_json
+from pokemon_gen.files import read_json, remove
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model, quiet
 from pokemon_gen.palette import Palette
@@ -33,11 +32,10 @@ from pokemon_gen.resuming import changed_settings, refuse_changes, with_precisio
 from pokemon_gen.runs import (
     CHECKPOINTS,
     DETECTOR_NAME,
-    HOLDER_NAME,
-    LOCK_NAME,
     OPTIMIZER_NAME,
     SPRITES_NAME,
     can_go_on_from,
+    contents,
     has_record,
     is_checkpoint,
     last_checkpoint,
@@ -254,18 +252,8 @@ def _undamaged(folder: Path, arguments: SpriteTrainingArguments) -> Path:
 
 
 def replaced_by_training(folder: Path) -> list[Path]:
-    """Return what a run's folder holds of a training; its detector and its lock outlast one."""
-    kept = (DETECTOR_NAME, LOCK_NAME, HOLDER_NAME)
-    return [path for path in (folder.iterdir() if folder.is_dir() else ()) if path.name not in kept]
-
-
-def remove(paths: Iterable[Path]) -> None:
-    """Throw away files and folders; those that are not there are passed over."""
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Return what a run's folder holds of a training; its detector outlasts one."""
+    return [path for path in contents(folder) if path.name != DETECTOR_NAME]
 
 
 def _refuse_what_is_no_leftover(folder: Path) -> None:

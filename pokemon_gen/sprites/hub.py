@@ -34,7 +34,7 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
     Raises:
         PokemonGenError: without a network, for a data set that is not there, or one of another form.
     """
-    splits = {str(name): split for name, split in _load(dataset).items()}
+    splits = _load(dataset)
     named = find_splits(list(splits), f"hub:{dataset}")
     for split in SPLITS:
         if split not in named or COLUMN not in splits[named[split]].column_names:
@@ -64,7 +64,7 @@ def load_hub_palette(dataset: str) -> Palette:
     Raises:
         PokemonGenError: as `load_hub`.
     """
-    splits = {str(name): split for name, split in _load(dataset).items()}
+    splits = _load(dataset)
     if "train" not in splits or COLOUR_COLUMN not in splits["train"].column_names:
         raise PokemonGenError(f"hub:{dataset}: has no {COLOUR_COLUMN!r} column in a 'train' split")
     colours = _whole_numbers(splits["train"], COLOUR_COLUMN, "train", dataset)
@@ -152,7 +152,7 @@ def _load(dataset: str) -> Any:
     try:
         with _no_bars():
             if not local:
-                return datasets.load_dataset(dataset)
+                return {str(name): split for name, split in datasets.load_dataset(dataset).items()}
             # `datasets` knows a local folder by its name alone: kept in the common cache, any other
             # folder of that name, or this one with other files, would give these sprites again.
             with tempfile.TemporaryDirectory() as cache:

@@ -15,6 +15,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.rows import Fault, read_colormap, show_faults
 from pokemon_gen.sources import PALETTE_FILES
+from pokemon_gen.sprites.images import open_picture
 
 MOST_COLOURS = 4096
 """Colours that a palette may have: as many as `sprites.colours`."""
@@ -59,8 +60,6 @@ def _unrepeated(colours: Iterator[Colour]) -> list[Colour]:
 
 def _picture(path: Path) -> Iterator[Colour]:
     """Yield a picture's pixels, row by row; those that are transparent are no colours."""
-    from pokemon_gen.sprites.images import open_picture
-
     with open_picture(path) as image:
         rgba = image.convert("RGBA")
     if rgba.getcolors(MOST_COLOURS + 1) is None:

@@ -17,7 +17,7 @@ from pokemon_gen.evaluation.detector import load_detector, measure
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.judge import ROLE as JUDGE
 from pokemon_gen.evaluation.judge import Judge, judge_folder
-from pokemon_gen.files import read_json
+from pokemon_gen.files import read_json, remove
 from pokemon_gen.generators import complete_unseen
 from pokemon_gen.locks import writing_to
 from pokemon_gen.models import build_model
@@ -27,9 +27,8 @@ from pokemon_gen.runs import (
     BEST_NAME,
     CHECKPOINTS,
     DETECTOR_NAME,
-    HOLDER_NAME,
-    LOCK_NAME,
     SELECTION_NAME,
+    contents,
     current_selection,
     detector_folder,
     needed_checkpoints,
@@ -370,17 +369,10 @@ def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> 
         how.classifier, how.seed, learned, made.train, held_out, sprites.palette, f"{role}: classifier"
     )
     measures = measure(classifier, dev, made.others)
-    _clear(folder)  # only now: until here the old one stands
+    remove(contents(folder))  # only now: until here the old one stands
     save_calibration(measures.probabilities, measures.labels, folder / CALIBRATION_NAME)
     about = {"settings": how.model_dump(mode="json"), "sprites": sprites.origin, "train": len(train)}
     classifier.save(folder, role, {**about, **measures.as_facts()})
-
-
-def _clear(folder: Path) -> None:
-    """Throw away a classifier, but not the lock that a judge's folder has."""
-    for file in folder.iterdir() if folder.is_dir() else ():
-        if file.name not in (LOCK_NAME, HOLDER_NAME):
-            file.unlink()
 
 
 def _split(
