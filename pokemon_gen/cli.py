@@ -42,7 +42,7 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     CONFIG is a YAML file, or the name of a shipped one or of a run; default: quick. A run that was stopped
     is resumed.
     """
-    from pokemon_gen.plans import check_same_run, kept_submission
+    from pokemon_gen.stages.plans import check_same_run, kept_submission
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
@@ -77,7 +77,7 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     The members of an ensemble are <name>/member-0, <name>/member-1, ...; `run` chooses among their
     checkpoints and puts them together.
     """
-    from pokemon_gen.plans import check_same_run
+    from pokemon_gen.stages.plans import check_same_run
 
     settings = _settings_to_train(config, overrides)
     if not overwrite:
@@ -105,10 +105,10 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 
     In the picture the prompt stands above a red line, the completion below it.
     """
-    from pokemon_gen.plans import plan_completion
+    from pokemon_gen.stages.plans import plan_completion
 
     plan_completion(checkpoint, overrides=overrides, **options)  # mistakes are answered before torch loads
-    from pokemon_gen.stages.completing import complete as complete_with
+    from pokemon_gen.stages.complete import complete as complete_with
 
     made = complete_with(checkpoint, overrides=overrides, **options)
     click.echo(f"completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
@@ -120,10 +120,10 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 @_overwrite
 def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Complete the test prompts with a CHECKPOINT (or a run's best) and write the submission."""
-    from pokemon_gen.plans import plan_submission
+    from pokemon_gen.stages.plans import plan_submission
 
     plan_submission(checkpoint, overrides, overwrite)
-    from pokemon_gen.stages.completing import submit as submit_with
+    from pokemon_gen.stages.complete import submit as submit_with
 
     made = submit_with(checkpoint, overrides=overrides, overwrite=overwrite)
     click.echo(f"chose {made.checkpoint}: {made.reason}")
@@ -156,7 +156,7 @@ def check(file: Path, prompts: Path | None) -> None:
 @_overwrite
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
-    from pokemon_gen.plans import plan_look
+    from pokemon_gen.stages.plans import plan_look
 
     plan_look(source, overrides, output, overwrite)
     from pokemon_gen.stages.sprites import look_at
@@ -176,7 +176,7 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
 def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train the detector of a run, which chooses its checkpoint: checkpoints/<name>/detector/."""
     settings = _settings_to_train(config, overrides)
-    from pokemon_gen.stages.judging import detector as train_detector
+    from pokemon_gen.stages.detector import detector as train_detector
 
     _print_trained(train_detector(settings, overwrite=overwrite))
 
@@ -190,11 +190,11 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 
     Its config is judge.yaml. Detection rates of different judges cannot be compared.
     """
-    from pokemon_gen.config_files import load_judge_settings
-    from pokemon_gen.plans import check_settings
+    from pokemon_gen.config_files.loading import load_judge_settings
+    from pokemon_gen.stages.plans import check_settings
 
     check_settings(load_judge_settings(source, overrides))
-    from pokemon_gen.stages.judging import judge as train_judge
+    from pokemon_gen.stages.detector import judge as train_judge
 
     _print_trained(train_judge(source, overrides, overwrite))
 
@@ -208,10 +208,10 @@ def ensemble(name: str, checkpoints: tuple[str, ...], overwrite: bool) -> None:
 
     It completes, submits and scores as any checkpoint does.
     """
-    from pokemon_gen.plans import plan_ensemble
+    from pokemon_gen.stages.plans import plan_ensemble
 
     plan_ensemble(name, checkpoints)
-    from pokemon_gen.stages.assembling import assemble
+    from pokemon_gen.stages.ensemble import assemble
 
     made = assemble(name, checkpoints, overwrite)
     for member in made.members:
@@ -230,13 +230,13 @@ _weights = click.option("--inception-weights", help="The FID Inception's weights
 @_weights
 def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Rank every checkpoint of a RUN; the best goes to checkpoints/<name>/best/."""
-    from pokemon_gen.plans import plan_selection
+    from pokemon_gen.stages.plans import plan_selection
 
     plan_selection(run, overrides)
     from rich.console import Console
 
-    from pokemon_gen.stages.judging import select as select_best
-    from pokemon_gen.tables import selection_table
+    from pokemon_gen.report.tables import selection_table
+    from pokemon_gen.stages.detector import select as select_best
 
     made = select_best(run, overrides=overrides, **options)
     Console().print(selection_table(made.selection.by, made.selection.ranked))
@@ -260,11 +260,11 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
 
     The scorecard stands in eval/results/<name>/scorecard.json.
     """
-    from pokemon_gen.plans import plan_score
+    from pokemon_gen.stages.plans import plan_score
 
     weights = options["inception_weights"]
     plan_score(completions, options["reference"], overrides, options["overwrite"], weights)
-    from pokemon_gen.stages.scoring import score as score_completions
+    from pokemon_gen.stages.score import score as score_completions
 
     made = score_completions(completions, overrides=overrides, **options)
     _print_scorecard(made.scorecard)
@@ -321,8 +321,8 @@ def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
 
     A forgotten `sprites.source=...` shows nowhere else.
     """
-    from pokemon_gen.config_files import load_settings
-    from pokemon_gen.plans import check_settings
+    from pokemon_gen.config_files.loading import load_settings
+    from pokemon_gen.stages.plans import check_settings
 
     settings = load_settings(config, overrides)
     check_settings(settings)
@@ -333,7 +333,7 @@ def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
 def _print_trained(made: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.tables import families_table
+    from pokemon_gen.report.tables import families_table
 
     Console().print(families_table(made.facts))
     kept = " (was there already)" if made.kept else ""
@@ -343,7 +343,7 @@ def _print_trained(made: Any) -> None:
 def _print_scorecard(scorecard: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.tables import scorecard_notes, scorecard_table
+    from pokemon_gen.report.tables import scorecard_notes, scorecard_table
 
     Console().print(scorecard_table(scorecard))
     for note in scorecard_notes(scorecard):

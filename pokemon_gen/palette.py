@@ -15,9 +15,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen.constants import LENGTH, PALETTE_NAME, SIDE
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.geometry import LENGTH, PALETTE_NAME, SIDE
 
 # Linear sRGB → LMS and LMS^(1/3) → OKLab: the matrices published by Björn Ottosson,
 # "A perceptual color space for image processing" (2020), https://bottosson.github.io/posts/oklab/

@@ -15,10 +15,16 @@ from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
 from pokemon_gen.files import read_json, remove
-from pokemon_gen.locks import writing_to
-from pokemon_gen.members import check_members
-from pokemon_gen.models import fingerprint_checkpoint
-from pokemon_gen.plans import check_settings, kept_submission, of_another_run, submission_files
+from pokemon_gen.models.build import fingerprint_checkpoint
+from pokemon_gen.models.folders import (
+    BEST_NAME,
+    CHECKPOINTS,
+    DETECTOR_NAME,
+    choose_checkpoint,
+    is_member,
+    last_checkpoint,
+)
+from pokemon_gen.models.locks import writing_to
 from pokemon_gen.progress import (
     CHECKPOINTS_EXPECTED,
     SECONDS_OF_FID,
@@ -29,20 +35,11 @@ from pokemon_gen.progress import (
     RunProgress,
     detector_seconds,
 )
-from pokemon_gen.runs import (
-    BEST_NAME,
-    CHECKPOINTS,
-    DETECTOR_NAME,
-    choose_checkpoint,
-    is_member,
-    last_checkpoint,
-)
 from pokemon_gen.selection import BY_LIKELIHOOD, DetectorWatch
 from pokemon_gen.settings import CompletionSettings, Settings
-from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.stages.assembling import assemble
-from pokemon_gen.stages.completing import Submission, ranked_by, submit_choice
-from pokemon_gen.stages.judging import (
+from pokemon_gen.sprites.loading import Sprites, load_sprites
+from pokemon_gen.stages.complete import Submission, ranked_by, submit_choice
+from pokemon_gen.stages.detector import (
     check_selection,
     detector,
     detector_of,
@@ -51,15 +48,18 @@ from pokemon_gen.stages.judging import (
     select,
     selection_is_current,
 )
-from pokemon_gen.stages.scoring import Score, current_score, score
-from pokemon_gen.training import (
+from pokemon_gen.stages.ensemble import assemble
+from pokemon_gen.stages.plans import check_settings, kept_submission, of_another_run, submission_files
+from pokemon_gen.stages.score import Score, current_score, score
+from pokemon_gen.training.callbacks import RestOfRun
+from pokemon_gen.training.members import check_members
+from pokemon_gen.training.run import (
     TrainingResult,
     check_training,
     in_precision_of,
     replaced_by_training,
 )
-from pokemon_gen.training import train as train_model
-from pokemon_gen.watching import RestOfRun
+from pokemon_gen.training.run import train as train_model
 
 
 @dataclass(frozen=True)

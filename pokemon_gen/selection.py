@@ -22,17 +22,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainerCallback
 
-from pokemon_gen.completion import complete_prompts
+from pokemon_gen.completion.sampling import complete_prompts
+from pokemon_gen.constants import COMPLETION_LENGTH, PROMPT_LENGTH
+from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.classifier import Classifier
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
-from pokemon_gen.evaluation.measures import pixel_accuracy
+from pokemon_gen.evaluation.pixels import pixel_accuracy
 from pokemon_gen.files import folder_aside, write_json
-from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
-from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
-from pokemon_gen.palette import to_picture
-from pokemon_gen.runs import (
+from pokemon_gen.models.build import Checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.models.folders import (
     BEST_NAME,
     FEATURES,
     SELECTION_NAME,
@@ -41,6 +40,7 @@ from pokemon_gen.runs import (
     needed_checkpoints,
     step_of,
 )
+from pokemon_gen.palette import to_picture
 from pokemon_gen.settings import CompletionSettings, Criterion
 
 _log = logging.getLogger(__name__)

@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, refuse_existing, write_aside, write_json
-from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
-from pokemon_gen.rows import Fault, parse_rows, read_prompts, row_text, rows_text, show_faults
+from pokemon_gen.text_rows import Fault, parse_rows, read_prompts, row_text, rows_text, show_faults
 
 if TYPE_CHECKING:  # a check needs neither, and must answer at once
     from numpy.typing import NDArray

@@ -16,11 +16,11 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="pokemon-gen-tests-")
 
 import pytest
 
-from pokemon_gen.config_files import JUDGE_CONFIG
+from pokemon_gen.config_files.loading import JUDGE_CONFIG
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
-from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import collect
+from pokemon_gen.sprites.loading import Sprites, load_sprites
 
 ROOT = Path(__file__).parent.parent
 REAL_SPRITES = ROOT.parent / "shared" / "sprites"

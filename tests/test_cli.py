@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 import pokemon_gen
-from pokemon_gen import cli, watching
+from pokemon_gen import cli
 from pokemon_gen.settings import CRITERIA, Settings
+from pokemon_gen.training import callbacks
 from tests.conftest import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
@@ -156,13 +157,13 @@ def test_a_mistaken_section_key_has_its_place(pg: Run, config: str) -> None:
 
 
 def test_ctrl_c_is_told_with_what_to_do(pg: Run, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = watching.StopOnSignal.on_step_end
+    begin = callbacks.StopOnSignal.on_step_end
 
     def press(self: Any, *args: Any, **kwargs: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         begin(self, *args, **kwargs)
 
-    monkeypatch.setattr(watching.StopOnSignal, "on_step_end", press)
+    monkeypatch.setattr(callbacks.StopOnSignal, "on_step_end", press)
     status, out, _ = pg("run", config)
     assert status == 130
     assert "checkpoints/tiny: interrupted, step 1 of 4" in out

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pokemon_gen.config_files import load_settings
-from pokemon_gen.sprites import Sprites
-from pokemon_gen.training import train
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.sprites.loading import Sprites
+from pokemon_gen.training.run import train
 from tests.conftest import RUN_CONFIGS
 
 TWO_STEPS = [

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.geometry import LENGTH
 from pokemon_gen.palette import Palette, from_picture, oklab, to_picture
-from pokemon_gen.sprites import Sprites
+from pokemon_gen.sprites.loading import Sprites
 
 FOUR = Palette(np.array([[255, 255, 255], [0, 0, 0], [200, 30, 30], [30, 30, 200]]))
 

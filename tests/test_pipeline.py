@@ -14,22 +14,22 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from pokemon_gen import pipeline
-from pokemon_gen.completion import complete_prompts
+from pokemon_gen.completion.reranking import complete_best
+from pokemon_gen.completion.sampling import complete_prompts
+from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.detector import load_detector
-from pokemon_gen.models import load_checkpoint
+from pokemon_gen.models.build import load_checkpoint
+from pokemon_gen.models.folders import choose_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run, train, train_members
-from pokemon_gen.reranking import complete_best
-from pokemon_gen.runs import choose_checkpoint
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
-from pokemon_gen.sprites import Sprites
-from pokemon_gen.stages.assembling import assemble
-from pokemon_gen.stages.completing import complete, submit
-from pokemon_gen.stages.judging import select
-from pokemon_gen.stages.scoring import score
+from pokemon_gen.sprites.loading import Sprites
+from pokemon_gen.stages.complete import complete, submit
+from pokemon_gen.stages.detector import select
+from pokemon_gen.stages.ensemble import assemble
+from pokemon_gen.stages.score import score
 from pokemon_gen.stages.sprites import look_at
-from pokemon_gen.training import train as train_model
+from pokemon_gen.training.run import train as train_model
 from tests.conftest import tiny_settings, without_precision, write_palette, write_rows, write_text_folder
 
 Make = Callable[..., Settings]
@@ -316,7 +316,7 @@ def test_members_are_trained_in_one_precision(tiny: Make, monkeypatch: pytest.Mo
     """What is measured twice may come out otherwise, and a sidecar tells one."""
     measured = iter([True, False])
     monkeypatch.setattr(
-        "pokemon_gen.training.choose_precision", lambda *_: {"bf16": next(measured), "fp16": False}
+        "pokemon_gen.training.run.choose_precision", lambda *_: {"bf16": next(measured), "fp16": False}
     )
     settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
     trainings = train_members(without_precision(settings))

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 
 from pokemon_gen import selection
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models import build_model
-from pokemon_gen.runs import choose_checkpoint, current_selection
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.folders import choose_checkpoint, current_selection
 from pokemon_gen.selection import DetectorWatch, Figures, Selection, rank, save_selection
 from pokemon_gen.settings import CompletionSettings
-from pokemon_gen.sprites import Sprites
+from pokemon_gen.sprites.loading import Sprites
 from tests.conftest import TINY_MODEL
 
 

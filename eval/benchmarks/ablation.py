@@ -28,15 +28,15 @@ import yaml
 from machine import describe_machine
 from training_runs import StepSeconds, absolute_source
 
-from pokemon_gen.arguments import training_arguments
-from pokemon_gen.config_files import load_settings
+from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.files import folder_aside, write_json
-from pokemon_gen.models import build_model, load_checkpoint, true_completion_nll
-from pokemon_gen.runs import log_history, whole_checkpoints
+from pokemon_gen.models.build import build_model, load_checkpoint, true_completion_nll
+from pokemon_gen.models.folders import log_history, whole_checkpoints
 from pokemon_gen.settings import Settings
-from pokemon_gen.sprites import load_sprites
 from pokemon_gen.sprites.collection import FOLD
-from pokemon_gen.training import train
+from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.training.arguments import training_arguments
+from pokemon_gen.training.run import train
 
 HELD_OUT = 80
 WARM_UP = 6

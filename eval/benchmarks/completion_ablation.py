@@ -24,21 +24,21 @@ from machine import describe_machine
 from numpy.typing import NDArray
 from training_runs import absolute_source
 
-from pokemon_gen.config_files import load_settings
+from pokemon_gen.completion.reranking import complete_best
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.discriminator.detector import load_detector
+from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.detector import load_detector
-from pokemon_gen.evaluation.judge import Judge
-from pokemon_gen.evaluation.measures import mean_pairwise_distance, new_colours
+from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.evaluation.scorecard import nearest_learned
-from pokemon_gen.geometry import PROMPT_LENGTH
-from pokemon_gen.models import Checkpoint, load_checkpoint
-from pokemon_gen.reranking import complete_best
+from pokemon_gen.models.build import Checkpoint, load_checkpoint
 from pokemon_gen.settings import Settings
-from pokemon_gen.sprites import load_sprites
 from pokemon_gen.sprites.collection import FOLD, Sprites
-from pokemon_gen.stages.completing import check_trained_on
-from pokemon_gen.stages.judging import detector as train_detector
-from pokemon_gen.stages.judging import judge as train_judge
+from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.stages.complete import check_trained_on
+from pokemon_gen.stages.detector import detector as train_detector
+from pokemon_gen.stages.detector import judge as train_judge
 
 FIGURES = ("mean probability", "PDR", "new colours", "colours", "diversity", "nearest of train")
 

@@ -15,17 +15,17 @@ from pathlib import Path
 from machine import describe_machine
 from scipy import stats
 
-from pokemon_gen.completion import complete_prompts
-from pokemon_gen.config_files import load_settings
-from pokemon_gen.evaluation.classifier import Classifier
-from pokemon_gen.evaluation.judge import Judge, Verdict
-from pokemon_gen.geometry import PROMPT_LENGTH
-from pokemon_gen.models import load_checkpoint
-from pokemon_gen.runs import whole_checkpoints
+from pokemon_gen.completion.sampling import complete_prompts
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.discriminator.classifier import Classifier
+from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.models.build import load_checkpoint
+from pokemon_gen.models.folders import whole_checkpoints
 from pokemon_gen.selection import HIGHER_IS_BETTER, Figures, measure_checkpoint
-from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.stages.judging import detector as train_detector
-from pokemon_gen.stages.judging import detector_of, find_judge
+from pokemon_gen.sprites.loading import Sprites, load_sprites
+from pokemon_gen.stages.detector import detector as train_detector
+from pokemon_gen.stages.detector import detector_of, find_judge
 
 CRITERIA = ("detector", "distance", "nll", "train_loss", "accuracy")
 

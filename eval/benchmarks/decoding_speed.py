@@ -18,11 +18,11 @@ from machine import describe_machine
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-from pokemon_gen.config_files import load_settings
-from pokemon_gen.decoding import decode
-from pokemon_gen.geometry import COMPLETION_LENGTH, PROMPT_LENGTH
-from pokemon_gen.models import best_device, build_model
-from pokemon_gen.sprites import load_sprites
+from pokemon_gen.completion.decoding import decode
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.constants import COMPLETION_LENGTH, PROMPT_LENGTH
+from pokemon_gen.models.build import best_device, build_model
+from pokemon_gen.sprites.loading import load_sprites
 
 TIE = 1e-4
 Side = Callable[[PreTrainedModel, Tensor, int], Tensor]

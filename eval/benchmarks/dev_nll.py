@@ -15,9 +15,9 @@ from typing import Any
 
 from machine import describe_machine
 
-from pokemon_gen.config_files import load_settings
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.models.folders import log_history, whole_checkpoints
 from pokemon_gen.pipeline import train
-from pokemon_gen.runs import log_history, whole_checkpoints
 
 
 def measure(config: str, source: str, seed: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import PROTOCOLS, Inception, read_weights
 from pokemon_gen.palette import to_picture
-from pokemon_gen.sprites import load_sprites
+from pokemon_gen.sprites.loading import load_sprites
 
 COUNT = 80
 

@@ -21,17 +21,17 @@ import numpy as np
 from machine import describe_machine
 from numpy.typing import NDArray
 
-from pokemon_gen.evaluation.judge import Judge, Verdict
-from pokemon_gen.evaluation.measures import mean_pairwise_distance, new_colours
-from pokemon_gen.evaluation.negatives import splice
+from pokemon_gen.completion.reranking import complete_best
+from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.discriminator.negatives import splice
+from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.evaluation.scorecard import nearest_learned
-from pokemon_gen.geometry import PROMPT_LENGTH
-from pokemon_gen.models import load_checkpoint, true_completion_nll
-from pokemon_gen.reranking import complete_best
-from pokemon_gen.runs import choose_checkpoint
-from pokemon_gen.sprites import load_sprites
-from pokemon_gen.stages.completing import check_palettes, check_trained_on, ranking
-from pokemon_gen.stages.judging import judge as train_judge
+from pokemon_gen.models.build import load_checkpoint, true_completion_nll
+from pokemon_gen.models.folders import choose_checkpoint
+from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.stages.complete import check_palettes, check_trained_on, ranking
+from pokemon_gen.stages.detector import judge as train_judge
 
 BAR = 0.6
 SPLICES = 5

@@ -16,15 +16,15 @@ from machine import describe_machine
 from rich.console import Console
 from scipy import stats
 
-from pokemon_gen.completion import complete_prompts
-from pokemon_gen.evaluation.judge import Judge, Verdict
-from pokemon_gen.geometry import PROMPT_LENGTH
-from pokemon_gen.models import Checkpoint, load_checkpoint, true_completion_nll
-from pokemon_gen.runs import whole_checkpoints
+from pokemon_gen.completion.sampling import complete_prompts
+from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.models.build import Checkpoint, load_checkpoint, true_completion_nll
+from pokemon_gen.models.folders import whole_checkpoints
+from pokemon_gen.report.tables import families_table
 from pokemon_gen.settings import CompletionSettings
-from pokemon_gen.sprites import load_sprites
-from pokemon_gen.stages.judging import judge as train_judge
-from pokemon_gen.tables import families_table
+from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.stages.detector import judge as train_judge
 
 LEAST_AUC = {
     "noise": 0.99,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from machine import describe_machine
 
-from pokemon_gen.sprites.generated import draw_sprites
+from pokemon_gen.sprites.procedural import draw_sprites
 from pokemon_gen.submission import write
 
 ROUNDS = 9

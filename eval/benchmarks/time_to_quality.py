@@ -29,12 +29,12 @@ from typing import Any
 from machine import describe_machine
 from training_runs import StepSeconds, absolute_source
 
-from pokemon_gen.config_files import load_settings
-from pokemon_gen.ensemble import Ensemble
-from pokemon_gen.models import load_checkpoint, true_completion_nll
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.models.build import load_checkpoint, true_completion_nll
+from pokemon_gen.models.ensemble import Ensemble
+from pokemon_gen.models.folders import whole_checkpoints
 from pokemon_gen.pipeline import run, train_members
-from pokemon_gen.runs import whole_checkpoints
-from pokemon_gen.sprites import load_sprites
+from pokemon_gen.sprites.loading import load_sprites
 
 SAMPLE = "gpt2-sample"
 BARS = (

@@ -23,14 +23,14 @@ from machine import describe_machine
 from training_runs import time_when_done
 from transformers import Trainer, TrainerCallback
 
-from pokemon_gen.arguments import compile_if_possible, fit_schedule, helper_arguments
-from pokemon_gen.config_files import load_settings
-from pokemon_gen.geometry import LENGTH
-from pokemon_gen.models import build_model, quiet
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.constants import LENGTH
+from pokemon_gen.models.build import build_model, quiet
 from pokemon_gen.settings import Settings
-from pokemon_gen.sprites import Sprites, load_sprites
-from pokemon_gen.trainer import SpriteDataset, batch_of, make_trainer
-from pokemon_gen.training import prepare
+from pokemon_gen.sprites.loading import Sprites, load_sprites
+from pokemon_gen.training.arguments import compile_if_possible, fit_schedule, helper_arguments
+from pokemon_gen.training.run import prepare
+from pokemon_gen.training.trainer import SpriteDataset, batch_of, make_trainer
 
 BARS = {"bare loop": 0.95, "plain Trainer": 1.3}
 

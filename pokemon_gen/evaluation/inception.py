@@ -28,7 +28,7 @@ from tqdm import tqdm
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import checked_features
 from pokemon_gen.files import write_aside
-from pokemon_gen.models import best_device
+from pokemon_gen.models.build import best_device
 
 Protocol = Literal["pytorch-fid", "torch-fidelity"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

@@ -22,20 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pokemon_gen.augment import hue_table, place_table
+from pokemon_gen.augmentation import hue_table, place_table
+from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.discriminator.negatives import noise_completion, splice
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import Grams
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
-from pokemon_gen.evaluation.judge import Judge, Verdict
 from pokemon_gen.evaluation.kid import Kernels
-from pokemon_gen.evaluation.measures import (
+from pokemon_gen.evaluation.pixels import (
     mean_pairwise_distance,
     nearest_distances,
     new_colours,
     pixel_accuracy,
 )
-from pokemon_gen.evaluation.negatives import noise_completion, splice
 from pokemon_gen.palette import Palette, to_picture
 
 SCHEMA = 4

@@ -15,8 +15,8 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen.constants import BACKGROUND, LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.geometry import BACKGROUND, LENGTH, PROMPT_LENGTH
 from pokemon_gen.palette import Palette
 
 COLUMN = "pixel_color"

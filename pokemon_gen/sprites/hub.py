@@ -17,8 +17,8 @@ from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
-from pokemon_gen.sources import find_splits, is_local
 from pokemon_gen.sprites.collection import COLUMN, SPLITS, Sprites, collect
+from pokemon_gen.sprites.sources import find_splits, is_local
 
 HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
 COLOUR_COLUMN = "color"

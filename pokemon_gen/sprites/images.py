@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pokemon_gen.constants import PROMPT_LENGTH, SIDE
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.geometry import PROMPT_LENGTH, SIDE
 from pokemon_gen.palette import Palette, from_picture, oklab
-from pokemon_gen.sources import PICTURES, find_splits, visible_files
 from pokemon_gen.sprites.collection import SPLITS, Sprites, collect, duplicates_note, split_rows
+from pokemon_gen.sprites.sources import PICTURES, find_splits, visible_files
 
 _log = logging.getLogger(__name__)
 FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP")

@@ -13,9 +13,9 @@ import numpy as np
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
-from pokemon_gen.rows import Fault, read_colormap, show_faults
-from pokemon_gen.sources import PALETTE_FILES
 from pokemon_gen.sprites.images import open_picture
+from pokemon_gen.sprites.sources import PALETTE_FILES
+from pokemon_gen.text_rows import Fault, read_colormap, show_faults
 
 MOST_COLOURS = 4096
 """Colours that a palette may have: as many as `sprites.colours`."""

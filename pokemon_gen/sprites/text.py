@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.geometry import LENGTH, PROMPT_LENGTH
 from pokemon_gen.palette import Palette
-from pokemon_gen.rows import read_colormap, read_rows
-from pokemon_gen.sources import find_splits
 from pokemon_gen.sprites.collection import (
     SPLITS,
     Sprites,
@@ -21,6 +19,8 @@ from pokemon_gen.sprites.collection import (
     split_rows,
     without_duplicates,
 )
+from pokemon_gen.sprites.sources import find_splits
+from pokemon_gen.text_rows import read_colormap, read_rows
 
 COLORMAP_NAME = "colormap.txt"
 WHOLE_NAME = "pixel_color.txt"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pokemon_gen.plans import plan_look
-from pokemon_gen.report import draw_contact_sheet, save_picture
-from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.report.sheets import draw_contact_sheet, save_picture
+from pokemon_gen.sprites.loading import Sprites, load_sprites
+from pokemon_gen.stages.plans import plan_look
 
 SHEET_SPRITES = 128
 """Sprites on a contact sheet: eight rows."""

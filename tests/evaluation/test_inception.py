@@ -13,7 +13,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation import inception
 from pokemon_gen.evaluation.inception import PROTOCOLS, Inception, Protocol, WeightsMissingError, read_weights
 from pokemon_gen.palette import to_picture
-from pokemon_gen.sprites import Sprites
+from pokemon_gen.sprites.loading import Sprites
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pokemon_gen.augment import hue_table, place_table
+from pokemon_gen.augmentation import hue_table, place_table
+from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.discriminator.negatives import noise_completion
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
-from pokemon_gen.evaluation.judge import Judge, Verdict
-from pokemon_gen.evaluation.measures import nearest_distances
-from pokemon_gen.evaluation.negatives import noise_completion
+from pokemon_gen.evaluation.pixels import nearest_distances
 from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard, nearest_learned
 from pokemon_gen.palette import to_picture
-from pokemon_gen.sprites import Sprites
-from pokemon_gen.tables import scorecard_table
+from pokemon_gen.report.tables import scorecard_table
+from pokemon_gen.sprites.loading import Sprites
 
 BASELINES = {"2026": {"simple": {"fid": 1e6, "pdr": 0.1}, "strong": {"fid": 1.0, "pdr": 0.85}}}
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.collection import collect, split_rows
+from pokemon_gen.sprites.loading import Sprites, load_sprites
 
 
 def test_the_dataset_has_the_homeworks_form(few_sprites: Sprites) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.sprites import Sprites, load_palette, load_sprites
+from pokemon_gen.sprites.loading import Sprites, load_palette, load_sprites
 from tests.conftest import REAL_SPRITES, needs_real_sprites
 
 

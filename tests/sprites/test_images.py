@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFile
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette, to_picture
-from pokemon_gen.sprites import Sprites, load_sprites
 from pokemon_gen.sprites.images import find_images, learn_palette, read_pictures, shrink
+from pokemon_gen.sprites.loading import Sprites, load_sprites
 from tests.conftest import write_palette
 
 

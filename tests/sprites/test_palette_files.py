@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.sprites import Sprites, load_palette, load_sprites
+from pokemon_gen.sprites.loading import Sprites, load_palette, load_sprites
 from pokemon_gen.sprites.palette_files import read_palette_file
 from tests.conftest import write_rows
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.sprites import Sprites, load_sprites
+from pokemon_gen.sprites.loading import Sprites, load_sprites
 from tests.conftest import write_palette, write_rows
 
 

@@ -1,0 +1,1 @@
+"""Configs: YAML files and overrides → `Settings`, with the place of every mistake."""

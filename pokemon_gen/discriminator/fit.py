@@ -1,0 +1,215 @@
+"""How a classifier of sprites learns: batches, network, threshold.
+
+A batch is half real sprites, half spoilt ones; *both* halves are then changed alike in ways that keep a
+sprite a sprite (mirrored, moved by a pixel, a little lighter or darker), so that no change tells real from
+spoilt.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+from transformers import (
+    AutoModelForImageClassification,
+    PreTrainedModel,
+    ProgressCallback,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+from pokemon_gen.config_files.fields import check_model
+from pokemon_gen.constants import SIDE
+from pokemon_gen.discriminator.classifier import REAL, Classifier, enlarged, to_pixels
+from pokemon_gen.discriminator.negatives import COMPLETIONS, FAMILIES, SHARES, spoil
+from pokemon_gen.errors import PokemonGenError, SettingError, closest
+from pokemon_gen.models.build import config_fields
+from pokemon_gen.palette import Palette, to_picture
+from pokemon_gen.settings import ClassifierSettings
+from pokemon_gen.training.arguments import helper_arguments
+from pokemon_gen.training.divergence import FiniteLossTrainer, train_to_end
+
+PASSING = 0.95
+"""The share of held-out real sprites that the threshold lets pass."""
+LIGHTER = 0.06
+"""The most that a colour channel is made lighter or darker while training."""
+
+
+def train_classifier(
+    settings: ClassifierSettings,
+    seed: int,
+    positives: NDArray[np.int64],
+    completions: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    palette: Palette,
+    title: str,
+) -> Classifier:
+    """Train a classifier and set its threshold.
+
+    Args:
+        settings: the network and its training.
+        seed: of the initial weights and of all that is drawn.
+        positives: (N, 400) real sprites; all families but completions are made of them.
+        completions: (M, 400) sprites completed by generators.
+        held_out: (K, 400) real sprites that only set the threshold.
+        palette: the colours of the tokens.
+        title: stands before the bar.
+
+    Returns:
+        The classifier; its threshold lets 95 % of `held_out` pass.
+
+    Raises:
+        PokemonGenError: for settings that do not fit.
+    """
+    model = build_classifier(settings, seed)
+    batches = SpoiltAndReal(settings, seed, positives, completions, palette)
+    with tempfile.TemporaryDirectory() as folder:  # nothing is saved in between: it takes minutes
+        trainer = FiniteLossTrainer(
+            model=model,
+            args=_arguments(settings, seed, folder),
+            train_dataset=batches,
+            data_collator=lambda batch: batch,
+            callbacks=[_Bar(title)],
+        )
+        trainer.remove_callback(ProgressCallback)
+        train_to_end(trainer, title)
+    classifier = Classifier(model.eval(), palette, settings.enlarge, 0.5, {})
+    return with_threshold(classifier, held_out)
+
+
+def with_threshold(classifier: Classifier, held_out: NDArray[np.int64]) -> Classifier:
+    """Return the classifier with the threshold at which 95 % of real sprites, (K, 400), pass."""
+    ordered = np.sort(classifier.probabilities(held_out))
+    threshold = float(ordered[int(np.floor((1 - PASSING) * len(ordered)))])
+    return replace(classifier, threshold=threshold)
+
+
+def build_classifier(
+    settings: ClassifierSettings, seed: int, section: str = "classifier.model"
+) -> PreTrainedModel:
+    """Make an image classifier with fresh weights: (B, 3, 20 * enlarge, 20 * enlarge) → (B, 2).
+
+    Args:
+        settings: the network.
+        seed: of its weights.
+        section: where its fields stand in a config, for errors.
+
+    Raises:
+        PokemonGenError: for an unknown type or field, or pictures that the network cannot take.
+    """
+    fields = dict(settings.model)
+    model_type = fields.pop("model_type")
+    if model_type not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+        near = closest(model_type, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)
+        raise SettingError(
+            f"{section}.model_type",
+            f"model_type {model_type!r} is no image classifier of transformers{near}",
+        )
+    config_class = CONFIG_MAPPING[model_type]
+    refused = {"num_labels": "is two: real or not"}
+    check_model(fields, config_fields(config_class), model_type, section, refused)
+    try:
+        set_seed(seed)
+        labels = {0: "not real", REAL: "real"}
+        model = AutoModelForImageClassification.from_config(config_class(**fields, id2label=labels))
+        model.eval()  # a look at blank pictures leaves no trace in batch norms
+        blank = torch.zeros(2, 3, SIDE * settings.enlarge, SIDE * settings.enlarge)
+        model(pixel_values=blank)
+        model.base_model(pixel_values=blank).pooler_output.flatten(1)
+        return model.train()
+    except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
+        raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {error}") from error
+
+
+class SpoiltAndReal(torch.utils.data.Dataset[Any]):
+    """Batches of real and spoilt sprites, each drawn anew from the seed and its place in the training."""
+
+    def __init__(
+        self,
+        settings: ClassifierSettings,
+        seed: int,
+        positives: NDArray[np.int64],
+        completions: NDArray[np.int64],
+        palette: Palette,
+    ) -> None:
+        """Hold (N, 400) real sprites and (M, 400) completions."""
+        self.settings, self.seed, self.palette = settings, seed, palette
+        self.positives, self.completions = positives, completions
+
+    def __len__(self) -> int:
+        return self.settings.steps * self.settings.batch_size
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Return (B, 3, H, H) pixels and (B,) labels; the indices only seed the drawing."""
+        generator = np.random.default_rng([self.seed, *sorted(indices)[:4]])
+        real = _some(self.positives, len(indices) // 2, generator)
+        sprites = np.concatenate([real, self._spoilt(len(indices) - len(real), generator)])
+        labels = np.where(np.arange(len(sprites)) < len(real), REAL, 1 - REAL)
+        pixels = _changed_gently(to_pixels(to_picture(sprites, self.palette)), generator)
+        return {"pixel_values": enlarged(pixels, self.settings.enlarge), "labels": torch.from_numpy(labels)}
+
+    def _spoilt(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return about `count` spoilt sprites: what came out like the original is left out."""
+        counts = dict(zip(SHARES, generator.multinomial(count, list(SHARES.values())), strict=True))
+        parts = [_some(self.completions, counts[COMPLETIONS], generator)]
+        for family in FAMILIES:
+            sprites = _some(self.positives, counts[family], generator)
+            parts.append(spoil(family, sprites, len(self.palette), generator))
+        return np.concatenate(parts)
+
+
+def _some(sprites: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw `count` of (N, 400) sprites, one perhaps more than once."""
+    return sprites[generator.integers(0, len(sprites), count)]
+
+
+def _changed_gently(pixels: Tensor, generator: np.random.Generator) -> Tensor:
+    """Mirror, move and tint sprites in ways that keep them real; (B, 3, 20, 20)."""
+    count = len(pixels)
+    mirrored = torch.from_numpy(generator.random(count) < 0.5)
+    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
+    padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate")  # what leaves the frame goes on
+    down, right = generator.integers(0, 3, (2, count))
+    rows = torch.from_numpy(down)[:, None] + torch.arange(SIDE)  # (B, 20)
+    columns = torch.from_numpy(right)[:, None] + torch.arange(SIDE)
+    batch = torch.arange(count)
+    moved = padded.permute(0, 2, 3, 1)[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
+    tint = torch.from_numpy(generator.uniform(-LIGHTER, LIGHTER, (count, 1, 1, 3))).float()
+    return (moved + tint).permute(0, 3, 1, 2)
+
+
+def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> TrainingArguments:
+    return helper_arguments(
+        folder,
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=0.1,  # a share of the steps
+        lr_scheduler_type="cosine",
+        seed=seed,
+    )
+
+
+class _Bar(TrainerCallback):
+    """One bar for the classifier's training."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar = tqdm(total=state.max_steps, desc=self.title, unit="step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.update()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.close()

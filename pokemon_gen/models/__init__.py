@@ -1,0 +1,1 @@
+"""Models: build one, keep it on disk, load it, measure its likelihood."""

@@ -1,0 +1,44 @@
+"""The embedded sprites: creatures drawn by a procedure, free to share.
+
+A sprite is drawn as a person would: choose what kind of creature it is, lay out its parts, pose it
+on the frame, choose colours, then shade and outline it (`bodies` -> `pose` -> `schemes` ->
+`shading`). Nothing is stored: the sprites are computed again whenever they are asked for.
+"""
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+
+from pokemon_gen.sprites.procedural.bodies import draw_body
+from pokemon_gen.sprites.procedural.colours import PALETTE
+from pokemon_gen.sprites.procedural.dice import Dice
+from pokemon_gen.sprites.procedural.schemes import choose_scheme
+from pokemon_gen.sprites.procedural.shading import render
+from pokemon_gen.sprites.procedural.shapes import SIZE
+from pokemon_gen.sprites.procedural.sketch import pose
+
+__all__ = ["PALETTE", "draw_sprites"]
+
+
+def _draw(seed: int, index: int, attempt: int) -> npt.NDArray[np.uint8]:
+    """Draw one sprite as a row of tokens, (400,); each attempt at it comes out differently."""
+    dice = Dice(np.random.default_rng([seed, index, attempt]))
+    sketch = pose(draw_body(dice), dice)
+    return render(sketch, choose_scheme(dice), dice).ravel()
+
+
+def draw_sprites(count: int = 792, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Return `count` distinct sprites as rows of tokens, (count, 400) uint8.
+
+    Sprite i depends on `seed` and i alone, save for the rare redraw that avoids a duplicate.
+    """
+    sprites = np.zeros((count, SIZE * SIZE), np.uint8)
+    seen: set[bytes] = set()
+    for index in range(count):
+        for attempt in itertools.count():
+            sprites[index] = _draw(seed, index, attempt)
+            if sprites[index].tobytes() not in seen:
+                break
+        seen.add(sprites[index].tobytes())
+    return sprites

@@ -1,0 +1,40 @@
+"""The choice among the body plans."""
+
+from pokemon_gen.sprites.procedural import beasts, oddities
+from pokemon_gen.sprites.procedural.dice import Dice
+from pokemon_gen.sprites.procedural.sketch import Sketch
+
+PLANS = (
+    beasts.ball,
+    beasts.biped,
+    beasts.biped,
+    beasts.biped,
+    beasts.quadruped,
+    beasts.quadruped,
+    beasts.quadruped,
+    beasts.quadruped,
+    beasts.bird,
+    beasts.bird,
+    beasts.dragon,
+    beasts.dragon,
+    beasts.serpent,
+    beasts.serpent,
+    oddities.fish,
+    oddities.fish,
+    oddities.insect,
+    oddities.insect,
+    oddities.bulb,
+    oddities.mushroom,
+    oddities.ghost,
+    oddities.rock,
+    oddities.tortoise,
+    oddities.fairy,
+)
+"""Body plans; one that stands here twice is drawn twice as often."""
+
+
+def draw_body(dice: Dice) -> Sketch:
+    """Return the sketch of a creature of some plan, in loose coordinates."""
+    sketch = Sketch()
+    dice.pick(PLANS)(sketch, dice)
+    return sketch

@@ -1,0 +1,74 @@
+"""Markings of the coat: bellies, spots, stripes, saddles and back plates.
+
+A marking recolours what shows of one part of the body and keeps its light, so it never spills
+over the outline.
+"""
+
+from pokemon_gen.sprites.procedural.dice import Dice
+from pokemon_gen.sprites.procedural.shapes import Ellipse, chain, polygon
+from pokemon_gen.sprites.procedural.sketch import Paint, Seam, Sketch, Tag
+
+
+def belly(sketch: Sketch, dice: Dice) -> None:
+    """A lighter front, with bands across it now and then."""
+    body = sketch.torso
+    x, y = body.x - 0.25 * body.rx, body.y + 0.3 * body.ry
+    rx, ry = dice.between(0.5, 0.72) * body.rx, dice.between(0.6, 0.8) * body.ry
+    sketch.mark(Ellipse(x, y, rx, ry), Paint.PALE, Tag.BODY)
+    if dice.chance(0.35):
+        for band in (-0.35, 0.15, 0.65):
+            line = chain((x - rx, y + band * ry, 0.5), (x + rx, y + band * ry, 0.5))
+            sketch.mark(line, Paint.PALE, Tag.BODY, -1.3)
+
+
+def spots(sketch: Sketch, dice: Dice) -> None:
+    """A few round spots on the back."""
+    body = sketch.torso
+    size = dice.between(0.16, 0.3) * min(body.rx, body.ry) + 0.3
+    paint = dice.pick((Paint.ALT, Paint.SPARK, Paint.PALE, Paint.TRIM))
+    for _ in range(dice.count(3, 6)):
+        x = body.x + dice.between(-0.6, 0.9) * body.rx
+        y = body.y + dice.between(-0.85, 0.5) * body.ry
+        sketch.mark(Ellipse(x, y, size, size), paint, Tag.BODY)
+
+
+def stripes(sketch: Sketch, dice: Dice) -> None:
+    """Stripes over the back, all leaning the same way."""
+    body = sketch.torso
+    lean, width = dice.between(-0.4, 0.4) * body.ry, dice.between(0.45, 0.85)
+    count = dice.count(2, 4)
+    depth = dice.between(-0.1, 0.9) * body.ry
+    for stripe in range(count):
+        x = body.x + ((stripe + 0.7) / count * 1.8 - 0.9) * body.rx
+        line = chain((x, body.y - body.ry, width), (x + lean, body.y + depth, 0.4))
+        sketch.mark(line, Paint.ALT, Tag.BODY)
+
+
+def saddle(sketch: Sketch, dice: Dice) -> None:
+    """A differently coloured back."""
+    body = sketch.torso
+    patch = Ellipse(body.x + 0.25 * body.rx, body.y - 0.7 * body.ry, 0.95 * body.rx, 0.8 * body.ry, 0.2)
+    sketch.mark(patch, Paint.ALT, Tag.BODY)
+    if dice.chance(0.4):
+        sketch.mark(Ellipse(patch.x, patch.y, 0.5 * patch.rx, 0.4 * patch.ry), Paint.SPARK, Tag.BODY)
+
+
+def plates(sketch: Sketch, dice: Dice) -> None:
+    """Spikes or plates that stand on the back; to be drawn before the trunk."""
+    body, count = sketch.torso, dice.count(3, 4)
+    height, paint = dice.between(1.4, 2.6), dice.pick((Paint.SPARK, Paint.TRIM))
+    for plate in range(count):
+        share = plate / (count - 1)
+        x = body.x + (-0.5 + 1.3 * share) * body.rx
+        y = body.y - body.ry * (0.75 - 0.3 * share)
+        spike = polygon((x - 1.3, y + 0.8), (x + 0.9, y - height), (x + 1.5, y + 0.8))
+        sketch.add(spike, paint, Tag.CROWN, Seam.SOFT)
+
+
+def coat(sketch: Sketch, dice: Dice, front: bool = True) -> None:
+    """Markings for a trunk: usually a belly where the front shows, and often a pattern."""
+    pattern = dice.pick((None, spots, stripes, saddle))
+    if pattern is not None:
+        pattern(sketch, dice)
+    if front and dice.chance(0.7):
+        belly(sketch, dice)

@@ -1,0 +1,181 @@
+"""From a posed sketch to tokens: layers, light, outline and texture.
+
+Parts are laid on a `Canvas` one over the other; each leaves the paint it is made of and how it
+faces the light, which falls from the upper left. Only then are tones chosen: the fill takes them
+from its ramp, and the outline is drawn selectively, in near-black on the shaded side and in a deep
+tone of the neighbouring colour where light reaches it.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pokemon_gen.sprites.procedural.colours import INK_TOKENS, NEUTRAL_INKS, RAMP_IDS, RAMP_TOKENS, TONES
+from pokemon_gen.sprites.procedural.dice import Dice
+from pokemon_gen.sprites.procedural.schemes import Scheme
+from pokemon_gen.sprites.procedural.shapes import SIZE, Floats, Mask, covers
+from pokemon_gen.sprites.procedural.sketch import Glyph, Paint, Part, Seam, Sketch
+
+Tokens = npt.NDArray[np.uint8]
+
+LIGHT = (-0.62, -0.92)
+"""Tones gained where a surface tilts fully to the right, and down."""
+
+DARK_KEY = -0.7
+"""Key of the skin below which a dark eye would be lost on it."""
+
+SEAM_SHADE = 1.3
+"""Tones lost beside a part that throws a shadow on what is behind it."""
+
+MIDDLE = 3.1
+"""Tone of a surface that faces the viewer."""
+
+BAYER = np.tile(np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]), (5, 5))
+"""Ordered dither pattern, (20, 20), values 0 to 15."""
+
+
+def grown(mask: Mask) -> Mask:
+    """Return masks (..., 20, 20) with the four neighbours of each of their pixels added."""
+    wide = mask.copy()
+    wide[..., 1:, :] |= mask[..., :-1, :]
+    wide[..., :-1, :] |= mask[..., 1:, :]
+    wide[..., 1:] |= mask[..., :-1]
+    wide[..., :-1] |= mask[..., 1:]
+    return wide
+
+
+class Canvas:
+    """What has been laid on the frame so far; every field is (20, 20)."""
+
+    def __init__(self) -> None:
+        """Start with an empty frame."""
+        self.paint = np.full((SIZE, SIZE), -1, np.int8)
+        self.tag = np.zeros((SIZE, SIZE), np.int8)
+        self.tone: Floats = np.zeros((SIZE, SIZE))
+        self.line: Mask = np.zeros((SIZE, SIZE), np.bool_)
+
+    def lay_all(self, parts: list[Part]) -> None:
+        """Lay parts one over the other."""
+        found = covers([part.shape for part in parts])
+        lifts = np.array([part.lift for part in parts])[:, None, None]
+        tones = LIGHT[0] * found.tilt_x + LIGHT[1] * found.tilt_y + lifts  # (parts, 20, 20)
+        rims = grown(found.inside) & ~found.inside
+        for part, inside, tone, rim in zip(parts, found.inside, tones, rims, strict=True):
+            if part.on is not None:
+                self._mark(part, inside & (self.tag == part.on))
+            else:
+                self._lay(part, inside, tone, rim)
+
+    def _mark(self, part: Part, inside: Mask) -> None:
+        """Recolour what is there, and keep its light."""
+        np.putmask(self.paint, inside, part.paint)
+        self.tone += part.lift * inside
+
+    def _lay(self, part: Part, inside: Mask, tone: Floats, rim: Mask) -> None:
+        """Lay a part over what is there; its seam falls on `rim`, the pixels around it."""
+        np.putmask(self.line, inside, False)
+        if part.seam is Seam.HARD:
+            self.line |= rim
+        elif part.seam is Seam.SOFT:
+            self.tone -= SEAM_SHADE * rim
+        np.copyto(self.tone, tone, where=inside)
+        np.putmask(self.paint, inside, part.paint)
+        np.putmask(self.tag, inside, part.tag)
+
+    def outline(self) -> Mask:
+        """Return the pixels just outside the creature, with single holes filled, (20, 20)."""
+        body = self.tag > 0
+        around = grown(body)
+        open_sides = np.full((SIZE, SIZE), 4, np.int8)
+        open_sides[1:] -= around[:-1]
+        open_sides[:-1] -= around[1:]
+        open_sides[:, 1:] -= around[:, :-1]
+        open_sides[:, :-1] -= around[:, 1:]
+        return (around | (open_sides <= 0)) & ~body
+
+
+def _spread(paint: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], Mask]:
+    """Give each empty pixel the paint of a neighbour; also tell where that is lit from above left.
+
+    The neighbours below and to the right come first: an outline pixel above its part is lit.
+    """
+    spread, lit = paint.copy(), np.zeros(paint.shape, np.bool_)
+    padded = np.full((SIZE + 2, SIZE + 2), -1, np.int8)
+    padded[1:-1, 1:-1] = paint
+    for rows, columns, light in ((2, 1, True), (1, 2, True), (1, 0, False), (0, 1, False)):
+        beside = padded[rows : rows + SIZE, columns : columns + SIZE]
+        fill = (spread < 0) & (beside >= 0)
+        spread[fill] = beside[fill]
+        lit |= fill & light
+    return spread, lit
+
+
+def _texture(dice: Dice) -> Floats:
+    """Hand-drawn unevenness of the tones of one sprite, (20, 20), about -1 to 1."""
+    grain = dice.grid(SIZE) - 0.5
+    weave = (BAYER - 7.5) / 15.0
+    return dice.between(0.4, 1.3) * grain + dice.between(0.2, 1.0) * weave
+
+
+def _fill(canvas: Canvas, scheme: Scheme, dice: Dice) -> Tokens:
+    """Tokens of the painted pixels, (20, 20)."""
+    keys = np.array(scheme.keys)[canvas.paint]  # (20, 20)
+    tone = MIDDLE + dice.between(1.2, 1.9) * canvas.tone + keys + _texture(dice)
+    steps = np.rint(tone).clip(1, TONES - 1).astype(np.intp)
+    return RAMP_TOKENS[np.array(scheme.ramps)[canvas.paint], steps]
+
+
+def _ink(canvas: Canvas, scheme: Scheme, dice: Dice) -> Tokens:
+    """Tokens the lines are drawn with, (20, 20)."""
+    ramps = np.array(scheme.ramps)  # (paints,)
+    grey = RAMP_TOKENS[RAMP_IDS[dice.pick(("stone", "ash"))], :1]
+    plain = np.tile(np.concatenate([NEUTRAL_INKS, grey]), (len(ramps), 1))
+    tinted = INK_TOKENS[ramps]
+    inks = np.concatenate(  # (paints, 8), the darkest first
+        [tinted[:, :1], plain, tinted[:, 1:], RAMP_TOKENS[ramps, :3]], axis=1
+    )
+    paint, lit = _spread(canvas.paint)
+    depth = dice.between(0.5, 2.1) + (lit | canvas.line) * dice.between(0.8, 3.0)
+    level = depth + dice.between(1.4, 3.2) * (dice.grid(SIZE) - 0.4)
+    return inks[paint, level.clip(0, inks.shape[1] - 1).astype(np.intp)]
+
+
+def _sign_tokens(scheme: Scheme) -> dict[str, np.uint8]:
+    """Token of each sign of a glyph.
+
+    k is ink, p a pupil (it glows in a dark face), w white, i iris, c blush or tongue, s shade of
+    the skin; "." stands for nothing.
+    """
+    dark = scheme.keys[Paint.SKIN] < DARK_KEY
+    return {
+        "k": NEUTRAL_INKS[0],
+        "p": RAMP_TOKENS[scheme.iris, 5] if dark else NEUTRAL_INKS[0],
+        "w": RAMP_TOKENS[RAMP_IDS["bone"], -1],
+        "i": RAMP_TOKENS[scheme.iris, 3],
+        "c": RAMP_TOKENS[RAMP_IDS["red"], 4],
+        "s": RAMP_TOKENS[scheme.ramps[Paint.SKIN], 1],
+    }
+
+
+def _stamp(tokens: Tokens, glyph: Glyph, signs: dict[str, np.uint8]) -> None:
+    """Draw a glyph into tokens (20, 20), as far as it lies on the creature."""
+    top = round(glyph.y - (len(glyph.rows) - 1) / 2)
+    left = round(glyph.x - (len(glyph.rows[0]) - 1) / 2)
+    for y, row in enumerate(glyph.rows, top):
+        for x, sign in enumerate(row, left):
+            if sign != "." and 0 <= x < SIZE and 0 <= y < SIZE and tokens[y, x]:
+                tokens[y, x] = signs[sign]
+
+
+def render(sketch: Sketch, scheme: Scheme, dice: Dice) -> Tokens:
+    """Return the tokens (20, 20) of a posed sketch in the colours of a scheme."""
+    canvas = Canvas()
+    canvas.lay_all(sketch.parts)
+    tokens = np.zeros((SIZE, SIZE), np.uint8)
+    body = canvas.tag > 0
+    tokens[body] = _fill(canvas, scheme, dice)[body]
+    lines = (canvas.line & body) | canvas.outline()
+    tokens[lines] = _ink(canvas, scheme, dice)[lines]
+    signs = _sign_tokens(scheme)
+    for glyph in sketch.glyphs:
+        _stamp(tokens, glyph, signs)
+    return tokens

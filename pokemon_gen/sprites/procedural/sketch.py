@@ -1,0 +1,151 @@
+"""A creature as a sketch: its parts from back to front, before they become pixels.
+
+Bodies and features add shapes to a `Sketch` in loose coordinates of about 20 by 20; `pose` then
+places the whole on the frame. Faces are drawn with glyphs instead, small patterns of whole pixels,
+because an eye of 1.3 pixels is no eye.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from pokemon_gen.sprites.procedural.dice import Dice
+from pokemon_gen.sprites.procedural.shapes import SIZE, Box, Ellipse, Fit, Shape
+
+EDGE = SIZE - 1
+"""Coordinate of the last pixel's centre."""
+
+SPANS = (0.7, 0.82, 0.92, 0.97, 1.0, 1.0, 1.03, 1.05, 1.1, 1.2)
+"""Lengths of the longer side against the frame's; the last few are cut off by its edge."""
+
+LIFT = 0.45
+"""Pixels that a creature stands above the middle, as an outline below it needs room."""
+
+
+class Paint(IntEnum):
+    """What a part is coloured with; a scheme gives each a ramp.
+
+    Most of a creature is SKIN and ALT; PALE is its belly, TRIM its horns and claws, and SPARK
+    what catches the eye: spots, ear linings, flames.
+    """
+
+    SKIN = 0
+    ALT = 1
+    PALE = 2
+    TRIM = 3
+    SPARK = 4
+
+
+class Tag(IntEnum):
+    """Which part of the body a pixel belongs to, so that markings stay on it."""
+
+    BODY = 1
+    HEAD = 2
+    LIMB = 3
+    TAIL = 4
+    WING = 5
+    CROWN = 6
+
+
+class Seam(IntEnum):
+    """How a part stands out from what is behind it: not at all, by a shadow, by an ink line."""
+
+    NONE = 0
+    SOFT = 1
+    HARD = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One painted shape; `lift` moves its tone up, `on` keeps a marking to a part of the body."""
+
+    shape: Shape
+    paint: Paint
+    tag: Tag
+    seam: Seam = Seam.HARD
+    lift: float = 0.0
+    on: Tag | None = None
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """Whole pixels around (x, y), one string per row; the signs are explained in `shading`."""
+
+    x: float
+    y: float
+    rows: tuple[str, ...]
+
+
+@dataclass
+class Sketch:
+    """The parts of a creature from back to front, and the glyphs of its face."""
+
+    parts: list[Part] = field(default_factory=list)
+    glyphs: list[Glyph] = field(default_factory=list)
+    torso: Ellipse = field(default_factory=lambda: Ellipse(9.5, 11.0, 4.0, 4.0))
+
+    def add(self, shape: Shape, paint: Paint, tag: Tag, seam: Seam = Seam.HARD, lift: float = 0.0) -> None:
+        """Put a part in front of all others."""
+        self.parts.append(Part(shape, paint, tag, seam, lift))
+
+    def add_torso(self, shape: Ellipse, paint: Paint = Paint.SKIN, seam: Seam = Seam.SOFT) -> None:
+        """Put the trunk in front and remember it, so that markings find it."""
+        self.torso = shape
+        self.add(shape, paint, Tag.BODY, seam)
+
+    def mark(self, shape: Shape, paint: Paint, on: Tag, lift: float = 0.0) -> None:
+        """Recolour what shows of the body part `on` within a shape."""
+        self.parts.append(Part(shape, paint, on, Seam.NONE, lift, on))
+
+    def glyph(self, x: float, y: float, *rows: str) -> None:
+        """Put whole pixels around (x, y)."""
+        self.glyphs.append(Glyph(x, y, rows))
+
+    def box(self) -> Box:
+        """Return the box around all parts."""
+        boxes = [part.shape.box() for part in self.parts if part.on is None]
+        return Box(
+            min(box.left for box in boxes),
+            min(box.top for box in boxes),
+            max(box.right for box in boxes),
+            max(box.bottom for box in boxes),
+        )
+
+    def placed(self, fit: Fit) -> "Sketch":
+        """Return the sketch after `fit`; a mirroring fit turns the glyphs round too."""
+        parts = [
+            Part(part.shape.placed(fit), part.paint, part.tag, part.seam, part.lift, part.on)
+            for part in self.parts
+        ]
+        glyphs = []
+        for glyph in self.glyphs:
+            rows = glyph.rows if fit.scale_x > 0 else tuple(row[::-1] for row in glyph.rows)
+            glyphs.append(Glyph(*fit.point(glyph.x, glyph.y), rows))
+        return Sketch(parts, glyphs, self.torso.placed(fit))
+
+
+def pose(sketch: Sketch, dice: Dice) -> Sketch:
+    """Place a sketch on the frame: small or filling it, or cut off by its edge; left or right.
+
+    The head of a sketch is at its top left, so a creature too large for the frame is held at that
+    corner and loses tail and feet rather than its face.
+    """
+    box = sketch.box()
+    wide, high = box.right - box.left, box.bottom - box.top
+    span = EDGE * dice.pick(SPANS) + dice.between(-0.8, 0.8)  # pixels of the longer side
+    scale = span / max(wide, high)
+    widen = min(max(span / (scale * wide), 1.0), dice.between(1.15, 1.7))
+    heighten = min(max(span / (scale * high), 1.0), dice.between(1.0, 1.3))
+    scale_x, scale_y = scale * widen, scale * heighten
+    left, top = _start(scale_x * wide, dice), _start(scale_y * high, dice) - LIFT
+    if dice.chance(0.18):
+        mirrored = Fit(-scale_x, scale_y, EDGE - left + scale_x * box.left, top - scale_y * box.top)
+        return sketch.placed(mirrored)
+    return sketch.placed(Fit(scale_x, scale_y, left - scale_x * box.left, top - scale_y * box.top))
+
+
+def _start(length: float, dice: Dice) -> float:
+    """First coordinate of something `length` pixels long: about centred, or held at the start."""
+    spare = EDGE - length
+    if spare >= 0.0:
+        return spare * dice.between(0.35, 0.65)
+    return spare * dice.between(0.1, 0.4)

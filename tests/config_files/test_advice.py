@@ -1,0 +1,59 @@
+"""`advice.py`: an override that changes less than it seems to is said."""
+
+import logging
+
+import pytest
+
+from pokemon_gen.config_files.loading import load_settings
+
+SILENT = [
+    "training.muon_learning_rate=0.01",
+    "training.max_steps=5",
+    "model.hidden_size=64",
+    "completion.temperature=0.9",
+    "completion.likelihood_weight=2.0",
+    "name=other",
+]
+
+
+def said(caplog: pytest.LogCaptureFixture, config: str, *overrides: str) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="pokemon_gen"):
+        load_settings(config, overrides)
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "facts"),
+    [
+        (
+            "quick",
+            ["training.learning_rate=1e-3"],
+            ["training.learning_rate", "training.muon_learning_rate=0.02"],
+        ),
+        ("quick", ["training.weight_decay=0.1"], ["training.weight_decay", "muon_weight_decay=0.2"]),
+        ("quick", ["training.adam_beta1=0.8"], ["training.adam_beta1", "Muon"]),
+        ("gpt2-sample", ["completion.temperature=0.8"], ["completion.temperature", "completion.do_sample"]),
+        ("gpt2-sample", ["completion.top_p=0.8"], ["completion.top_p", "completion.do_sample"]),
+        ("llama", ["completion.likelihood_weight=2.0"], ["likelihood_weight", "completion.candidates=1"]),
+        ("quick", ["augmentation.unchanged=0.2"], ["augmentation.unchanged", "augmentation.hues"]),
+        ("quick", ["training.save_steps=50"], ["training.save_steps", "training.save_strategy=steps"]),
+    ],
+)
+def test_an_idle_override_is_said(
+    caplog: pytest.LogCaptureFixture, config: str, overrides: list[str], facts: list[str]
+) -> None:
+    (message,) = said(caplog, config, *overrides)
+    assert all(fact in message for fact in facts)
+
+
+@pytest.mark.parametrize("override", SILENT)
+def test_other_overrides_are_silent(caplog: pytest.LogCaptureFixture, override: str) -> None:
+    assert said(caplog, "quick", override) == []
+
+
+def test_both_rates_are_a_sweep(caplog: pytest.LogCaptureFixture) -> None:
+    both = ["training.learning_rate=1e-3", "training.muon_learning_rate=0.01"]
+    assert said(caplog, "quick", *both) == []
+    assert said(caplog, "llama", "training.learning_rate=1e-3") == []  # all of it learns by AdamW
+    assert said(caplog, "strong", "training.save_steps=0.2") == []  # its strategy is steps

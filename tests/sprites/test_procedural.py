@@ -1,0 +1,66 @@
+"""`sprites/generated`: what the embedded sprites must have in common with real ones."""
+
+import numpy as np
+import pytest
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.sprites.loading import Sprites, load_sprites
+from pokemon_gen.sprites.procedural import draw_sprites
+
+
+@pytest.fixture(scope="module")
+def pictures(generated: Sprites) -> np.ndarray:
+    """All 792 sprites as 20x20 tokens."""
+    rows = np.concatenate([generated.tokens(split) for split in generated.dataset])
+    return rows.reshape(-1, 20, 20)
+
+
+def test_there_are_792_distinct_sprites_in_the_homeworks_splits(
+    generated: Sprites, pictures: np.ndarray
+) -> None:
+    assert [len(generated.dataset[split]) for split in ("train", "dev", "test")] == [632, 80, 80]
+    assert len(np.unique(pictures.reshape(-1, 400), axis=0)) == 792
+
+
+def test_the_palette_is_of_the_homeworks_size_with_white_first(generated: Sprites) -> None:
+    assert len(generated.palette) == 167
+    assert generated.palette.rgb[0].tolist() == [255, 255, 255]
+
+
+def test_the_background_share_is_like_the_real_ones(generated: Sprites) -> None:
+    assert 0.30 < generated.background_share() < 0.48  # real: 0.38
+
+
+def test_a_seed_always_draws_the_same_and_another_seed_others() -> None:
+    np.testing.assert_array_equal(draw_sprites(12, seed=3), draw_sprites(20, seed=3)[:12])
+    assert (draw_sprites(12, seed=3) != draw_sprites(12, seed=4)).any(axis=1).all()
+
+
+def test_most_sprites_are_not_mirror_images_of_themselves(pictures: np.ndarray) -> None:
+    symmetric = (pictures == pictures[:, :, ::-1]).all(axis=(1, 2))
+    assert symmetric.mean() < 0.05
+
+
+def test_some_sprites_are_cut_by_the_frame_and_some_are_not(pictures: np.ndarray) -> None:
+    drawn = pictures != 0
+    touched = np.stack([drawn[:, 0], drawn[:, -1], drawn[:, :, 0], drawn[:, :, -1]]).any(-1)  # (4, N)
+    assert (touched.mean(1) > 0.5).all()  # real: 0.79, 0.72, 0.78, 0.72
+    assert (~touched.any(0)).any()
+
+
+def test_silhouettes_have_dark_outlines(generated: Sprites, pictures: np.ndarray) -> None:
+    dark = generated.palette.rgb.astype(float) @ [0.299, 0.587, 0.114] < 100  # (V,)
+    inner = pictures[:, 1:-1, 1:-1]
+    around = [pictures[:, :-2, 1:-1], pictures[:, 2:, 1:-1], pictures[:, 1:-1, :-2], pictures[:, 1:-1, 2:]]
+    border = (inner != 0) & (np.stack(around) == 0).any(0)
+    assert dark[inner[border]].mean() > 0.8
+
+
+def test_a_sprite_has_as_many_colours_as_real_ones(pictures: np.ndarray) -> None:
+    colours = np.array([len(np.unique(picture)) for picture in pictures])
+    assert 18 < colours.mean() < 32  # real: 26.6
+
+
+def test_it_has_its_own_palette() -> None:
+    with pytest.raises(PokemonGenError, match="their own palette"):
+        load_sprites("generated", palette="colormap.txt")
