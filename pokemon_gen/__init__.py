@@ -1,7 +1,7 @@
 """Small decoder-only transformers, trained from scratch, that finish pixel art.
 
 Every verb of the command line is a Python call of the same name (`sprites` and `ensemble`, which are rooms
-of this package, are `look_at` and `assemble`):
+of this package, are `preview` and `assemble`):
 
     from pokemon_gen import load_settings, run
     run(load_settings("quick", ["training.learning_rate=1e-3"]))
@@ -28,7 +28,7 @@ _HOMES = {
     "draw_contact_sheet": "report.sheets",
     "draw_completions": "report.sheets",
     "complete": "stages.complete",
-    "look_at": "stages.sprites",
+    "preview": "stages.sprites",
     "submit": "stages.complete",
     "detector": "stages.detector",
     "judge": "stages.detector",

@@ -17,7 +17,7 @@ from pokemon_gen.errors import PokemonGenError
 INTERRUPTED = 130
 """The shell's exit status for a program stopped by Ctrl-C (128 + SIGINT)."""
 
-CRITERIA = ("detector", "fid", "nll", "train_loss", "accuracy")
+CRITERIA = ("detector", "fid", "nll")
 """Those of `settings.py`, which would make every verb wait for pydantic; a test holds them together."""
 
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
@@ -155,13 +155,13 @@ def check(file: Path, prompts: Path | None) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="The contact sheet's PNG.")
 @_overwrite
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
-    """Look at a SOURCE: generated, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
-    from pokemon_gen.stages.plans import plan_look
+    """Look at a SOURCE: procedural, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
+    from pokemon_gen.stages.plans import plan_preview
 
-    plan_look(source, overrides, output, overwrite)
-    from pokemon_gen.stages.sprites import look_at
+    plan_preview(source, overrides, output, overwrite)
+    from pokemon_gen.stages.sprites import preview
 
-    seen = look_at(source, overrides, output, overwrite)
+    seen = preview(source, overrides, output, overwrite)
     for split, count in seen.counts.items():
         click.echo(f"{split:<5} {count:>6} sprites")
     click.echo(f"palette    {len(seen.sprites.palette)} colours")
@@ -333,11 +333,11 @@ def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
 def _print_trained(made: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.report.tables import families_table
+    from pokemon_gen.report.tables import negative_types_table
 
-    Console().print(families_table(made.facts))
+    Console().print(negative_types_table(made.metadata))
     kept = " (was there already)" if made.kept else ""
-    click.echo(f"{made.facts['role']} {made.facts['fingerprint']}: {made.folder}{kept}")
+    click.echo(f"{made.metadata['role']} {made.metadata['fingerprint']}: {made.folder}{kept}")
 
 
 def _print_scorecard(scorecard: Any) -> None:

@@ -1,4 +1,6 @@
-"""What a sprite measures (homework): numbers that every room needs, and no library does."""
+"""Numbers and names that every package needs: the size of a sprite (homework), and where files go."""
+
+from pathlib import Path
 
 SIDE = 20
 """Pixels along each side of a sprite."""
@@ -12,3 +14,13 @@ BACKGROUND = 0
 """The background's token (white in the homework's palette)."""
 PALETTE_NAME = "palette.json"
 """The palette's file inside a checkpoint."""
+SETTINGS_NAME = "settings.json"
+"""The resolved settings' file, inside a run and inside each of its checkpoints."""
+CHECKPOINTS = Path("checkpoints")
+"""The folder of all runs, in the working directory."""
+SUBMISSIONS = Path("submissions")
+"""The folder of all submissions, in the working directory."""
+RESULTS = Path("eval/results")
+"""The folder of everything that people look at, in the working directory."""
+FEATURES = RESULTS / "features"
+"""The folder of Inception features already computed."""

@@ -15,14 +15,14 @@ from typing import Any
 from pokemon_gen.errors import PokemonGenError
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
+def require_absent(path: Path, overwrite: bool) -> None:
     """Raise `PokemonGenError` if `path` exists and may not be replaced."""
     if path.exists() and not overwrite:
         raise PokemonGenError(f"{path} exists and is kept; --overwrite replaces it")
 
 
 @contextmanager
-def write_aside(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, since Pillow chooses the format by it.
@@ -38,7 +38,7 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_aside(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a path to make another folder at, which takes the place of `folder` when the block ends.
 
     What a kill left there before is thrown away; until then the old folder stands.
@@ -86,7 +86,7 @@ def number_file(path: Path, *beside: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path`, whole or not at all."""
-    with write_aside(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -12,19 +12,14 @@ from typing import Any
 from transformers import TrainerCallback
 
 from pokemon_gen import submission
+from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
 from pokemon_gen.files import read_json, remove
-from pokemon_gen.models.build import fingerprint_checkpoint
-from pokemon_gen.models.folders import (
-    BEST_NAME,
-    CHECKPOINTS,
-    DETECTOR_NAME,
-    choose_checkpoint,
-    is_member,
-    last_checkpoint,
-)
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint
+from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.locks import writing_to
+from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, is_member, last_checkpoint
 from pokemon_gen.progress import (
     CHECKPOINTS_EXPECTED,
     SECONDS_OF_FID,
@@ -35,15 +30,12 @@ from pokemon_gen.progress import (
     RunProgress,
     detector_seconds,
 )
-from pokemon_gen.selection import BY_LIKELIHOOD, DetectorWatch
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.stages.complete import Submission, ranked_by, submit_choice
 from pokemon_gen.stages.detector import (
     check_selection,
     detector,
-    detector_of,
-    held_out_sprites,
     needs_detector,
     select,
     selection_is_current,
@@ -55,7 +47,6 @@ from pokemon_gen.training.callbacks import RestOfRun
 from pokemon_gen.training.members import check_members
 from pokemon_gen.training.run import (
     TrainingResult,
-    check_training,
     in_precision_of,
     replaced_by_training,
 )
@@ -109,19 +100,14 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
         check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     progress = _progress(settings)
-    watched = settings.selection.watch_epochs
-    if watched:
-        check_training(settings.each_member()[0], sprites, overwrite)
-        progress.begin("detector")
-        detector(settings, sprites, overwrite)  # it must be there to watch
-    old = [submission_files(settings.name)[0]] if overwrite else []
-    if overwrite and not watched:
-        old.append(CHECKPOINTS / settings.name / DETECTOR_NAME)
+    old = (
+        [submission_files(settings.name)[0], CHECKPOINTS / settings.name / DETECTOR_NAME] if overwrite else []
+    )
     callbacks = [_BegunAnew(old), RestOfRun(progress.left_after)]
     trainings = _train_members(settings, sprites, callbacks, overwrite, progress.begin)
     if trainings[-1].status == "interrupted":
         return RunResult(trainings, None, None)
-    if needs_detector(settings) and not watched:
+    if needs_detector(settings):
         progress.begin("detector")
         detector(settings, sprites, overwrite)
     progress.begin("select")
@@ -150,10 +136,10 @@ def _progress(settings: Settings) -> RunProgress:
     by_detector: dict[str, float | None] = {}
     if needs_detector(settings):
         by_detector = {"detector": detector_seconds(settings.detector)}
-    stages = by_detector | trainings if settings.selection.watch_epochs else trainings | by_detector
+    stages = trainings | by_detector
     completing = SECONDS_TO_COMPLETE * settings.members
     checkpoints = CHECKPOINTS_EXPECTED * settings.members
-    select_each = SECONDS_TO_MEASURE if settings.selection.by in BY_LIKELIHOOD else SECONDS_TO_COMPARE
+    select_each = SECONDS_TO_MEASURE if settings.selection.by == "nll" else SECONDS_TO_COMPARE
     scoring = SECONDS_TO_SCORE + completing + (SECONDS_OF_FID if weights_at_hand() else 0.0)
     return RunProgress(stages | {"select": checkpoints * select_each, "submit": completing, "score": scoring})
 
@@ -195,7 +181,7 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     overwrite: bool = False,
 ) -> TrainingResult:
-    """Train a run, watched by its detector if there is one and `selection.watch_epochs` asks for it.
+    """Train a run of one model.
 
     Raises:
         PokemonGenError: as `training.train`, and for an ensemble, which `train_members` trains.
@@ -205,14 +191,7 @@ def train(
             f"members: {settings.members}: this trains one model; train_members(settings) trains them all, "
             "and run(settings) puts them together"
         )
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
-    every = settings.selection.watch_epochs
-    watcher = detector_of(CHECKPOINTS / settings.name, sprites) if every else None
-    watch = [*callbacks]
-    if watcher:
-        truth = held_out_sprites(sprites, settings.selection.on)
-        watch.append(DetectorWatch(watcher, truth, settings.completion, every))
-    return train_model(settings, sprites, watch, overwrite)
+    return train_model(settings, sprites, callbacks, overwrite)
 
 
 def train_members(

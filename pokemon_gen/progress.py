@@ -96,9 +96,9 @@ def show_seconds(seconds: float) -> str:
 def detector_seconds(settings: DetectorSettings) -> float:
     """Return the seconds that a detector's training takes on two CPU cores, about."""
     generator = settings.generator
-    rounds = generator.parts * len(generator.stages) * generator.share
+    rounds = generator.folds * len(generator.snapshot_steps) * generator.share
     return (
-        generator.parts * generator.stages[-1] * SECONDS_A_GENERATOR_STEP
+        generator.folds * generator.snapshot_steps[-1] * SECONDS_A_GENERATOR_STEP
         + rounds * SECONDS_A_COMPLETED_ROUND
         + settings.classifier.steps * SECONDS_A_CLASSIFIER_STEP
     )

@@ -1,7 +1,7 @@
 """Which checkpoint of a run is best, and why.
 
 Every saved checkpoint is ranked by what is asked for: the run's own detector (its mean probability that
-completions are real), the NLL of the true completions, FID, the training loss or the pixel accuracy. All
+completions are real), the NLL of the true completions, or FID. All
 see the same sprites, those of dev or of a fold held out of train; prompts are completed only where that
 matters, for completing takes most of the time. Ties go to the lower NLL.
 The judge is no criterion, and its room is not imported here: what chose a checkpoint cannot also say how
@@ -10,51 +10,37 @@ good it is.
 
 import logging
 import math
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import TrainerCallback
 
 from pokemon_gen.completion.sampling import complete_prompts
-from pokemon_gen.constants import COMPLETION_LENGTH, PROMPT_LENGTH
+from pokemon_gen.constants import FEATURES, PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.pixels import pixel_accuracy
-from pokemon_gen.files import folder_aside, write_json
-from pokemon_gen.models.build import Checkpoint, load_checkpoint, true_completion_nll
-from pokemon_gen.models.folders import (
-    BEST_NAME,
-    FEATURES,
-    SELECTION_NAME,
-    copy_checkpoint,
-    log_history,
-    needed_checkpoints,
-    step_of,
-)
+from pokemon_gen.files import atomic_folder, write_json
+from pokemon_gen.models.checkpoints import copy_checkpoint, log_history, step_of
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.models.runs import BEST_NAME, SELECTION_NAME, require_checkpoints
 from pokemon_gen.palette import to_picture
 from pokemon_gen.settings import CompletionSettings, Criterion
 
 _log = logging.getLogger(__name__)
 SCHEMA = 1
 """Of `selection.json`; it changes when a field changes its meaning."""
-LARGEST_SHARE = 0.05
-"""Of the training time, what watching may take."""
-HIGHER_IS_BETTER = {"detector", "accuracy"}
-BY_LIKELIHOOD: set[Criterion] = {"nll", "train_loss"}
-"""Criteria for which nothing has to be completed."""
+HIGHER_IS_BETTER = {"detector"}
 
 
 @dataclass(frozen=True)
-class Figures:
+class CheckpointMetrics:
     """What was measured of one checkpoint; None where it was not, or came out as no number.
 
     Attributes:
@@ -91,7 +77,7 @@ class Selection:
 
     by: Criterion
     on: str
-    ranked: list[Figures]
+    ranked: list[CheckpointMetrics]
     reason: str
 
 
@@ -112,7 +98,7 @@ def rank_checkpoints(
         truth: (N, 400) the sprites of dev, or of the fold.
         by: the criterion.
         on: `dev` or `fold`, for the reason.
-        completion: how all of them complete; none: they do not, which `BY_LIKELIHOOD` can do without.
+        completion: how all of them complete; none: they do not, since `nll` needs no completions.
         detector: the run's own; needed by `detector`.
         inception: needed by `fid`.
         progress: called after each checkpoint.
@@ -121,12 +107,12 @@ def rank_checkpoints(
         PokemonGenError: for a run without a checkpoint, or a criterion without what it needs.
     """
     figures = []
-    for checkpoint in needed_checkpoints(run):
+    for checkpoint in require_checkpoints(run):
         try:
             loaded = load_checkpoint(checkpoint)
         except PokemonGenError as error:  # damaged, or diverged: the others can be chosen from
             _log.warning("left out of the choice: %s", error)
-            figures.append(Figures(checkpoint.name, step_of(checkpoint), *[None] * 6))
+            figures.append(CheckpointMetrics(checkpoint.name, step_of(checkpoint), *[None] * 6))
             progress()
             continue
         completed = None
@@ -136,7 +122,7 @@ def rank_checkpoints(
         progress()
     ranked = rank(figures, by)
     best = ranked[0]
-    unit = " nats/token" if by in ("nll", "train_loss") else ""
+    unit = " nats/token" if by == "nll" else ""
     order = "highest" if by in HIGHER_IS_BETTER else "lowest"
     reason = (
         f"{best.checkpoint}, {order} {by} of {len(ranked)} checkpoints on {on}, {getattr(best, by):.4f}{unit}"
@@ -144,7 +130,7 @@ def rank_checkpoints(
     return Selection(by, on, ranked, reason)
 
 
-def rank(figures: list[Figures], by: Criterion) -> list[Figures]:
+def rank(figures: list[CheckpointMetrics], by: Criterion) -> list[CheckpointMetrics]:
     """Sort checkpoints, best first; ties, to four digits, go to the lower NLL; those without figure are last.
 
     Raises:
@@ -152,7 +138,7 @@ def rank(figures: list[Figures], by: Criterion) -> list[Figures]:
     """
     sign = -1 if by in HIGHER_IS_BETTER else 1
 
-    def key(figures: Figures) -> tuple[bool, float, float]:
+    def key(figures: CheckpointMetrics) -> tuple[bool, float, float]:
         value = getattr(figures, by)
         nll = math.inf if figures.nll is None else figures.nll
         return value is None, 0.0 if value is None else sign * round(value, 4), nll
@@ -175,7 +161,7 @@ def save_selection(run: Path, selection: Selection, about: dict[str, Any]) -> Pa
         The folder `best/`.
     """
     best = run / BEST_NAME
-    with folder_aside(best) as aside:
+    with atomic_folder(best) as aside:
         copy_checkpoint(run / selection.ranked[0].checkpoint, aside)
         (run / SELECTION_NAME).unlink(missing_ok=True)  # from here on the old choice no longer holds
     facts = {
@@ -197,7 +183,7 @@ def measure_checkpoint(
     truth: NDArray[np.int64],
     detector: Classifier | None,
     inception: Inception | None,
-) -> Figures:
+) -> CheckpointMetrics:
     """Return every figure that can be had of one checkpoint.
 
     Args:
@@ -221,7 +207,7 @@ def measure_checkpoint(
             true = inception.cached_features(picture, "the true sprites", FEATURES)
             made = inception.features(to_picture(completed, checkpoint.palette), str(folder))
             fid = frechet_distance(made, true)
-    return Figures(
+    return CheckpointMetrics(
         checkpoint=folder.name,
         step=step_of(folder),
         detector=_finite(probability),
@@ -236,63 +222,3 @@ def measure_checkpoint(
 def _finite(value: float | None) -> float | None:
     """Return a number, or None for what a diverged training gives."""
     return value if value is not None and math.isfinite(value) else None
-
-
-class DetectorWatch(TrainerCallback):
-    """Asks the detector every few epochs of a training, as long as that takes no more than 5 % of it.
-
-    The mean probability goes to the log as `eval_detector`. A peers' loop that completes in every epoch
-    spends most of its time there; this one waits until there is time for the next look.
-    """
-
-    def __init__(
-        self,
-        detector: Classifier,
-        truth: NDArray[np.int64],
-        settings: CompletionSettings,
-        every_epochs: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Watch by completing the prompts of `truth`, (N, 400).
-
-        Where a training keeps a mean of its weights, it sets `mean_in_place`: that is what is looked at.
-        """
-        self.detector, self.truth, self.settings = detector, truth, settings
-        self.every_epochs, self.clock = every_epochs, clock
-        self.mean_in_place: Callable[[], AbstractContextManager[None]] = nullcontext
-        self.spent = 0.0
-        self.last_cost: float | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin to count the time."""
-        self.begun = self.clock()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Complete, ask and log, if it is time, there is time, and nobody waits for the training to stop."""
-        stopped = control.should_training_stop and state.global_step < state.max_steps
-        if stopped or round(state.epoch) % self.every_epochs:
-            return
-        cost = self._estimate(model) if self.last_cost is None else self.last_cost
-        if self.spent + cost > LARGEST_SHARE * (self.clock() - self.begun):
-            return
-        start = self.clock()
-        with self.mean_in_place():
-            completed = complete_prompts(model, self.truth[:, :PROMPT_LENGTH], self.settings)
-        found = float(self.detector.probabilities(completed).mean())
-        model.train()
-        self.last_cost = self.clock() - start
-        self.spent += self.last_cost
-        entry = {"epoch": state.epoch, "step": state.global_step, "eval_detector": found}
-        state.log_history.append(entry)
-
-    @torch.no_grad()
-    def _estimate(self, model: Any) -> float:
-        """Return the seconds a first look may take: every token costs at least a step of one token."""
-        first = torch.from_numpy(self.truth[:, :1]).to(model.device)
-        start = self.clock()
-        model.eval()  # dropout would draw from the training's own random stream
-        model(input_ids=first).logits.cpu()  # waits for a GPU
-        model.train()
-        estimate = self.clock() - start
-        self.spent += estimate
-        return 2 * COMPLETION_LENGTH * estimate  # twice: attention looks back, and the prompt is read

@@ -6,7 +6,8 @@ in `arguments.py`).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -21,15 +22,15 @@ from pydantic import (
     model_validator,
 )
 
+from pokemon_gen.constants import SETTINGS_NAME
+from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import write_json
 
-SETTINGS_NAME = "settings.json"
-"""The resolved settings' file, inside a run and inside each of its checkpoints."""
 PRECISION = ("bf16", "fp16")
 """Fields of `training:` that a training chooses where they are not set."""
 WHERE_SPRITES_LIE = {"source", "palette"}
 """Fields of `sprites:` that may change within a run: what the sprites are, their fingerprint tells."""
-Criterion = Literal["detector", "fid", "nll", "train_loss", "accuracy"]
+Criterion = Literal["detector", "fid", "nll"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 """What a checkpoint can be chosen by; the judge is none of them."""
 
@@ -47,6 +48,19 @@ class _Config(_Section):
     def where(self, dotted: str) -> str:
         """Return `file:line:column` of a setting, `command line`, or nothing for one set in Python."""
         return self._places.get(dotted, "")
+
+    @contextmanager
+    def placing_errors(self) -> Iterator[None]:
+        """Add the place of a setting, `file:line:column`, to a `SettingError` about it.
+
+        Raises:
+            PokemonGenError: in place of the `SettingError`.
+        """
+        try:
+            yield
+        except SettingError as error:
+            place = self.where(error.setting)
+            raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
 
     def overridden(self) -> dict[str, Any]:
         """Return the dotted names of what was overridden, and what the config's file had there (or None)."""
@@ -102,29 +116,29 @@ def _changing(default: dict[str, Any]) -> Callable[[Any], Any]:
 class SpriteSettings(_Section):
     """Where the sprites come from."""
 
-    source: str = "generated"
-    """`generated`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`."""
+    source: str = "procedural"
+    """`procedural`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`."""
     palette: str | None = None
     """A `colormap.txt`, a `palette.json`, a checkpoint or (for `hub:`) a data set's id or folder;
     none: the source's own, or one learned from its images."""
     seed: int = Field(0, ge=0)
-    """Draws the generated sprites; splits a source that comes in one piece."""
+    """Draws the procedural sprites; splits a source that comes in one piece."""
     colours: int = Field(167, ge=2, le=4096)
     """The size of a palette learned from images."""
     skip_bad_images: bool = False
     """Leave out files that are no images instead of stopping at them."""
-    held_out: int = Field(0, ge=0)
+    fold_size: int = Field(0, ge=0)
     """The last so many sprites of train are the *fold*: never trained on, to choose by instead of dev."""
 
 
 class AugmentationSettings(_Section):
     """What is done to sprites while training; the model is told by a token before the first pixel."""
 
-    places: Literal["none", "mirror", "all"] = "none"
+    flips: Literal["none", "mirror", "all"] = "none"
     """`mirror`: also left to right; `all`: the eight ways to lay a square down."""
-    hues: int = Field(1, ge=1, le=360)
+    hue_shifts: int = Field(1, ge=1, le=360)
     """Turns of the colour circle, this one included; 1: colours stay."""
-    unchanged: float = Field(0.5, ge=0, le=1)
+    identity_prob: float = Field(0.5, ge=0, le=1)
     """Share of sprites that keep their places, and, drawn apart, their hues."""
 
 
@@ -146,7 +160,7 @@ class CompletionSettings(_Section):
     likelihood_weight: float = Field(1.0, ge=0)
     """What a nat per token of likelihood counts against the detector's log-odds."""
 
-    def of_one(self) -> Self:
+    def single_candidate(self) -> Self:
         """Return how one completion of each prompt is drawn, which nothing has to rank."""
         fields = type(self).model_fields
         return self.model_copy(update={k: fields[k].default for k in ("candidates", "likelihood_weight")})
@@ -163,9 +177,9 @@ class GeneratorSettings(_Section):
 
     model: Annotated[ModelFields, BeforeValidator(_changing(_GENERATOR))] = _GENERATOR
     """As a run's `model:`; without a `model_type`, what changes of the default."""
-    parts: int = Field(2, ge=2)
+    folds: int = Field(2, ge=2)
     """Train is cut into so many parts; each is completed by a model that has seen only the others."""
-    stages: tuple[int, ...] = (30, 100, 200)
+    snapshot_steps: tuple[int, ...] = (30, 100, 200)
     """Steps after which a model completes its part, early to late: half greedily, half sampled."""
     share: float = Field(1.0, gt=0, le=1)
     """Share of its part that a model completes at each stage, drawn anew: completing takes long."""
@@ -178,10 +192,10 @@ class GeneratorSettings(_Section):
     temperature: float = Field(0.9, gt=0)
     """Of the sampled half."""
 
-    @field_validator("stages", mode="before")
+    @field_validator("snapshot_steps", mode="before")
     @classmethod
-    def _stages_are_steps(cls, stages: Any) -> Any:
-        steps = tuple(stages) if isinstance(stages, list | tuple) else ()
+    def _snapshots_are_steps(cls, snapshot_steps: Any) -> Any:
+        steps = tuple(snapshot_steps) if isinstance(snapshot_steps, list | tuple) else ()
         if not steps or any(type(step) is not int or step < 1 for step in steps):
             raise ValueError("a list of one or more numbers of steps")
         if list(steps) != sorted(set(steps)):
@@ -195,7 +209,7 @@ class ClassifierSettings(_Section):
     model: Annotated[ModelFields, BeforeValidator(_changing(_CLASSIFIER))] = _CLASSIFIER
     """`model_type` and the fields of that image classifier's config in `transformers`; without a
     `model_type`, what changes of the default."""
-    enlarge: int = Field(2, ge=1, le=8)
+    upscale: int = Field(2, ge=1, le=8)
     """Screen pixels a sprite's pixel becomes along each side: most networks halve a picture at once."""
     steps: int = Field(300, ge=1)
     """Optimizer steps."""
@@ -212,7 +226,7 @@ class DetectorSettings(_Section):
 
     seed: int = Field(0, ge=0)
     """Initial weights, parts of train, what is drawn while training."""
-    held_out: float = Field(0.15, gt=0, lt=1)
+    calibration_share: float = Field(0.15, gt=0, lt=1)
     """Share of train that sets the threshold and is not trained on."""
     generator: GeneratorSettings = GeneratorSettings()
     classifier: ClassifierSettings = ClassifierSettings()
@@ -224,9 +238,7 @@ class SelectionSettings(_Section):
     by: Criterion = "detector"
     """The criterion."""
     on: Literal["dev", "fold"] = "dev"
-    """Whose sprites checkpoints are compared on; `fold` needs `sprites.held_out` and keeps dev honest."""
-    watch_epochs: int = Field(0, ge=0)
-    """Ask the run's detector every so many epochs of the training, if it is there already; 0: never."""
+    """Whose sprites checkpoints are compared on; `fold` needs `sprites.fold_size` and keeps dev honest."""
 
 
 class Settings(_Config):
@@ -271,9 +283,9 @@ class Settings(_Config):
 
     def each_member(self) -> list[Self]:
         """Return the settings of each training: the run's own, or one for each member of an ensemble."""
-        return [self] if self.members == 1 else [self.of_member(number) for number in range(self.members)]
+        return [self] if self.members == 1 else [self.for_member(number) for number in range(self.members)]
 
-    def of_member(self, number: int) -> Self:
+    def for_member(self, number: int) -> Self:
         """Return the settings of one member's run: `<name>/member-<number>`, with a seed of its own."""
         # Ensembles of different seeds have no member in common, so that they can be averaged over.
         seed = self.seed * self.members + number

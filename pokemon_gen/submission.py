@@ -22,14 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, refuse_existing, write_aside, write_json
+from pokemon_gen.files import atomic_file, read_json, require_absent, write_json
 from pokemon_gen.text_rows import Fault, parse_rows, read_prompts, row_text, rows_text, show_faults
 
 if TYPE_CHECKING:  # a check needs neither, and must answer at once
     from numpy.typing import NDArray
 
-SUBMISSIONS = Path("submissions")
-"""The folder of all submissions, in the working directory."""
 HOMEWORK_SPRITES = 80
 HOMEWORK_COLOURS = 167
 FAULTS_LISTED = 200
@@ -88,7 +86,7 @@ def write(
     Raises:
         PokemonGenError: if the file exists, or what would be written is no good submission.
     """
-    refuse_existing(path, overwrite)
+    require_absent(path, overwrite)
     text = rows_text(sprites)
     hashes = [hash_prompt(prompt) for prompt in prompts]
     sha256 = hashlib.sha256(text.encode()).hexdigest()
@@ -104,7 +102,7 @@ def write(
         "prompt_length": expected.prompt_length,
         "prompt_hashes": expected.prompt_hashes,  # last: one for each sprite, and for no one to read
     }
-    with write_aside(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
         report = _check(aside, expected, None)
         if report.faults:

@@ -32,8 +32,8 @@ RUN_CONFIGS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.
 
 TINY_MODEL = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}
 TINY_DETECTOR: dict[str, Any] = {
-    "held_out": 0.25,
-    "generator": {"model": TINY_MODEL, "stages": [2], "batch_size": 8},
+    "calibration_share": 0.25,
+    "generator": {"model": TINY_MODEL, "snapshot_steps": [2], "batch_size": 8},
     "classifier": {
         "model": {
             "model_type": "resnet",
@@ -42,7 +42,7 @@ TINY_DETECTOR: dict[str, Any] = {
             "depths": [1],
             "layer_type": "basic",
         },
-        "enlarge": 2,
+        "upscale": 2,
         "steps": 3,
         "batch_size": 16,
     },
@@ -57,19 +57,19 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def generated() -> Sprites:
-    return load_sprites("generated")
+def procedural() -> Sprites:
+    return load_sprites("procedural")
 
 
 @pytest.fixture(scope="session")
-def few_sprites(generated: Sprites) -> Sprites:
+def few_sprites(procedural: Sprites) -> Sprites:
     """24 sprites to train on, 8 of dev, 6 blind test prompts."""
     rows = {
-        "train": generated.tokens("train")[:24],
-        "dev": generated.tokens("dev")[:8],
-        "test": generated.prompts("test")[:6],
+        "train": procedural.tokens("train")[:24],
+        "dev": procedural.tokens("dev")[:8],
+        "test": procedural.prompts("test")[:6],
     }
-    return collect(rows, generated.palette, "few")
+    return collect(rows, procedural.palette, "few")
 
 
 @pytest.fixture

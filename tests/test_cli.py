@@ -111,7 +111,7 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
         (["train", "quick", "training.learnin_rate=1"], "did you mean 'training.learning_rate'"),
         (["train", "quick", "model.hiden_size=8"], "did you mean 'model.hidden_size'"),
         (["train", "quick", "sprites.source=text:nowhere"], "text:nowhere: no such folder"),
-        (["train", "quick", "sprites.source=hub:lca0503/ml2025-hw4-pokemon"], "generated (embedded)"),
+        (["train", "quick", "sprites.source=hub:lca0503/ml2025-hw4-pokemon"], "procedural (embedded)"),
         (["train", "quick", "sprites.source=hub:/nowhere"], "hub:/nowhere: no such folder"),
         (["train", "quick", "training.max_steps=-5"], "training.max_steps: 1 or more, or -1"),
         (["complete", "nowhere"], "nowhere: no such checkpoint or run"),
@@ -127,11 +127,11 @@ def test_a_bad_submission_is_a_failure_that_lists_its_faults(pg: Run) -> None:
         (["select", "nowhere"], "nowhere: no such run"),
         (["score", "nowhere"], "nowhere: no checkpoint, .txt or folder of images to score"),
         (["judge", "text:nowhere"], "text:nowhere: no such folder"),
-        (["judge", "generated", "judge.classifer.steps=3"], "did you mean 'judge.classifier'?"),
+        (["judge", "procedural", "judge.classifer.steps=3"], "did you mean 'judge.classifier'?"),
         (["detector", "quick", "detector.classifier.model.depth=[1]"], "'detector.classifier.model.depths'?"),
         (["run", "quick", "selection.on=fold"], "there is no fold to choose on"),
         (["run", "quick", "selection.by=judge"], "selection.by: should be 'detector', 'fid', 'nll'"),
-        (["sprites", "generated", "--output", "sheet.txt"], "sheet.txt: the output is a picture"),
+        (["sprites", "procedural", "--output", "sheet.txt"], "sheet.txt: the output is a picture"),
         (["sprites", "images:nowhere"], "images:nowhere: no such folder"),
     ],
 )
@@ -219,7 +219,7 @@ def test_the_command_line_knows_every_criterion() -> None:
 def test_every_verb_is_a_python_call() -> None:
     for name in pokemon_gen.__all__:
         assert callable(getattr(pokemon_gen, name))
-    assert set(VERBS) - {"sprites", "ensemble"} | {"look_at", "assemble"} <= set(pokemon_gen.__all__)
+    assert set(VERBS) - {"sprites", "ensemble"} | {"preview", "assemble"} <= set(pokemon_gen.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = pokemon_gen.nonsense
 
@@ -247,7 +247,7 @@ LIGHT_MISTAKES = [
     ["run", "tiny.yaml", "seed=9"],
     ["detector", "quick", "detectr.x=1"],
     ["judge", "text:nowhere"],
-    ["judge", "generated", "judge.classifer.steps=3"],
+    ["judge", "procedural", "judge.classifer.steps=3"],
     ["complete", "nowhere"],
     ["complete", "tiny", "--prompts", "nowhere.png"],
     ["complete", "tiny", "--output", "there.png"],
@@ -262,7 +262,7 @@ LIGHT_MISTAKES = [
     ["ensemble", "both", "tiny", "nowhere"],
     ["ensemble", "no name", "tiny", "tiny"],
     ["sprites", "images:nowhere"],
-    ["sprites", "generated", "--output", "there.png"],
+    ["sprites", "procedural", "--output", "there.png"],
 ]
 MISTAKES_IN_ONE_PROCESS = """
 import io, json, sys

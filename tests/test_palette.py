@@ -13,16 +13,16 @@ from pokemon_gen.sprites.loading import Sprites
 FOUR = Palette(np.array([[255, 255, 255], [0, 0, 0], [200, 30, 30], [30, 30, 200]]))
 
 
-def test_every_token_comes_back_from_its_colour(generated: Sprites) -> None:
-    tokens = np.arange(len(generated.palette))
-    np.testing.assert_array_equal(generated.palette.to_tokens(generated.palette.to_rgb(tokens)), tokens)
+def test_every_token_comes_back_from_its_colour(procedural: Sprites) -> None:
+    tokens = np.arange(len(procedural.palette))
+    np.testing.assert_array_equal(procedural.palette.to_tokens(procedural.palette.to_rgb(tokens)), tokens)
 
 
-def test_sprites_come_back_from_their_pictures(generated: Sprites) -> None:
-    sprites = generated.tokens("dev")
-    pictures = to_picture(sprites, generated.palette)
+def test_sprites_come_back_from_their_pictures(procedural: Sprites) -> None:
+    sprites = procedural.tokens("dev")
+    pictures = to_picture(sprites, procedural.palette)
     assert pictures.shape == (80, 20, 20, 3)
-    np.testing.assert_array_equal(from_picture(pictures, generated.palette), sprites)
+    np.testing.assert_array_equal(from_picture(pictures, procedural.palette), sprites)
 
 
 def test_pixels_are_read_row_by_row() -> None:

@@ -18,17 +18,17 @@ from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import load_checkpoint
-from pokemon_gen.models.folders import choose_checkpoint
+from pokemon_gen.models.choice import choose_checkpoint
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run, train, train_members
-from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
+from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.complete import complete, submit
 from pokemon_gen.stages.detector import select
 from pokemon_gen.stages.ensemble import assemble
 from pokemon_gen.stages.score import score
-from pokemon_gen.stages.sprites import look_at
+from pokemon_gen.stages.sprites import preview
 from pokemon_gen.training.run import train as train_model
 from tests.conftest import tiny_settings, without_precision, write_palette, write_rows, write_text_folder
 
@@ -114,7 +114,7 @@ def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Spr
     assert result.submission is not None
     facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
     detector = load_detector(Path("checkpoints/tiny"))
-    assert facts["ranked_by_detector"] == detector.facts["fingerprint"]
+    assert facts["ranked_by_detector"] == detector.metadata["fingerprint"]
     model = load_checkpoint(result.submission.checkpoint).model
     best = complete_best(model, few_sprites.prompts("test"), settings.completion, detector)
     np.testing.assert_array_equal(np.loadtxt(SUBMISSION, dtype=int), best)
@@ -132,7 +132,7 @@ def test_without_a_detector_one_completion_is_drawn_and_said_so(
     """`train` makes no detector; what it trained completes, submits and scores all the same."""
     settings = tiny(completion={"do_sample": True, "candidates": 3})
     train(settings)
-    one = settings.completion.of_one()
+    one = settings.completion.single_candidate()
     model = load_checkpoint("tiny").model
     for made in (complete("tiny", split="dev").sprites, np.loadtxt(submit("tiny").file, dtype=int)):
         split = "dev" if len(made) == len(few_sprites.tokens("dev")) else "test"
@@ -257,10 +257,10 @@ def test_an_ensemble_whose_members_were_trained_on_since_says_so(tiny: Make) -> 
     SUBMISSION.unlink()
     run(longer)
     assert not submit("tiny", overwrite=True).report.faults
-    select("tiny/member-0", by="train_loss")  # another choice, but no other training
+    select("tiny/member-0", by="detector")  # another choice, but no other training
     assert not submit("tiny", overwrite=True).report.faults
     with contextlib.chdir("checkpoints/tiny"):
-        assert choose_checkpoint(".").checkpoint == Path("best")
+        assert choose_checkpoint(".").folder == Path("best")
     shutil.rmtree("checkpoints/tiny/member-0")  # thrown away: the ensemble has its own
     assert not submit("tiny", overwrite=True).report.faults
 
@@ -321,24 +321,6 @@ def test_members_are_trained_in_one_precision(tiny: Make, monkeypatch: pytest.Mo
     settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
     trainings = train_members(without_precision(settings))
     assert [training.settings.training["bf16"] for training in trainings] == [True, True]
-
-
-def test_a_mistake_is_told_before_a_watching_detector_is_trained(
-    done: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline, "detector", lambda *_: pytest.fail("trained"))
-    watched = done.model_copy(update={"selection": SelectionSettings(by="nll", watch_epochs=1)})
-    for mistake, message in (
-        ({"learnin_rate": 1}, r"did you mean 'training\.learning_rate'"),
-        ({"warmup_steps": 5, "lr_scheduler_type": "warmup_stable_decay"}, "take 5 steps; the run has 4"),
-        ({"optim": "adamw_bnb_8bit"}, "bitsandbytes"),
-    ):
-        mistaken = watched.model_copy(update={"training": {**done.training, **mistake}})
-        with pytest.raises(PokemonGenError, match=message):
-            run(mistaken, overwrite=True)
-    SUBMISSION.unlink()
-    with pytest.raises(PokemonGenError, match="holds a run of other settings: seed"):
-        run(watched.model_copy(update={"seed": 5}))
 
 
 def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:
@@ -500,8 +482,8 @@ def test_bad_pictures_among_prompts_are_skipped_if_told(done: Settings) -> None:
 
 
 def test_looking_at_a_source_counts_and_draws(few_folder: Path) -> None:
-    seen = look_at(f"text:{few_folder}", output="sheet.png")
+    seen = preview(f"text:{few_folder}", output="sheet.png")
     assert seen.counts == {"train": 24, "dev": 8, "test": 6}
     assert Path("sheet.png").is_file()
     with pytest.raises(PokemonGenError, match=r"sheet\.png exists and is kept"):
-        look_at(f"text:{few_folder}", output="sheet.png")
+        preview(f"text:{few_folder}", output="sheet.png")

@@ -29,9 +29,12 @@ from machine import describe_machine
 from training_runs import StepSeconds, absolute_source
 
 from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.files import folder_aside, write_json
-from pokemon_gen.models.build import build_model, load_checkpoint, true_completion_nll
-from pokemon_gen.models.folders import log_history, whole_checkpoints
+from pokemon_gen.files import atomic_folder, write_json
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.checkpoints import log_history
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import FOLD
 from pokemon_gen.sprites.loading import load_sprites
@@ -62,7 +65,7 @@ def settings_of(plan: dict[str, Any], idea: str, source: str, seed: int, steps: 
     ]
     run = [
         f"sprites.source={source}",
-        f"sprites.held_out={HELD_OUT}",
+        f"sprites.fold_size={HELD_OUT}",
         f"seed={seed}",
         f"training.max_steps={steps}",
     ]
@@ -100,7 +103,7 @@ def learn(settings: Settings, folder: Path) -> dict[str, float]:
     """Train in a folder; return the last steps' training loss and the held-out NLL of the completion."""
     with contextlib.chdir(folder):
         sprites = load_sprites(**settings.sprites.model_dump())
-        checkpoint = whole_checkpoints(train(settings, sprites).folder)[-1]
+        checkpoint = valid_checkpoints(train(settings, sprites).folder)[-1]
         losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
         held_out = true_completion_nll(load_checkpoint(checkpoint).model, sprites.tokens(FOLD))
     return {"train": statistics.mean(losses[-LAST:]), "held_out": held_out}
@@ -145,7 +148,7 @@ def folder_of(keep: Path | None, name: str) -> Iterator[Path]:
         return
     kept = kept_as(keep, name)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with folder_aside(kept) as aside:  # half a run would be taken for a whole one
+    with atomic_folder(kept) as aside:  # half a run would be taken for a whole one
         aside.mkdir()
         yield aside
 
@@ -154,7 +157,7 @@ def main() -> None:
     """Measure what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("plan", type=Path)
-    parser.add_argument("--source", default="generated")
+    parser.add_argument("--source", default="procedural")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the figures go (eval/results/PLAN.json)")

@@ -31,8 +31,8 @@ from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
-from pokemon_gen.evaluation.scorecard import nearest_learned
-from pokemon_gen.models.build import Checkpoint, load_checkpoint
+from pokemon_gen.evaluation.scorecard import nearest_train_distance
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import FOLD, Sprites
 from pokemon_gen.sprites.loading import load_sprites
@@ -52,7 +52,7 @@ def figures(made: NDArray[np.int64], judge: Judge, sprites: Sprites) -> tuple[fl
         new_colours(made),
         float(np.mean([len(np.unique(one[PROMPT_LENGTH:])) for one in made])),
         mean_pairwise_distance(made),
-        float(nearest_learned(made, sprites.tokens("train"), sprites.palette).mean()),
+        float(nearest_train_distance(made, sprites.tokens("train"), sprites.palette).mean()),
     )
 
 
@@ -70,8 +70,8 @@ def load_model(folder: Path, sprites: Sprites) -> Checkpoint:
     """Load a checkpoint that has not learned the sprites to be completed."""
     check_trained_on(folder, sprites)
     checkpoint = load_checkpoint(folder)
-    if checkpoint.settings.sprites.held_out < HELD_OUT:
-        raise PokemonGenError(f"{folder}: was trained on the fold too; it needs sprites.held_out={HELD_OUT}")
+    if checkpoint.settings.sprites.fold_size < HELD_OUT:
+        raise PokemonGenError(f"{folder}: was trained on the fold too; it needs sprites.fold_size={HELD_OUT}")
     return checkpoint
 
 
@@ -79,12 +79,12 @@ def main() -> None:
     """Complete in every way by every model, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("plan", type=Path)
-    parser.add_argument("--source", default="generated")
+    parser.add_argument("--source", default="procedural")
     parser.add_argument("--checkpoints", nargs="+", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("eval/results/completion_ablation"))
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
-    fold = [f"sprites.source={absolute_source(options.source)}", f"sprites.held_out={HELD_OUT}"]
+    fold = [f"sprites.source={absolute_source(options.source)}", f"sprites.fold_size={HELD_OUT}"]
     ways: dict[str, Settings] = {
         idea: load_settings(plan["config"], [*(changes or []), *fold])
         for idea, changes in plan["ideas"].items()

@@ -19,10 +19,10 @@ from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import Classifier
-from pokemon_gen.discriminator.judge import Judge, Verdict
-from pokemon_gen.models.build import load_checkpoint
-from pokemon_gen.models.folders import whole_checkpoints
-from pokemon_gen.selection import HIGHER_IS_BETTER, Figures, measure_checkpoint
+from pokemon_gen.discriminator.judge import Judge, JudgeResult
+from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.runs import valid_checkpoints
+from pokemon_gen.selection import HIGHER_IS_BETTER, CheckpointMetrics, measure_checkpoint
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.stages.detector import detector as train_detector
 from pokemon_gen.stages.detector import detector_of, find_judge
@@ -32,11 +32,11 @@ CRITERIA = ("detector", "distance", "nll", "train_loss", "accuracy")
 
 def follow(
     run: Path, sprites: Sprites, detector: Classifier, judge: Judge, every: int
-) -> list[tuple[Figures, Verdict]]:
+) -> list[tuple[CheckpointMetrics, JudgeResult]]:
     """Measure a run's checkpoints, the last and every so many before it."""
     dev = sprites.tokens("dev")
     found = []
-    for folder in whole_checkpoints(run)[::-1][::every][::-1]:
+    for folder in valid_checkpoints(run)[::-1][::every][::-1]:
         checkpoint = load_checkpoint(folder)
         completed = complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], checkpoint.settings.completion)
         figures = measure_checkpoint(checkpoint, completed, dev, detector, None)
@@ -47,7 +47,7 @@ def follow(
     return found
 
 
-def study(run: Path, found: list[tuple[Figures, Verdict]]) -> None:
+def study(run: Path, found: list[tuple[CheckpointMetrics, JudgeResult]]) -> None:
     """Print the correlations, and what each criterion would have chosen."""
     print(f"{run.name}, {len(found)} checkpoints: Spearman with the judge's mean probability, with its PDR")
     judged = [verdict.mean_probability for _, verdict in found]
@@ -80,7 +80,7 @@ def main() -> None:
     if detector is None or isinstance(judge, str):
         raise SystemExit(f"train the judge first: pokemon-gen judge {options.source}")
     for run in options.runs:
-        every = options.every if len(whole_checkpoints(run)) > 20 else 1
+        every = options.every if len(valid_checkpoints(run)) > 20 else 1
         study(run, follow(run, sprites, detector, judge, every))
 
 

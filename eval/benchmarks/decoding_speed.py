@@ -21,7 +21,8 @@ from transformers import GenerationConfig, PreTrainedModel
 from pokemon_gen.completion.decoding import decode
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import COMPLETION_LENGTH, PROMPT_LENGTH
-from pokemon_gen.models.build import best_device, build_model
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.loading import best_device
 from pokemon_gen.sprites.loading import load_sprites
 
 TIE = 1e-4
@@ -67,7 +68,7 @@ def main() -> None:
     """Alternate, print, and compare with the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config")
-    parser.add_argument("--source", default="generated")
+    parser.add_argument("--source", default="procedural")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--at-least", type=float)
     options = parser.parse_args()

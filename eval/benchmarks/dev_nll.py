@@ -2,7 +2,7 @@
 
     uv run python eval/benchmarks/dev_nll.py gpt2-sample text:../shared/sprites/text --at-most 1.56
     uv run python eval/benchmarks/dev_nll.py llama text:../shared/sprites/text --at-most 1.40
-    uv run python eval/benchmarks/dev_nll.py gpt2-sample text:../shared/sprites/text generated
+    uv run python eval/benchmarks/dev_nll.py gpt2-sample text:../shared/sprites/text procedural
 
 The last compares the embedded sprites with the real ones (bar: within 20 %). Runs are kept in `checkpoints/`,
 so that a second call only reads them, and an interrupted one goes on. For ensembles: `time_to_quality.py`.
@@ -16,7 +16,8 @@ from typing import Any
 from machine import describe_machine
 
 from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.models.folders import log_history, whole_checkpoints
+from pokemon_gen.models.checkpoints import log_history
+from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.pipeline import train
 
 
@@ -26,7 +27,7 @@ def measure(config: str, source: str, seed: int) -> dict[str, Any]:
     overrides = [f"sprites.source={source}", f"seed={seed}", f"name=bench-{config}-{kind}-seed{seed}"]
     start = time.perf_counter()
     result = train(load_settings(config, overrides))
-    history = [e for e in log_history(whole_checkpoints(result.folder)[-1]) if "eval_completion_nll" in e]
+    history = [e for e in log_history(valid_checkpoints(result.folder)[-1]) if "eval_completion_nll" in e]
     lowest = min(history, key=lambda entry: entry["eval_completion_nll"])
     return {
         "end": result.dev_completion_nll,

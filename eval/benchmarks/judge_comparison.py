@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.constants import PROMPT_LENGTH
-from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.discriminator.judge import Judge, JudgeResult
 from pokemon_gen.discriminator.negatives import splice
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
-from pokemon_gen.evaluation.scorecard import nearest_learned
-from pokemon_gen.models.build import load_checkpoint, true_completion_nll
-from pokemon_gen.models.folders import choose_checkpoint
+from pokemon_gen.evaluation.scorecard import nearest_train_distance
+from pokemon_gen.models.choice import choose_checkpoint
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.complete import check_palettes, check_trained_on, ranking
 from pokemon_gen.stages.detector import judge as train_judge
@@ -43,7 +44,7 @@ class Judged:
     """A set of sprites and what is known of it."""
 
     name: str
-    verdict: Verdict
+    verdict: JudgeResult
     nll: float | None
     nearest: float
     diversity: float
@@ -60,13 +61,13 @@ class Judged:
         )
 
 
-def mean_of(verdicts: Sequence[Verdict]) -> Verdict:
+def mean_of(verdicts: Sequence[JudgeResult]) -> JudgeResult:
     """Return the mean of what the judge says of several splicings of the same sprites, intervals too."""
 
     def mean(figure: str) -> Any:
         return np.mean([getattr(verdict, figure) for verdict in verdicts], axis=0)
 
-    return Verdict(
+    return JudgeResult(
         passed=np.concatenate([verdict.passed for verdict in verdicts]),
         rate=mean("rate"),
         low=mean("low"),
@@ -95,11 +96,11 @@ def main() -> None:
 
     def judged(name: str, made: NDArray[Any], nll: float | None = None, sets: int = 1) -> Judged:
         verdict = mean_of([judge.verdict(part) for part in np.split(made, sets)])
-        nearest = float(nearest_learned(made, train, sprites.palette).mean())
+        nearest = float(nearest_train_distance(made, train, sprites.palette).mean())
         return Judged(name, verdict, nll, nearest, mean_pairwise_distance(made), new_colours(made))
 
     def of_run(run: Path) -> Judged:
-        checkpoint = load_checkpoint(choose_checkpoint(run).checkpoint)
+        checkpoint = load_checkpoint(choose_checkpoint(run).folder)
         check_palettes(checkpoint, sprites)
         check_trained_on(checkpoint.folder, sprites)
         how = checkpoint.settings.completion

@@ -1,4 +1,4 @@
-"""Whether the judge can be fooled: real dev sprites, spoilt ones, and completions of better and worse models.
+"""Whether the judge can be fooled: real dev sprites, corrupted ones, completions of good and bad models.
 
     uv run python eval/benchmarks/judge_quality.py text:../shared/sprites/text \
         --sample checkpoints/bench-gpt2-sample-text-seed2 --series checkpoints/bench-llama-text-seed0
@@ -18,10 +18,11 @@ from scipy import stats
 
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.constants import PROMPT_LENGTH
-from pokemon_gen.discriminator.judge import Judge, Verdict
-from pokemon_gen.models.build import Checkpoint, load_checkpoint, true_completion_nll
-from pokemon_gen.models.folders import whole_checkpoints
-from pokemon_gen.report.tables import families_table
+from pokemon_gen.discriminator.judge import Judge, JudgeResult
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.models.runs import valid_checkpoints
+from pokemon_gen.report.tables import negative_types_table
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.detector import judge as train_judge
@@ -40,7 +41,7 @@ def bar(passed: bool) -> str:
     return "passed" if passed else "MISSED"
 
 
-def show(name: str, verdict: Verdict) -> None:
+def show(name: str, verdict: JudgeResult) -> None:
     """Print one verdict."""
     print(f"{name}: PDR {verdict.rate:.3f} ({verdict.low:.3f} to {verdict.high:.3f}), mean probability "
           f"{verdict.mean_probability:.3f}")  # fmt: skip
@@ -55,26 +56,26 @@ def main() -> None:
     options = parser.parse_args()
     print(describe_machine())
     made = train_judge(options.source)
-    Console().print(families_table(made.facts))
-    for family in made.facts["families"]:
-        if family["family"] in LEAST_AUC:
-            least = LEAST_AUC[family["family"]]
-            auc = family["auc"]
-            print(f"  {family['family']}: AUC {auc:.4f}, bar {least}: {bar(auc >= least)}")
+    Console().print(negative_types_table(made.metadata))
+    for one in made.metadata["negative_types"]:
+        if one["negative_type"] in LEAST_AUC:
+            least = LEAST_AUC[one["negative_type"]]
+            auc = one["auc"]
+            print(f"  {one['negative_type']}: AUC {auc:.4f}, bar {least}: {bar(auc >= least)}")
     judge = Judge.load(made.folder)
     dev = load_sprites(options.source).tokens("dev")
 
-    def judged(checkpoint: Checkpoint, how: CompletionSettings) -> Verdict:
+    def judged(checkpoint: Checkpoint, how: CompletionSettings) -> JudgeResult:
         return judge.verdict(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], how))
 
     real = judge.verdict(dev)
-    sample = judged(load_checkpoint(whole_checkpoints(options.sample)[-1]), CompletionSettings())
+    sample = judged(load_checkpoint(valid_checkpoints(options.sample)[-1]), CompletionSettings())
     show("real dev sprites", real)
     show(f"{options.sample.name}, greedy", sample)
     print(f"  bar: {bar(sample.high < real.low)}")
 
     nll, probability = [], []
-    for folder in whole_checkpoints(options.series):
+    for folder in valid_checkpoints(options.series):
         checkpoint = load_checkpoint(folder)
         verdict = judged(checkpoint, checkpoint.settings.completion)
         nll.append(true_completion_nll(checkpoint.model, dev))

@@ -30,9 +30,10 @@ from machine import describe_machine
 from training_runs import StepSeconds, absolute_source
 
 from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.models.build import load_checkpoint, true_completion_nll
 from pokemon_gen.models.ensemble import Ensemble
-from pokemon_gen.models.folders import whole_checkpoints
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.pipeline import run, train_members
 from pokemon_gen.sprites.loading import load_sprites
 
@@ -100,7 +101,7 @@ def measure(config: str, source: str, seed: int, keep: Path | None) -> Measured:
         seconds = time.perf_counter() - begun
         if settings.members == 1:
             return Measured(config, watch.moments, True, training_seconds, seconds)
-        last = [load_checkpoint(whole_checkpoints(training.folder)[-1]).model for training in trainings]
+        last = [load_checkpoint(valid_checkpoints(training.folder)[-1]).model for training in trainings]
         nll = true_completion_nll(Ensemble(last), load_sprites(source).tokens("dev"))
         steps = sum(training.step for training in trainings)
         return Measured(config, [Moment(training_seconds, steps, nll)], False, training_seconds, seconds)
@@ -148,7 +149,7 @@ def main() -> None:
     """Train the sample and each config, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("configs", nargs="+", help="CONFIG or CONFIG,SETTING=VALUE,...")
-    parser.add_argument("--source", default="generated")
+    parser.add_argument("--source", default="procedural")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--keep", type=Path, help="a folder that is not there yet")
     options = parser.parse_args()

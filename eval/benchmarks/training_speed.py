@@ -25,7 +25,8 @@ from transformers import Trainer, TrainerCallback
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import LENGTH
-from pokemon_gen.models.build import build_model, quiet
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.training.arguments import compile_if_possible, fit_schedule, helper_arguments
@@ -127,7 +128,7 @@ def main() -> None:
     """Alternate, print, and compare with the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="gpt2-sample")
-    parser.add_argument("--source", default="generated")
+    parser.add_argument("--source", default="procedural")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--as-shipped", action="store_true")

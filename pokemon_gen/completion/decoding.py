@@ -1,12 +1,12 @@
 """Tokens one after another, by a loop over the stock model's own forward, faster than `generate`.
 
-What `model.generate` spends, token by token, on a small model and a large batch is mostly not arithmetic: its
-cache is copied whole at each token, and its attention works through blocks made for many queries. Here
-keys and values have their room from the start, so that a token only adds its own (`_RoomyLayer`), and one
-query is two products of matrices (`_attend`). Both go in through the doors of `transformers` for
-caches and attention, so that any model that uses them decodes so; one that keeps another kind of state
-(Mamba, RWKV) is left to `generate` (`completion.py`). GPT-2's activation, which is written as eight
-operations on small tensors, becomes torch's own of the same formula (`_fused_activations`).
+What `model.generate` spends, token by token, on a small model and a large batch is mostly not arithmetic:
+its cache is copied whole at each token, and its attention works through blocks made for many queries. Here
+keys and values have their room from the start, so that a token only adds its own (`PreallocatedLayer`), and
+one query is two products of matrices (`_attend`). Both go in through the doors of `transformers` for caches
+and attention, so that any model that uses them decodes so; one that keeps another kind of state (Mamba,
+RWKV) is left to `generate` (`completion.py`). GPT-2's activation, which is written as eight operations on
+small tensors, becomes torch's own of the same formula (`_fused_activations`).
 
 The members of an ensemble decode together (`ensemble.py`).
 """
@@ -24,23 +24,23 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from pokemon_gen.models.build import nothing_done, palette_size, with_nothing_done
-from pokemon_gen.models.ensemble import Completer, averaged, members_of
+from pokemon_gen.augmentation import identity_tokens, prepend_identity
+from pokemon_gen.models.ensemble import CompletionModel, average_probabilities, members_of, palette_size
+from pokemon_gen.models.hf_compat import attention_of, can_set_attention, takes_dynamic_cache
 
 _ATTENTION = "pokemon_gen_one_query"
 
 
-def can_decode(model: Completer) -> bool:
+def can_decode(model: CompletionModel) -> bool:
     """Tell whether a model (or every member) keeps its past as keys and values, which `decode` needs."""
     return all(_keeps_keys_and_values(one) for one in members_of(model))
 
 
 def _keeps_keys_and_values(model: PreTrainedModel) -> bool:
-    if model._is_stateful or _name_of_the_past(model) is None:
+    if not takes_dynamic_cache(model) or _name_of_the_past(model) is None:
         return False
     layers = DynamicCache(config=model.config).layers
-    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
-    return plain and bool(model._supports_default_dynamic_cache())
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 def _name_of_the_past(model: PreTrainedModel) -> str | None:
@@ -51,7 +51,7 @@ def _name_of_the_past(model: PreTrainedModel) -> str | None:
 
 @torch.inference_mode()  # a tenth faster than `no_grad`, which tracks views
 def decode(
-    model: Completer,
+    model: CompletionModel,
     tokens: Tensor,
     new_tokens: int,
     choose: Callable[[Tensor, int], Tensor],
@@ -73,7 +73,7 @@ def decode(
     models = members_of(model)
     with _fused_activations(models):
         members = [_Member(one, tokens.shape[1] + new_tokens) for one in models]
-        scores = averaged([member.read(tokens) for member in members])
+        scores = average_probabilities([member.read(tokens) for member in members])
         if repeats > 1:
             scores = scores.repeat_interleave(repeats, dim=0)
             for member in members:
@@ -81,7 +81,7 @@ def decode(
         chosen = [choose(scores, 0)]
         with _one_query_attention(models):
             for number in range(1, new_tokens):
-                scores = averaged([member.read(chosen[-1][:, None]) for member in members])
+                scores = average_probabilities([member.read(chosen[-1][:, None]) for member in members])
                 chosen.append(choose(scores, number))
     return torch.stack(chosen, dim=1)
 
@@ -92,11 +92,11 @@ class _Member:
     def __init__(self, model: PreTrainedModel, room: int) -> None:
         self.model = model
         self.palette_size = palette_size(model)
-        room += len(nothing_done(model))
+        room += len(identity_tokens(model))
         self.cache = DynamicCache(config=model.config)
         # Only plain layers get room; those of a sliding window forget, and stay as they are.
         self.cache.layers = [
-            _RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
+            PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
         ]
         self.takes_positions = "position_ids" in signature(model.forward).parameters
         self.past = {str(_name_of_the_past(model)): self.cache}
@@ -105,7 +105,7 @@ class _Member:
         """Read (B, T) tokens; return the logits of the colour that follows them, (B, V)."""
         start = self.cache.get_seq_length()
         if start == 0:
-            tokens = with_nothing_done(self.model, tokens)
+            tokens = prepend_identity(self.model, tokens)
         positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]  # (1, T)
         options = {"position_ids": positions} if self.takes_positions else {}
         answer = self.model(input_ids=tokens, use_cache=True, **self.past, **options)
@@ -113,7 +113,7 @@ class _Member:
         return logits
 
 
-class _RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """Keys and values of one layer, with room for all tokens from the start.
 
     On a CPU, keys are kept transposed, (B, H, D, room), as the product with a query wants to read them:
@@ -192,15 +192,15 @@ AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
 @contextmanager
 def _one_query_attention(models: Sequence[PreTrainedModel]) -> Iterator[None]:
     """Let models on a CPU attend by `_attend` where they would by torch's kernel; a GPU's is better."""
-    before = [model.config._attn_implementation for model in models]
+    before = [attention_of(model) for model in models]
     for model, attention in zip(models, before, strict=True):
-        if attention == "sdpa" and model.device.type == "cpu" and model._can_set_attn_implementation():
+        if attention == "sdpa" and model.device.type == "cpu" and can_set_attention(model):
             model.set_attn_implementation(_ATTENTION)
     try:
         yield
     finally:
         for model, attention in zip(models, before, strict=True):
-            if model.config._attn_implementation != attention:
+            if attention_of(model) != attention:
                 model.set_attn_implementation(attention)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pokemon_gen.completion.sampling import Candidates, complete_prompts, draw_candidates
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.ensemble import Completer
+from pokemon_gen.models.ensemble import CompletionModel
 from pokemon_gen.settings import CompletionSettings
 
 _LEAST_ODDS = 1e-6
@@ -23,7 +23,7 @@ _LEAST_ODDS = 1e-6
 
 
 def complete_best(
-    model: Completer,
+    model: CompletionModel,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings,
     detector: Classifier | None,

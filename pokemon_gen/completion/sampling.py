@@ -29,11 +29,11 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from pokemon_gen.augmentation import prepend_identity
 from pokemon_gen.completion.decoding import can_decode, decode
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import palette_size, with_nothing_done
-from pokemon_gen.models.ensemble import Completer, Ensemble
+from pokemon_gen.models.ensemble import CompletionModel, Ensemble, palette_size
 from pokemon_gen.settings import CompletionSettings
 
 _ROWS = 320
@@ -55,7 +55,7 @@ class Candidates:
 
 
 def complete_prompts(
-    model: Completer,
+    model: CompletionModel,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings | None = None,
     progress: str = "",
@@ -75,12 +75,12 @@ def complete_prompts(
         PokemonGenError: for a prompt of no or of 400 and more tokens, or tokens the model does not
             have.
     """
-    one = (settings or CompletionSettings()).of_one()
+    one = (settings or CompletionSettings()).single_candidate()
     return draw_candidates(model, prompts, one, progress).sprites[:, 0]
 
 
 def draw_candidates(
-    model: Completer,
+    model: CompletionModel,
     prompts: Sequence[Sequence[int]] | NDArray[Any],
     settings: CompletionSettings,
     progress: str = "",
@@ -113,7 +113,9 @@ def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: 
         raise PokemonGenError(f"prompt {row + 1}: its tokens are not all in 0..{palette_size - 1}")
 
 
-def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
+def _draw_in_memory(
+    model: CompletionModel, prompts: Tensor, settings: CompletionSettings, bar: Any
+) -> Candidates:
     """Complete prompts of one length, (B, length), in equal parts, as large as may be and memory allows."""
 
     def in_batches(batch_size: int) -> Candidates:
@@ -136,10 +138,10 @@ def _draw_in_memory(model: Completer, prompts: Tensor, settings: CompletionSetti
     return drawn
 
 
-def _draw(model: Completer, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
+def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
     """Complete a batch of prompts of one length, (B, length), K times each."""
     repeats, new_tokens = settings.candidates, LENGTH - prompts.shape[1]
-    shift = _Shift(prompts, settings, (new_tokens, palette_size(model)), model.device)
+    shift = TokenSampler(prompts, settings, (new_tokens, palette_size(model)), model.device)
     likelihoods: list[Tensor] = []
 
     def choose(scores: Tensor, number: int) -> Tensor:
@@ -168,18 +170,18 @@ def _generate(model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor,
     """Complete by `generate`, for models whose past is no keys and values: (B, length) → (B, 400)."""
     # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
     config = GenerationConfig(max_new_tokens=LENGTH - prompts.shape[1], do_sample=False)
-    given = with_nothing_done(model, prompts)
+    given = prepend_identity(model, prompts)
     generated: Any = model.generate(
         given,
         attention_mask=torch.ones_like(given),  # nothing is padding
         generation_config=config,
-        logits_processor=LogitsProcessorList([_Chosen(choose, given.shape[1], palette_size(model))]),
+        logits_processor=LogitsProcessorList([ForcedToken(choose, given.shape[1], palette_size(model))]),
     )
     sprites: Tensor = generated[:, -LENGTH:]
     return sprites
 
 
-class _Shift:
+class TokenSampler:
     """Shifts scores so that the largest is the token to take: greedy as they are, or a draw."""
 
     def __init__(
@@ -206,7 +208,7 @@ class _Shift:
         return scores if self.noise is None else scores + self.noise[:, number]
 
 
-class _Chosen(LogitsProcessor):
+class ForcedToken(LogitsProcessor):
     """Leaves `generate` no choice but the token chosen."""
 
     def __init__(self, choose: Callable[[Tensor, int], Tensor], given: int, palette_size: int) -> None:

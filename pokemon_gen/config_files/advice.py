@@ -52,6 +52,6 @@ def _of_completion(name: str, settings: Settings) -> str | None:
 
 def _of_augmentation(name: str, settings: Settings) -> str | None:
     augmentation = settings.augmentation
-    if name == "unchanged" and augmentation.hues == 1 and augmentation.places == "none":
-        return "changes nothing: no sprite is changed (augmentation.places, augmentation.hues)"
+    if name == "identity_prob" and augmentation.hue_shifts == 1 and augmentation.flips == "none":
+        return "changes nothing: no sprite is changed (augmentation.flips, augmentation.hue_shifts)"
     return None

@@ -74,7 +74,6 @@ _POSSIBLE: dict[str, tuple[Callable[[float], bool], str]] = {
     "gradient_accumulation_steps": (lambda number: number >= 1, "1 or more"),
     "max_steps": (lambda number: number >= 1 or number == -1, "1 or more, or -1 for num_train_epochs"),
     "num_train_epochs": (lambda number: number > 0, "more than 0"),
-    "ema_decay": (lambda number: 0 <= number < 1, "from 0 (no mean) to below 1"),
     "muon_learning_rate": (lambda number: number >= 0, "0 (none) or more"),
     "muon_weight_decay": (lambda number: number >= 0, "0 (none) or more"),
 }

@@ -17,15 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pokemon_gen.config_files.advice import idle_overrides
 from pokemon_gen.config_files.fields import TRAINING_REFUSED, model_fields, training_types
 from pokemon_gen.config_files.plain_yaml import PlainLoader, load_yaml
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.models.folders import CHECKPOINTS
-from pokemon_gen.settings import (
-    SETTINGS_NAME,
-    JudgeSettings,
-    Settings,
-    SpritesAlone,
-    SpriteSettings,
-)
+from pokemon_gen.settings import JudgeSettings, Settings, SpritesAlone, SpriteSettings
 
 JUDGE_CONFIG = "judge"
 """The shipped config of the judge."""

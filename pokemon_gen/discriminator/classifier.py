@@ -18,10 +18,12 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 from pokemon_gen.constants import PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, share_files, write_json
-from pokemon_gen.models.build import best_device, fingerprint_checkpoint, load_weights, quiet
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint
+from pokemon_gen.models.hf_compat import quiet
+from pokemon_gen.models.loading import best_device, load_weights
 from pokemon_gen.palette import Palette, to_picture
 
-FACTS_NAME = "classifier.json"
+METADATA_NAME = "classifier.json"
 """What the weights do not say: role, threshold, enlargement, sprites, measures."""
 REAL = 1
 """The label of a real sprite; 0 is the other."""
@@ -36,16 +38,16 @@ class Classifier:
     Attributes:
         model: in evaluation mode.
         palette: the colours of the tokens it takes.
-        enlarge: screen pixels a sprite's pixel becomes, along each side, before it is looked at.
+        upscale: screen pixels a sprite's pixel becomes, along each side, before it is looked at.
         threshold: the probability from which a sprite passes for real.
-        facts: what it was trained on, and what was measured; empty before it is saved.
+        metadata: what it was trained on, and what was measured; empty before it is saved.
     """
 
     model: PreTrainedModel
     palette: Palette
-    enlarge: int
+    upscale: int
     threshold: float
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
     @torch.no_grad()
     def probabilities(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
@@ -66,7 +68,7 @@ class Classifier:
 
     def _batches(self, sprites: NDArray[Any]) -> list[Tensor]:
         pixels = to_pixels(to_picture(np.asarray(sprites), self.palette))
-        return [enlarged(part, self.enlarge).to(self.model.device) for part in pixels.split(BATCH)]
+        return [upscale_pixels(part, self.upscale).to(self.model.device) for part in pixels.split(BATCH)]
 
     def save(self, folder: Path, role: str, about: dict[str, Any]) -> None:
         """Write weights, config and palette, and last what makes the folder whole.
@@ -81,14 +83,14 @@ class Classifier:
             self.model.save_pretrained(folder)
         self.palette.save(folder)
         share_files(folder, like=folder / PALETTE_NAME)
-        facts = {
+        metadata = {
             "role": role,
             "fingerprint": fingerprint_checkpoint(folder)[:16],
             "threshold": self.threshold,
-            "enlarge": self.enlarge,
+            "upscale": self.upscale,
             **about,
         }
-        write_json(folder / FACTS_NAME, facts)
+        write_json(folder / METADATA_NAME, metadata)
 
     @classmethod
     def load(cls, folder: Path, role: str) -> Self:
@@ -97,38 +99,42 @@ class Classifier:
         Raises:
             PokemonGenError: if there is none, it is damaged, or it is of another role.
         """
-        if not (folder / FACTS_NAME).is_file():
+        if not (folder / METADATA_NAME).is_file():
             raise PokemonGenError(f"{folder}: no {role} in it")
-        facts = read_json(folder / FACTS_NAME)
+        metadata = read_json(folder / METADATA_NAME)
         palette = Palette.load(folder)
         try:
-            found, enlarge, threshold = facts["role"], int(facts["enlarge"]), float(facts["threshold"])
-            fingerprint = facts["fingerprint"]
+            found, upscale, threshold = (
+                metadata["role"],
+                int(metadata["upscale"]),
+                float(metadata["threshold"]),
+            )
+            fingerprint = metadata["fingerprint"]
         except (KeyError, TypeError, ValueError) as error:
-            raise PokemonGenError(f"{folder / FACTS_NAME}: not a {role}'s") from error
+            raise PokemonGenError(f"{folder / METADATA_NAME}: not a {role}'s") from error
         if found != role:
             raise PokemonGenError(f"{folder} holds a {found}, not a {role}")
         model = load_weights(AutoModelForImageClassification, folder, role)
         if fingerprint_checkpoint(folder)[:16] != fingerprint:
             raise PokemonGenError(f"{folder}: the {role}'s files were changed since it was trained")
-        return cls(model.to(best_device()).eval(), palette, enlarge, threshold, facts)
+        return cls(model.to(best_device()).eval(), palette, upscale, threshold, metadata)
 
 
 def fingerprint_of(folder: Path) -> str | None:
     """Return the fingerprint that a classifier's folder names, without loading it; None if there is none."""
-    fingerprint: str | None = facts_of(folder).get("fingerprint")
+    fingerprint: str | None = metadata_of(folder).get("fingerprint")
     return fingerprint
 
 
-def learned_from(facts: dict[str, Any]) -> str | None:
-    """Return the fingerprint of the sprites that a classifier's facts name; None if they name none."""
-    fingerprint: str | None = facts.get("sprites", {}).get("fingerprint")
+def sprites_fingerprint(metadata: dict[str, Any]) -> str | None:
+    """Return the fingerprint of the sprites that a classifier's metadata name; None if they name none."""
+    fingerprint: str | None = metadata.get("sprites", {}).get("fingerprint")
     return fingerprint
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
-    """Return the facts of a classifier's folder, without loading it; empty if there is none."""
-    return read_json(folder / FACTS_NAME) if (folder / FACTS_NAME).is_file() else {}
+def metadata_of(folder: Path) -> dict[str, Any]:
+    """Return the metadata of a classifier's folder, without loading it; empty if there is none."""
+    return read_json(folder / METADATA_NAME) if (folder / METADATA_NAME).is_file() else {}
 
 
 def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
@@ -136,6 +142,6 @@ def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def enlarged(pixels: Tensor, times: int) -> Tensor:
+def upscale_pixels(pixels: Tensor, times: int) -> Tensor:
     """Repeat every pixel: networks made for photographs halve a picture twice before they look."""
     return pixels.repeat_interleave(times, 2).repeat_interleave(times, 3)

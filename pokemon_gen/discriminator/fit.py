@@ -1,8 +1,8 @@
 """How a classifier of sprites learns: batches, network, threshold.
 
-A batch is half real sprites, half spoilt ones; *both* halves are then changed alike in ways that keep a
+A batch is half real sprites, half corrupted ones; *both* halves are then changed alike in ways that keep a
 sprite a sprite (mirrored, moved by a pixel, a little lighter or darker), so that no change tells real from
-spoilt.
+corrupted.
 """
 
 import tempfile
@@ -28,8 +28,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 from pokemon_gen.config_files.fields import check_model
 from pokemon_gen.constants import SIDE
-from pokemon_gen.discriminator.classifier import REAL, Classifier, enlarged, to_pixels
-from pokemon_gen.discriminator.negatives import COMPLETIONS, FAMILIES, SHARES, spoil
+from pokemon_gen.discriminator.classifier import REAL, Classifier, to_pixels, upscale_pixels
+from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, corrupt
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models.build import config_fields
 from pokemon_gen.palette import Palette, to_picture
@@ -48,7 +48,7 @@ def train_classifier(
     seed: int,
     positives: NDArray[np.int64],
     completions: NDArray[np.int64],
-    held_out: NDArray[np.int64],
+    calibration: NDArray[np.int64],
     palette: Palette,
     title: str,
 ) -> Classifier:
@@ -59,18 +59,18 @@ def train_classifier(
         seed: of the initial weights and of all that is drawn.
         positives: (N, 400) real sprites; all families but completions are made of them.
         completions: (M, 400) sprites completed by generators.
-        held_out: (K, 400) real sprites that only set the threshold.
+        calibration: (K, 400) real sprites that only set the threshold.
         palette: the colours of the tokens.
         title: stands before the bar.
 
     Returns:
-        The classifier; its threshold lets 95 % of `held_out` pass.
+        The classifier; its threshold lets 95 % of `calibration` pass.
 
     Raises:
         PokemonGenError: for settings that do not fit.
     """
     model = build_classifier(settings, seed)
-    batches = SpoiltAndReal(settings, seed, positives, completions, palette)
+    batches = RealFakeBatches(settings, seed, positives, completions, palette)
     with tempfile.TemporaryDirectory() as folder:  # nothing is saved in between: it takes minutes
         trainer = FiniteLossTrainer(
             model=model,
@@ -81,13 +81,13 @@ def train_classifier(
         )
         trainer.remove_callback(ProgressCallback)
         train_to_end(trainer, title)
-    classifier = Classifier(model.eval(), palette, settings.enlarge, 0.5, {})
-    return with_threshold(classifier, held_out)
+    classifier = Classifier(model.eval(), palette, settings.upscale, 0.5, {})
+    return with_threshold(classifier, calibration)
 
 
-def with_threshold(classifier: Classifier, held_out: NDArray[np.int64]) -> Classifier:
+def with_threshold(classifier: Classifier, calibration: NDArray[np.int64]) -> Classifier:
     """Return the classifier with the threshold at which 95 % of real sprites, (K, 400), pass."""
-    ordered = np.sort(classifier.probabilities(held_out))
+    ordered = np.sort(classifier.probabilities(calibration))
     threshold = float(ordered[int(np.floor((1 - PASSING) * len(ordered)))])
     return replace(classifier, threshold=threshold)
 
@@ -95,7 +95,7 @@ def with_threshold(classifier: Classifier, held_out: NDArray[np.int64]) -> Class
 def build_classifier(
     settings: ClassifierSettings, seed: int, section: str = "classifier.model"
 ) -> PreTrainedModel:
-    """Make an image classifier with fresh weights: (B, 3, 20 * enlarge, 20 * enlarge) → (B, 2).
+    """Make an image classifier with fresh weights: (B, 3, 20 * upscale, 20 * upscale) → (B, 2).
 
     Args:
         settings: the network.
@@ -121,7 +121,7 @@ def build_classifier(
         labels = {0: "not real", REAL: "real"}
         model = AutoModelForImageClassification.from_config(config_class(**fields, id2label=labels))
         model.eval()  # a look at blank pictures leaves no trace in batch norms
-        blank = torch.zeros(2, 3, SIDE * settings.enlarge, SIDE * settings.enlarge)
+        blank = torch.zeros(2, 3, SIDE * settings.upscale, SIDE * settings.upscale)
         model(pixel_values=blank)
         model.base_model(pixel_values=blank).pooler_output.flatten(1)
         return model.train()
@@ -129,8 +129,8 @@ def build_classifier(
         raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {error}") from error
 
 
-class SpoiltAndReal(torch.utils.data.Dataset[Any]):
-    """Batches of real and spoilt sprites, each drawn anew from the seed and its place in the training."""
+class RealFakeBatches(torch.utils.data.Dataset[Any]):
+    """Batches of real and corrupted sprites, each drawn anew from the seed and its place in the training."""
 
     def __init__(
         self,
@@ -151,18 +151,21 @@ class SpoiltAndReal(torch.utils.data.Dataset[Any]):
         """Return (B, 3, H, H) pixels and (B,) labels; the indices only seed the drawing."""
         generator = np.random.default_rng([self.seed, *sorted(indices)[:4]])
         real = _some(self.positives, len(indices) // 2, generator)
-        sprites = np.concatenate([real, self._spoilt(len(indices) - len(real), generator)])
+        sprites = np.concatenate([real, self._corrupted(len(indices) - len(real), generator)])
         labels = np.where(np.arange(len(sprites)) < len(real), REAL, 1 - REAL)
         pixels = _changed_gently(to_pixels(to_picture(sprites, self.palette)), generator)
-        return {"pixel_values": enlarged(pixels, self.settings.enlarge), "labels": torch.from_numpy(labels)}
+        return {
+            "pixel_values": upscale_pixels(pixels, self.settings.upscale),
+            "labels": torch.from_numpy(labels),
+        }
 
-    def _spoilt(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return about `count` spoilt sprites: what came out like the original is left out."""
+    def _corrupted(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return about `count` corrupted sprites: what came out like the original is left out."""
         counts = dict(zip(SHARES, generator.multinomial(count, list(SHARES.values())), strict=True))
         parts = [_some(self.completions, counts[COMPLETIONS], generator)]
-        for family in FAMILIES:
-            sprites = _some(self.positives, counts[family], generator)
-            parts.append(spoil(family, sprites, len(self.palette), generator))
+        for kind in NEGATIVE_TYPES:
+            sprites = _some(self.positives, counts[kind], generator)
+            parts.append(corrupt(kind, sprites, len(self.palette), generator))
         return np.concatenate(parts)
 
 
@@ -189,13 +192,13 @@ def _changed_gently(pixels: Tensor, generator: np.random.Generator) -> Tensor:
 def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> TrainingArguments:
     return helper_arguments(
         folder,
+        seed,
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_steps=0.1,  # a share of the steps
         lr_scheduler_type="cosine",
-        seed=seed,
     )
 
 

@@ -55,10 +55,10 @@ def complete_unseen(
         title: stands before the bar.
     """
     order = np.random.default_rng(seed).permutation(len(train))
-    parts = np.array_split(order, settings.parts)
+    parts = np.array_split(order, settings.folds)
     made: list[Tokens] = []
     of_others: list[Tokens] = []
-    with tqdm(total=settings.stages[-1] * settings.parts, desc=title, unit="step") as bar:
+    with tqdm(total=settings.snapshot_steps[-1] * settings.folds, desc=title, unit="step") as bar:
         for number, part in enumerate(parts):
             seen = np.setdiff1d(order, part)
             unseen = np.concatenate([train[part], others[: len(others) if number == 0 else 0]])
@@ -96,7 +96,7 @@ def _one_generator(
             args=_arguments(settings, seed, folder),
             train_dataset=SpriteDataset(seen),
             data_collator=batch_of,
-            callbacks=[_AtStages(settings.stages, complete, bar)],
+            callbacks=[_AtSnapshots(settings.snapshot_steps, complete, bar)],
         )
         trainer.remove_callback(ProgressCallback)
         train_to_end(trainer, bar.desc)
@@ -114,9 +114,10 @@ def _half_greedy(model: Any, sprites: Tokens, settings: GeneratorSettings, seed:
 
 
 def _arguments(settings: GeneratorSettings, seed: int, folder: str) -> TrainingArguments:
-    steps = settings.stages[-1]
+    steps = settings.snapshot_steps[-1]
     return helper_arguments(
         folder,
+        seed,
         max_steps=steps,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -124,17 +125,16 @@ def _arguments(settings: GeneratorSettings, seed: int, folder: str) -> TrainingA
         warmup_steps=0.04,  # a share of the steps, as in the shipped configs
         lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs={"num_decay_steps": steps // 2, "decay_type": "linear", "min_lr_ratio": 0.02},
-        seed=seed,
     )
 
 
-class _AtStages(TrainerCallback):
+class _AtSnapshots(TrainerCallback):
     """Calls `complete` after the steps asked for, and moves the bar."""
 
-    def __init__(self, stages: tuple[int, ...], complete: Callable[[int], None], bar: Any) -> None:
-        self.stages, self.complete, self.bar = stages, complete, bar
+    def __init__(self, snapshot_steps: tuple[int, ...], complete: Callable[[int], None], bar: Any) -> None:
+        self.snapshot_steps, self.complete, self.bar = snapshot_steps, complete, bar
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.update()
-        if state.global_step in self.stages:
+        if state.global_step in self.snapshot_steps:
             self.complete(state.global_step)

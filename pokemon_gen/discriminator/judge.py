@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pokemon_gen.discriminator.classifier import Classifier
+from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
+from pokemon_gen.sprites.collection import Sprites
 
 ROLE = "judge"
 CONFIDENCE = 0.95
@@ -25,7 +27,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgeResult:
     """What the judge says of a set of sprites.
 
     Attributes:
@@ -71,14 +73,14 @@ class Judge:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name the judge: of its weights, config and palette."""
-        return str(self.__classifier.facts["fingerprint"])
+        return str(self.__classifier.metadata["fingerprint"])
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What it was trained on, and what dev says of it."""
-        return self.__classifier.facts
+        return self.__classifier.metadata
 
-    def verdict(self, sprites: NDArray[Any]) -> Verdict:
+    def verdict(self, sprites: NDArray[Any]) -> JudgeResult:
         """Judge (N, 400) sprites.
 
         Raises:
@@ -90,7 +92,7 @@ class Judge:
         passed = probabilities >= self.__classifier.threshold
         low, high = wilson_interval(int(passed.sum()), len(passed))
         mean, interval = float(probabilities.mean()), mean_interval(probabilities)
-        return Verdict(passed, float(passed.mean()), low, high, mean, interval, self.fingerprint)
+        return JudgeResult(passed, float(passed.mean()), low, high, mean, interval, self.fingerprint)
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -106,6 +108,24 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def judge_folder(checkpoints: Path, sprites_fingerprint: str) -> Path:
-    """Return where the judge of a source lives: `checkpoints/judge-<fingerprint>/`."""
-    return checkpoints / f"{ROLE}-{sprites_fingerprint}"
+def judge_folder(sprites_fingerprint: str) -> Path:
+    """Return the folder of a source's judge: `checkpoints/judge-<fingerprint>/`."""
+    return CHECKPOINTS / f"{ROLE}-{sprites_fingerprint}"
+
+
+def find_judge(sprites: Sprites) -> Judge | str:
+    """Return the judge of these sprites, or the reason why there is none.
+
+    Raises:
+        PokemonGenError: if it is damaged, or has another palette.
+    """
+    folder = judge_folder(sprites.fingerprint)
+    if not (folder / METADATA_NAME).is_file():
+        return (
+            f"these sprites have no judge yet. `pokemon-gen judge {sprites.source}` trains it once (add the "
+            "sprites.* settings of the run, if it has any)"
+        )
+    found = Judge.load(folder)
+    if found.palette != sprites.palette:
+        raise PokemonGenError(f"{folder}: this judge has another palette than {sprites.source}")
+    return found

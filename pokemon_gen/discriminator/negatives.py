@@ -3,7 +3,7 @@
 A detector trained on noise alone calls everything else a Pokémon, so each family keeps more of a real
 sprite than the one before: from random pixels to a real top on another sprite's real bottom. The hardest
 family, completions by generators that never saw the sprites, is made where models are trained
-(`generators.py`). Most families spoil either the whole sprite or the completion's rows alone, since a
+(`generators.py`). Most families corrupt either the whole sprite or the completion's rows alone, since a
 completion is what will be judged.
 """
 
@@ -17,7 +17,7 @@ from pokemon_gen.constants import BACKGROUND, COMPLETION_LENGTH, LENGTH, PROMPT_
 
 Tokens = NDArray[np.int64]
 LEAST_CHANGE = 0.05
-"""Share of the completion's pixels that must differ from the truth, for a sprite to count as spoilt."""
+"""Share of the completion's pixels that must differ from the truth, for a sprite to count as corrupted."""
 BLOCK = 4
 """Pixels along each side of the blocks that a block shuffle moves: 25 of them make a sprite."""
 
@@ -36,11 +36,11 @@ def noise_completion(sprites: Tokens, palette_size: int, generator: np.random.Ge
 
 def shuffle_pixels(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
     """Shuffle the pixels of the completion, or of the whole sprite."""
-    spoilt = sprites.copy()
+    corrupted = sprites.copy()
     whole = generator.random(len(sprites)) < 0.5
-    spoilt[whole] = generator.permuted(sprites[whole], axis=1)
-    spoilt[~whole, PROMPT_LENGTH:] = generator.permuted(sprites[~whole, PROMPT_LENGTH:], axis=1)
-    return spoilt
+    corrupted[whole] = generator.permuted(sprites[whole], axis=1)
+    corrupted[~whole, PROMPT_LENGTH:] = generator.permuted(sprites[~whole, PROMPT_LENGTH:], axis=1)
+    return corrupted
 
 
 def shuffle_blocks(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
@@ -56,19 +56,19 @@ def shuffle_blocks(sprites: Tokens, palette_size: int, generator: np.random.Gene
 
 def cut_to_white(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
     """Let the sprite end at the prompt's last row, or up to three rows later: the rest is background."""
-    spoilt = sprites.copy()
+    corrupted = sprites.copy()
     rows = PROMPT_LENGTH // SIDE + generator.integers(0, 4, (len(sprites), 1))
-    spoilt[np.arange(LENGTH) // SIDE >= rows] = BACKGROUND
-    return spoilt
+    corrupted[np.arange(LENGTH) // SIDE >= rows] = BACKGROUND
+    return corrupted
 
 
 def splice(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
     """Give each prompt another sprite's completion; needs two or more sprites."""
-    spoilt = sprites.copy()
+    corrupted = sprites.copy()
     if len(sprites) > 1:
         order = generator.permutation(len(sprites))  # each takes the completion of the next in the order
-        spoilt[order, PROMPT_LENGTH:] = sprites[np.roll(order, 1), PROMPT_LENGTH:]
-    return spoilt
+        corrupted[order, PROMPT_LENGTH:] = sprites[np.roll(order, 1), PROMPT_LENGTH:]
+    return corrupted
 
 
 def remap_colours(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
@@ -78,7 +78,7 @@ def remap_colours(sprites: Tokens, palette_size: int, generator: np.random.Gener
     return _whole_or_completion(sprites, np.take_along_axis(maps, sprites, axis=1), generator)
 
 
-FAMILIES: dict[str, Callable[[Tokens, int, np.random.Generator], Tokens]] = {
+NEGATIVE_TYPES: dict[str, Callable[[Tokens, int, np.random.Generator], Tokens]] = {
     "noise": noise,
     "pixel shuffle": shuffle_pixels,
     "block shuffle": shuffle_blocks,
@@ -97,16 +97,16 @@ SHARES = {
     "pixel shuffle": 0.06,
     "cut to white": 0.06,
 }
-"""Of the spoilt sprites that are learned from: the harder a family is to tell, the more of it."""
+"""Of the corrupted sprites that are learned from: the harder a family is to tell, the more of it."""
 
 
-def spoil(family: str, sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Return spoilt sprites of one family, (M, 400), M <= N.
+def corrupt(kind: str, sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
+    """Return corrupted sprites of one family, (M, 400), M <= N.
 
     Those that came out like the sprite they were made of (a cut below a body's end) are left out.
     """
-    spoilt = FAMILIES[family](sprites, palette_size, generator)
-    return spoilt[differs(spoilt, sprites)]
+    corrupted = NEGATIVE_TYPES[kind](sprites, palette_size, generator)
+    return corrupted[differs(corrupted, sprites)]
 
 
 def differs(sprites: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.bool_]:
@@ -115,7 +115,7 @@ def differs(sprites: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.bool_]:
     return changed > LEAST_CHANGE * COMPLETION_LENGTH
 
 
-def _whole_or_completion(sprites: Tokens, spoilt: Tokens, generator: np.random.Generator) -> Tokens:
+def _whole_or_completion(sprites: Tokens, corrupted: Tokens, generator: np.random.Generator) -> Tokens:
     """Keep the prompts of a random half of the sprites."""
     keep = (generator.random((len(sprites), 1)) < 0.5) & (np.arange(LENGTH) < PROMPT_LENGTH)
-    return np.where(keep, sprites, spoilt)
+    return np.where(keep, sprites, corrupted)

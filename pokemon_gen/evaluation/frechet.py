@@ -74,7 +74,7 @@ def checked_pair(x: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True)
-class Grams:
+class GramMatrices:
     """All inner products of two sets: what any distance between draws from them can be had from.
 
     A jackknife asks for hundreds of distances between draws of the same features. From the inner products
@@ -91,16 +91,16 @@ class Grams:
     xy: Floats
 
     @classmethod
-    def of(cls, x: NDArray[Any], y: NDArray[Any]) -> "Grams":
+    def of(cls, x: NDArray[Any], y: NDArray[Any]) -> "GramMatrices":
         """Return the inner products of features (n, d) and (m, d), shifted to their common mean."""
         x, y = checked_pair(x, y)
         middle = np.concatenate([x, y]).mean(0)  # large means would drown the digits that matter
         x, y = x - middle, y - middle
         return cls(x @ x.T, y @ y.T, x @ y.T)
 
-    def draw(self, rows: NDArray[Any], columns: NDArray[Any]) -> "Grams":
+    def draw(self, rows: NDArray[Any], columns: NDArray[Any]) -> "GramMatrices":
         """Return the inner products of a draw: `rows` index the first set, `columns` the second."""
-        return Grams(
+        return GramMatrices(
             self.xx[np.ix_(rows, rows)], self.yy[np.ix_(columns, columns)], self.xy[np.ix_(rows, columns)]
         )
 

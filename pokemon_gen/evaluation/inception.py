@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import checked_features
-from pokemon_gen.files import write_aside
-from pokemon_gen.models.build import best_device
+from pokemon_gen.files import atomic_file
+from pokemon_gen.models.loading import best_device
 
 Protocol = Literal["pytorch-fid", "torch-fidelity"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -113,7 +113,7 @@ class Inception:
             except (ValueError, OSError, EOFError, PokemonGenError):
                 pass  # a damaged file is only made anew
         features = self.features(pictures, name, progress=True)
-        with write_aside(file) as aside, aside.open("wb") as stream:
+        with atomic_file(file) as aside, aside.open("wb") as stream:
             np.save(stream, features)
         return features
 

@@ -10,7 +10,7 @@ on normal features (`LOG.md`).
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.evaluation.frechet import Grams
+from pokemon_gen.evaluation.frechet import GramMatrices
 
 _SHARE = 0.8
 """Of the sprites that stay. Nine tenths did as well; a half said up to 1.4 times the error."""
@@ -19,7 +19,7 @@ _DRAWS_OF_EACH = 30
 """Of either set; the distance is taken between each and each."""
 
 
-def error_of_pairs(grams: Grams, generator: np.random.Generator) -> float | None:
+def error_of_pairs(grams: GramMatrices, generator: np.random.Generator) -> float | None:
     """Return the standard error of the distance between two sets whose samples belong together.
 
     Args:
@@ -38,7 +38,7 @@ def error_of_pairs(grams: Grams, generator: np.random.Generator) -> float | None
     return float(np.sqrt(variance * kept / (n - kept)))
 
 
-def error_of_draws(grams: Grams, size: int, generator: np.random.Generator) -> float | None:
+def error_of_draws(grams: GramMatrices, size: int, generator: np.random.Generator) -> float | None:
     """Return the standard error of the mean distance between draws of `size` from either of two sets.
 
     Both sets are samples of something; their parts of the variance are told apart as in a two-way analysis

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pokemon_gen.augmentation import hue_table, place_table
-from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.augmentation import flip_table, hue_shift_table
+from pokemon_gen.discriminator.judge import Judge, JudgeResult
 from pokemon_gen.discriminator.negatives import noise_completion, splice
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.frechet import Grams
+from pokemon_gen.evaluation.frechet import GramMatrices
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
 from pokemon_gen.evaluation.kid import Kernels
@@ -63,7 +63,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Material:
+class ScorecardInputs:
     """All that a scorecard is made of.
 
     Attributes:
@@ -94,7 +94,7 @@ class Material:
 
 
 def make_scorecard(
-    material: Material, baselines: Mapping[str, Any], about: Mapping[str, Any]
+    material: ScorecardInputs, baselines: Mapping[str, Any], about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Compute everything.
 
@@ -134,7 +134,7 @@ def make_scorecard(
     }
 
 
-def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, Any]:
+def _beside(material: ScorecardInputs, figure: Callable[[Tokens], float]) -> dict[str, Any]:
     """Return a figure of the completions and, beside it, of real sprites."""
     real = _real(material)
     return {
@@ -144,7 +144,7 @@ def _beside(material: Material, figure: Callable[[Tokens], float]) -> dict[str, 
     }
 
 
-def _nearest(material: Material) -> dict[str, Any]:
+def _nearest(material: ScorecardInputs) -> dict[str, Any]:
     """Return how far completions are from the nearest of train, beside real sprites: far less is by heart.
 
     Two means can be alike where a quarter of the completions are train's own and the rest wild, so that the
@@ -153,7 +153,7 @@ def _nearest(material: Material) -> dict[str, Any]:
     """
     real = _real(material)
     both = np.concatenate([material.completions, real.sprites])  # so that train is laid down but once
-    nearest = nearest_learned(both, material.train.sprites, material.palette)
+    nearest = nearest_train_distance(both, material.train.sprites, material.palette)
     completions, of_real = np.split(nearest, [len(material.completions)])
     distances = {"completions": completions, "real": of_real}
     test = stats.ks_2samp(completions, of_real)
@@ -166,7 +166,7 @@ def _nearest(material: Material) -> dict[str, Any]:
     }
 
 
-def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray[np.float64]:
+def nearest_train_distance(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray[np.float64]:
     """Return how far each completion is from the nearest that a model can have learned from train.
 
     That is train as it lies, and turned, mirrored and in other hues, as `strong` sees it: a training sprite
@@ -181,22 +181,22 @@ def nearest_learned(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray
         (N,) shares of differing pixels, the least of all eight ways and `HUES` hues.
     """
     small = np.int16  # a palette has 4096 colours at most; a quarter of the memory is read
-    sprites, hues = sprites.astype(small), hue_table(palette, HUES).astype(small)
+    sprites, hues = sprites.astype(small), hue_shift_table(palette, HUES).astype(small)
     nearest = np.ones(len(sprites))
-    for way in place_table("all"):
+    for way in flip_table("all"):
         laid = train[:, way]
         for colours in hues:
             nearest = np.minimum(nearest, nearest_distances(sprites, colours[laid]))
     return nearest
 
 
-def _real(material: Material) -> Reference:
+def _real(material: ScorecardInputs) -> Reference:
     """Return the real sprites that stand beside completions: as many, of the same prompts if known."""
     real = material.truth or material.dev
     return Reference(real.name, real.sprites[: len(material.completions)])
 
 
-def _distances(material: Material) -> tuple[dict[str, Any], Grams | None]:
+def _distances(material: ScorecardInputs) -> tuple[dict[str, Any], GramMatrices | None]:
     """Return both distances, and the inner products that the halves' paired ones are had from."""
     if isinstance(material.inception, str):
         missing = {"not_computed": material.inception}
@@ -213,7 +213,7 @@ def _distances(material: Material) -> tuple[dict[str, Any], Grams | None]:
         paired: dict[str, Any] = {"not_computed": "the true sprites of these prompts are not known"}
     else:
         true = features(material.truth)
-        grams = Grams.of(made, true)
+        grams = GramMatrices.of(made, true)
         paired = how | _paired(made, true, grams, material.truth, len(material.palette), features)
     return {"paired": paired, "unpaired": how | _unpaired(made, material, features)}, grams
 
@@ -221,18 +221,18 @@ def _distances(material: Material) -> tuple[dict[str, Any], Grams | None]:
 def _paired(
     made: NDArray[np.float64],
     true: NDArray[np.float64],
-    grams: Grams,
+    grams: GramMatrices,
     truth: Reference,
     palette_size: int,
     features: Callable[[Reference], NDArray[np.float64]],
 ) -> dict[str, Any]:
     generator = np.random.default_rng(SEED)
     beside = {}
-    for name, spoil in (("wrong_completions", splice), ("noise", noise_completion)):
-        sprites = spoil(truth.sprites, palette_size, generator)
+    for name, corrupt in (("wrong_completions", splice), ("noise", noise_completion)):
+        sprites = corrupt(truth.sprites, palette_size, generator)
         other = features(Reference(f"{truth.name}, {name}", sprites))
         beside[name] = {
-            "fid": Grams.of(other, true).frechet_distance(),
+            "fid": GramMatrices.of(other, true).frechet_distance(),
             "kid": Kernels.of(other, true).distance(),
         }
     fid, n, kernels = grams.frechet_distance(), len(made), Kernels.of(made, true)
@@ -249,7 +249,7 @@ def _paired(
 
 
 def _unpaired(
-    made: NDArray[np.float64], material: Material, features: Callable[[Reference], NDArray[np.float64]]
+    made: NDArray[np.float64], material: ScorecardInputs, features: Callable[[Reference], NDArray[np.float64]]
 ) -> dict[str, Any]:
     beside = material.train if material.reference.name == material.dev.name else material.dev
     others, real = features(material.reference), features(beside)
@@ -265,7 +265,7 @@ def _unpaired(
 
 def _in_equal_draws(some: NDArray[np.float64], others: NDArray[np.float64], n: int) -> dict[str, Any]:
     """Return FID between draws of `n` from each, on average, and KID of all; both with intervals."""
-    grams, kernels = Grams.of(some, others), Kernels.of(some, others)
+    grams, kernels = GramMatrices.of(some, others), Kernels.of(some, others)
     generator = np.random.default_rng(SEED)
     fids, kids = [], []
     for _ in range(ROUNDS):
@@ -298,7 +298,7 @@ def _interval_around(figure: float, error: float | None) -> list[float] | None:
     return None if error is None else [max(0.0, figure - 1.96 * error), figure + 1.96 * error]
 
 
-def _pdr(material: Material, verdict: Verdict | None) -> dict[str, Any]:
+def _pdr(material: ScorecardInputs, verdict: JudgeResult | None) -> dict[str, Any]:
     if verdict is None or isinstance(material.judge, str):
         return {"not_computed": str(material.judge)}
     real = material.judge.verdict(material.dev.sprites)
@@ -311,7 +311,7 @@ def _pdr(material: Material, verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def _halves(grams: Grams, verdict: Verdict | None) -> list[tuple[float, float]] | None:
+def _halves(grams: GramMatrices, verdict: JudgeResult | None) -> list[tuple[float, float]] | None:
     """Return the worse FID and the worse rate of both halves, for random halves of the sprites."""
     if verdict is None or len(verdict.passed) < 4:  # a half of one sprite has no distance
         return None
@@ -327,7 +327,7 @@ def _halves(grams: Grams, verdict: Verdict | None) -> list[tuple[float, float]] 
 
 def _verdicts(
     fid: float | None,
-    verdict: Verdict | None,
+    verdict: JudgeResult | None,
     halves: list[tuple[float, float]] | None,
     baselines: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -355,7 +355,7 @@ def _share_passing(halves: list[tuple[float, float]], limits: Mapping[str, float
 
 def _warnings(
     paired: Mapping[str, Any],
-    verdict: Verdict | None,
+    verdict: JudgeResult | None,
     baselines: Mapping[str, Any],
     about: Mapping[str, Any],
 ) -> list[str]:

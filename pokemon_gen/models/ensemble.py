@@ -28,16 +28,16 @@ class Ensemble(torch.nn.Module):
         return members_of(self)[0].device
 
 
-Completer: TypeAlias = PreTrainedModel | Ensemble
+CompletionModel: TypeAlias = PreTrainedModel | Ensemble
 """What completes prompts."""
 
 
-def members_of(model: Completer) -> list[PreTrainedModel]:
+def members_of(model: CompletionModel) -> list[PreTrainedModel]:
     """Return an ensemble's members, or the one model."""
     return list(model.members) if isinstance(model, Ensemble) else [model]
 
 
-def averaged(scores: Sequence[Tensor]) -> Tensor:
+def average_probabilities(scores: Sequence[Tensor]) -> Tensor:
     """Average what members say of the next token.
 
     Args:
@@ -50,3 +50,10 @@ def averaged(scores: Sequence[Tensor]) -> Tensor:
     if len(scores) == 1:
         return scores[0]
     return torch.stack(list(scores)).log_softmax(-1).logsumexp(0)
+
+
+def palette_size(model: CompletionModel) -> int:
+    """Return the number of a model's tokens that are colours, V; conditioning tokens follow from V on."""
+    config = members_of(model)[0].config
+    size: int = getattr(config, "palette_size", config.vocab_size)
+    return size

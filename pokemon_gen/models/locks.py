@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models.folders import HOLDER_NAME, LOCK_NAME, run_root
+from pokemon_gen.models.runs import HOLDER_NAME, LOCK_NAME, run_root
 
 _log = logging.getLogger(__name__)
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}

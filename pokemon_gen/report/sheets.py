@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pokemon_gen.constants import BACKGROUND, LENGTH, SIDE
-from pokemon_gen.files import write_aside
+from pokemon_gen.files import atomic_file
 from pokemon_gen.palette import Palette, to_picture
 
 SMALL, LARGE = 5, 16
@@ -71,7 +71,7 @@ def draw_completions(sprites: NDArray[Any], palette: Palette, prompt_lengths: Se
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    with write_aside(path) as aside:
+    with atomic_file(path) as aside:
         picture.save(aside, format="PNG")
 
 
@@ -202,5 +202,5 @@ def _axes(count: int) -> tuple[Any, Any]:
 
 
 def _save_figure(figure: Any, path: Path) -> None:
-    with write_aside(path) as aside:
+    with atomic_file(path) as aside:
         figure.savefig(aside, format="png")

@@ -54,12 +54,12 @@ def selection_table(by: str, ranked: Sequence[Any]) -> Table:
     return table
 
 
-def families_table(facts: dict[str, Any]) -> Table:
-    """Return how a detector or the judge takes real dev sprites and each family of spoilt ones."""
-    table = _table(f"{facts['role']} on dev", "family", "n", "AUC", "passing")
-    table.add_row("real", NOTHING, NOTHING, f"{facts['dev_passing']:.1%}")
-    for family in facts["families"]:
-        table.add_row(family["family"], str(family["n"]), f"{family['auc']:.3f}", f"{family['passing']:.1%}")
+def negative_types_table(metadata: dict[str, Any]) -> Table:
+    """Return how a detector or the judge takes real dev sprites and each family of corrupted ones."""
+    table = _table(f"{metadata['role']} on dev", "negative type", "n", "AUC", "passing")
+    table.add_row("real", NOTHING, NOTHING, f"{metadata['dev_passing']:.1%}")
+    for one in metadata["negative_types"]:
+        table.add_row(one["negative_type"], str(one["n"]), f"{one['auc']:.3f}", f"{one['passing']:.1%}")
     return table
 
 

@@ -1,1 +1,1 @@
-"""Where sprites come from: `generated`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
+"""Where sprites come from: `procedural`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""

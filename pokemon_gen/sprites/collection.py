@@ -1,7 +1,6 @@
 """What every source gives: three splits of sprites, and the palette their tokens point into.
 
-The splits are a `datasets.DatasetDict` with one column, `pixel_color`, as in the homework's data set
-on the hub, so that whatever reads one source reads them all.
+A split is one NumPy array, (N, 400): sprites are few and small, and every stage indexes them as a whole.
 """
 
 import hashlib
@@ -11,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import datasets
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +17,6 @@ from pokemon_gen.constants import BACKGROUND, LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 
-COLUMN = "pixel_color"
-"""The column of tokens, named as in `lca0503/ml2025-hw4-pokemon`."""
 SPLITS = ("train", "dev", "test")
 FOLD = "fold"
 """The split that `hold_out` takes from train."""
@@ -33,21 +29,21 @@ class Sprites:
     """Sprites of one source.
 
     Attributes:
-        dataset: `train`, `dev` and `test`, and `fold` if some of train are held out, each with a
-            `pixel_color` column; a row has 400 tokens, but the rows of a blind test have 240.
+        splits: (N, 400) tokens of `train`, `dev` and `test`, and of `fold` if a part of train is held out; a
+            blind test has (N, 240).
         palette: the colours of the tokens.
         source: where they come from: kind and place.
         notes: what was left out or changed while reading, for people.
     """
 
-    dataset: datasets.DatasetDict
+    splits: Mapping[str, NDArray[np.int64]]
     palette: Palette
     source: str
     notes: tuple[str, ...] = ()
 
     def tokens(self, split: str) -> NDArray[np.int64]:
         """Return one split's sprites: (N, 400), or (N, 240) for a blind test."""
-        return np.array(self.dataset[split][COLUMN], dtype=np.int64)
+        return self.splits[split]
 
     def prompts(self, split: str) -> NDArray[np.int64]:
         """Return the first 12 rows of one split's sprites: (N, 240)."""
@@ -72,7 +68,7 @@ class Sprites:
         digest = hashlib.sha256(self.palette.rgb.tobytes())
         for split in SPLITS:
             tokens = self.tokens(split)
-            if split == "train" and FOLD in self.dataset:
+            if split == "train" and FOLD in self.splits:
                 tokens = np.concatenate([tokens, self.tokens(FOLD)])
             digest.update(f"{split} {tokens.shape} ".encode())
             digest.update(tokens.astype("<i8").tobytes())
@@ -102,8 +98,8 @@ def collect(
             raise PokemonGenError(f"{source}: the {split} split is empty")
         allowed = (PROMPT_LENGTH, LENGTH) if split == "test" else (LENGTH,)
         _check_rows(rows[split], palette, allowed, f"{source}: {split}")
-    columns = {split: datasets.Dataset.from_dict({COLUMN: list(rows[split])}) for split in SPLITS}
-    return Sprites(datasets.DatasetDict(columns), palette, source, (*notes, *_shared(rows)))
+    splits = {split: np.array(rows[split], dtype=np.int64) for split in SPLITS}
+    return Sprites(splits, palette, source, (*notes, *_shared(rows)))
 
 
 def _shared(rows: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Iterator[str]:
@@ -125,14 +121,13 @@ def hold_out(sprites: Sprites, count: int) -> Sprites:
     Raises:
         PokemonGenError: if that would leave nothing to train on.
     """
-    train = sprites.dataset["train"]
+    train = sprites.tokens("train")
     left = len(train) - count
     if left < 1:
         raise PokemonGenError(
-            f"{sprites.source}: sprites.held_out={count} would leave nothing of the {len(train)} in train"
+            f"{sprites.source}: sprites.fold_size={count} would leave nothing of the {len(train)} in train"
         )
-    parts = {"train": train.select(range(left)), FOLD: train.select(range(left, len(train)))}
-    return replace(sprites, dataset=datasets.DatasetDict({**sprites.dataset, **parts}))
+    return replace(sprites, splits={**sprites.splits, "train": train[:left], FOLD: train[left:]})
 
 
 def _check_rows(

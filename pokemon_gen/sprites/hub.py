@@ -17,9 +17,11 @@ from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
-from pokemon_gen.sprites.collection import COLUMN, SPLITS, Sprites, collect
+from pokemon_gen.sprites.collection import SPLITS, Sprites, collect
 from pokemon_gen.sprites.sources import find_splits, is_local
 
+COLUMN = "pixel_color"
+"""The column of tokens, named as in `lca0503/ml2025-hw4-pokemon`."""
 HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
 COLOUR_COLUMN = "color"
 
@@ -92,13 +94,13 @@ def _whole_numbers(split: Any, column: str, name: str, dataset: str) -> list[lis
         where = f"hub:{dataset}: {name}, row {number}, column {column!r}"
         if not isinstance(row, list):
             raise PokemonGenError(f"{where}: {_shown(row)} is no list of whole numbers")
-        wrong = next((place for place, cell in enumerate(row) if not _is_whole(cell)), None)
+        wrong = next((place for place, cell in enumerate(row) if not is_valid(cell)), None)
         if wrong is not None:
             raise PokemonGenError(f"{where}, number {wrong + 1}: {_shown(row[wrong])} is no whole number")
     return [list(map(int, row)) for row in rows]
 
 
-def _is_whole(cell: Any) -> bool:
+def is_valid(cell: Any) -> bool:
     """Tell whether a cell is a whole number; a table that once had empty cells holds 3 as 3.0."""
     return type(cell) is int or (isinstance(cell, float) and cell.is_integer())
 
@@ -168,6 +170,6 @@ def _load(dataset: str) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PokemonGenError(
             f"hub:{dataset}: cannot be had from the hub: {reason}\n"
-            "Without a network use sprites.source=generated (embedded), text:FOLDER or "
+            "Without a network use sprites.source=procedural (embedded), text:FOLDER or "
             "hub:FOLDER with a copy of the data set."
         ) from error

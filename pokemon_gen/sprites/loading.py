@@ -1,4 +1,4 @@
-"""Where sprites come from: `generated`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
+"""Where sprites come from: `procedural`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
 
 import logging
 from pathlib import Path
@@ -9,7 +9,6 @@ from pokemon_gen.constants import PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import SPLIT_SIZES, SPLITS, Sprites, collect, hold_out
-from pokemon_gen.sprites.hub import load_hub, load_hub_palette
 from pokemon_gen.sprites.images import load_images
 from pokemon_gen.sprites.palette_files import read_palette_file
 from pokemon_gen.sprites.procedural import PALETTE, draw_sprites
@@ -22,32 +21,34 @@ __all__ = ["Sprites", "load_palette", "load_sprites"]
 
 
 def load_sprites(
-    source: str = "generated",
+    source: str = "procedural",
     *,
     palette: str | None = None,
     seed: int = 0,
     colours: int = 167,
     skip_bad_images: bool = False,
-    held_out: int = 0,
+    fold_size: int = 0,
 ) -> Sprites:
     """Load the sprites of a source.
 
     Args:
-        source: `generated`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`.
+        source: `procedural`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`.
         palette: see `load_palette`; none: the source's own, or one learned from its images.
-        seed: draws the generated sprites; splits a source that comes in one piece.
+        seed: draws the procedural sprites; splits a source that comes in one piece.
         colours: size of a palette learned from images.
         skip_bad_images: leave out files that are no images instead of stopping at them.
-        held_out: move the last so many sprites of train to the split `fold`.
+        fold_size: move the last so many sprites of train to the split `fold`.
 
     Raises:
         PokemonGenError: for a source that is not known, not there, empty, or at fault.
     """
     kind, place = parse_source(source)
-    if kind == "generated" and palette is not None:
-        raise PokemonGenError("the generated sprites have their own palette; leave sprites.palette out")
+    if kind == "procedural" and palette is not None:
+        raise PokemonGenError("the procedural sprites have their own palette; leave sprites.palette out")
     given = load_palette(palette) if palette else None
     if kind == "hub":
+        from pokemon_gen.sprites.hub import load_hub  # imports `datasets`, which takes seconds
+
         sprites = load_hub(place, given)
     elif kind == "text":
         sprites = load_text(Path(place), given, seed)
@@ -58,7 +59,7 @@ def load_sprites(
         sprites = collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
     for note in sprites.notes:
         _log.info("%s: %s", sprites.source, note)
-    return hold_out(sprites, held_out) if held_out else sprites
+    return hold_out(sprites, fold_size) if fold_size else sprites
 
 
 def load_palette(place: str) -> Palette:
@@ -68,11 +69,12 @@ def load_palette(place: str) -> Palette:
         PokemonGenError: if there is none, or it is at fault.
     """
     check_palette(place)
-    if place.startswith("hub:"):
-        return load_hub_palette(place.removeprefix("hub:"))
     path = Path(place)
-    if path.suffix.lower() in PALETTE_FILES and not path.is_dir():
-        return read_palette_file(path)
-    if (path / PALETTE_NAME).is_file():
-        return Palette.load(path)
-    return load_hub_palette(place)
+    if not place.startswith("hub:"):
+        if path.suffix.lower() in PALETTE_FILES and not path.is_dir():
+            return read_palette_file(path)
+        if (path / PALETTE_NAME).is_file():
+            return Palette.load(path)
+    from pokemon_gen.sprites.hub import load_hub_palette  # imports `datasets`, which takes seconds
+
+    return load_hub_palette(place.removeprefix("hub:"))

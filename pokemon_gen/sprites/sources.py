@@ -1,6 +1,6 @@
 """What a source of sprites is called and where it lies: found out before anything of it is loaded.
 
-`generated`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`; a folder alone is what its files are of.
+`procedural`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`; a folder alone is what its files are of.
 Loads neither torch nor `datasets`, so that a misspelt folder is answered at once.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pokemon_gen.errors import PokemonGenError, closest
 
-KINDS = ("generated", "hub", "text", "images")
-USAGE = "use generated, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER"
+KINDS = ("procedural", "hub", "text", "images")
+USAGE = "use procedural, hub:ID_OR_FOLDER, text:FOLDER or images:FOLDER"
 PICTURES = (".png", ".gif", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
 """Suffixes of pictures, in small letters."""
 TEXTS = ("train.txt", "pixel_color.txt", "colormap.txt")
@@ -40,7 +40,7 @@ def parse_source(source: str) -> tuple[str, str]:
         PokemonGenError: for a source that is not known, or not there.
     """
     kind, _, place = source.partition(":")
-    if kind in KINDS and bool(place) != (kind == "generated"):
+    if kind in KINDS and bool(place) != (kind == "procedural"):
         if kind in ("text", "images"):
             _check_folder(Path(place), source)
         if kind == "hub":

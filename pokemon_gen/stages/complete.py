@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 from pokemon_gen import submission
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.constants import PROMPT_LENGTH
-from pokemon_gen.discriminator.classifier import FACTS_NAME, Classifier, fingerprint_of, learned_from
+from pokemon_gen.discriminator.classifier import (
+    METADATA_NAME,
+    Classifier,
+    fingerprint_of,
+    sprites_fingerprint,
+)
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, refuse_existing, write_json, write_text
-from pokemon_gen.models.build import Checkpoint, fingerprint_checkpoint, load_checkpoint
-from pokemon_gen.models.folders import SPRITES_NAME, Choice, detector_folder
+from pokemon_gen.files import read_json, require_absent, write_json, write_text
+from pokemon_gen.models.checkpoints import SPRITES_NAME, fingerprint_checkpoint
+from pokemon_gen.models.choice import Choice
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.models.runs import detector_folder
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.sheets import draw_completions, save_picture
 from pokemon_gen.settings import CompletionSettings, Settings
@@ -122,7 +129,7 @@ def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: 
 def submit_choice(choice: Choice, settings: Settings, sprites: Sprites, overwrite: bool) -> Submission:
     """Write the submission of a checkpoint that was chosen; see `submit`."""
     file, sidecar, picture = submission_files(settings.name)
-    refuse_existing(file, overwrite)  # what else there is of it without the file was left by a kill
+    require_absent(file, overwrite)  # what else there is of it without the file was left by a kill
     loaded = load_checkpoint(choice.checkpoint)
     check_palettes(loaded, sprites)
     prompts = sprites.prompts("test")
@@ -156,16 +163,16 @@ def ranking(
     if settings.candidates == 1:
         return settings, None
     run = checkpoint.folder.resolve().parent
-    if not (detector_folder(run) / FACTS_NAME).is_file():
+    if not (detector_folder(run) / METADATA_NAME).is_file():
         name = checkpoint.settings.name
         _log.warning(
             "%s has no detector to rank %d candidates (completion.candidates), so one completion of each "
             "prompt is drawn. `pokemon-gen detector CONFIG name=%s` trains a detector",
             run.name, settings.candidates, name,
         )  # fmt: skip
-        return settings.of_one(), None
+        return settings.single_candidate(), None
     detector = load_detector(run)
-    learned = learned_from(detector.facts)
+    learned = sprites_fingerprint(detector.metadata)
     of_others = learned != _trained_on(checkpoint.folder).get("fingerprint", learned)
     if of_others or detector.palette != checkpoint.palette:
         raise PokemonGenError(
@@ -188,7 +195,7 @@ def made_by(loaded: Checkpoint, settings: Settings, detector: Classifier | None)
         "seed": settings.seed,
         "palette": loaded.palette.fingerprint,
         "checkpoint": checkpoint_facts(loaded.folder),
-        "ranked_by_detector": detector.facts["fingerprint"] if detector else None,
+        "ranked_by_detector": detector.metadata["fingerprint"] if detector else None,
     }
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pokemon_gen.config_files.loading import load_judge_settings, load_settings
-from pokemon_gen.discriminator.classifier import FACTS_NAME, Classifier, learned_from
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
+from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier, sprites_fingerprint
 from pokemon_gen.discriminator.detector import load_detector, measure
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
 from pokemon_gen.discriminator.generators import complete_unseen
@@ -20,27 +21,19 @@ from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.build import build_model
-from pokemon_gen.models.folders import (
+from pokemon_gen.models.choice import current_selection
+from pokemon_gen.models.locks import writing_to
+from pokemon_gen.models.runs import (
     BEST_NAME,
-    CHECKPOINTS,
     DETECTOR_NAME,
     SELECTION_NAME,
     contents,
-    current_selection,
     detector_folder,
-    needed_checkpoints,
+    require_checkpoints,
 )
-from pokemon_gen.models.locks import writing_to
 from pokemon_gen.report.sheets import save_calibration, save_selection_plot
-from pokemon_gen.selection import BY_LIKELIHOOD, Selection, rank_checkpoints, save_selection
-from pokemon_gen.settings import (
-    SETTINGS_NAME,
-    CompletionSettings,
-    Criterion,
-    DetectorSettings,
-    JudgeSettings,
-    Settings,
-)
+from pokemon_gen.selection import Selection, rank_checkpoints, save_selection
+from pokemon_gen.settings import CompletionSettings, Criterion, DetectorSettings, JudgeSettings, Settings
 from pokemon_gen.sprites.collection import FOLD
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.stages.complete import check_trained_on
@@ -60,7 +53,7 @@ class Trained:
     """
 
     folder: Path
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     kept: bool
 
 
@@ -114,8 +107,7 @@ def check_selection(settings: Settings, sprites: Sprites, overwrite: bool) -> No
 
 def needs_detector(settings: Settings) -> bool:
     """Tell whether a run chooses anything by its detector: checkpoints, or candidates of a completion."""
-    selection = settings.selection
-    return selection.by == "detector" or bool(selection.watch_epochs) or settings.completion.candidates > 1
+    return settings.selection.by == "detector" or settings.completion.candidates > 1
 
 
 def judge(source: str, overrides: Sequence[str] = (), overwrite: bool = False) -> Trained:
@@ -143,7 +135,7 @@ def find_judge(sprites: Sprites) -> Judge | str:
         PokemonGenError: if it is damaged, or of another palette.
     """
     folder = judge_folder(CHECKPOINTS, sprites.fingerprint)
-    if not (folder / FACTS_NAME).is_file():
+    if not (folder / METADATA_NAME).is_file():
         return (
             f"no judge of these sprites yet; `pokemon-gen judge {sprites.source}` trains it, once (with the "
             "sprites.* settings of the run, if it has any)"
@@ -174,7 +166,7 @@ def select(
         overrides: where the run's sprites lie now (`sprites.source=...`), `completion.temperature=0.9`.
         inception_weights: for `by="fid"`; see `Inception.load`.
         completion: how checkpoints complete, once each prompt; none: as the best one does that was chosen
-            before, or as the last one's settings say. By `nll` and `train_loss` nothing is completed.
+            before, or as the last one's settings say. By `nll` nothing is completed.
 
     Returns:
         The selection; `selection.json` and a plot stand in the run's folder.
@@ -198,7 +190,7 @@ def _select(
     completion: CompletionSettings | None,
 ) -> Selected:
     """Do what `select` does, in a run's folder that is locked."""
-    last = needed_checkpoints(folder)[-1]
+    last = require_checkpoints(folder)[-1]
     chosen_before = folder / BEST_NAME  # which may complete otherwise than it was trained to
     known = chosen_before if (chosen_before / SETTINGS_NAME).is_file() else last
     settings = settings_of(known, overrides, SELECTION_MAY_SET)
@@ -222,7 +214,7 @@ def _select(
         "sprites": sprites.origin,
         "n": len(truth),
         "completion": needed.model_dump(mode="json") if needed else None,
-        "detector": chooser.facts["fingerprint"] if chooser else None,
+        "detector": chooser.metadata["fingerprint"] if chooser else None,
         "protocol": inception.protocol if inception else None,
         "weights_sha256": inception.weights_sha256 if inception else None,
     }
@@ -255,7 +247,7 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
     chosen = settings.selection
     if chosen.by == "detector":
         chooser = detector_of(run, sprites)
-        if chooser is None or chooser.facts["fingerprint"] != facts.get("detector"):
+        if chooser is None or chooser.metadata["fingerprint"] != facts.get("detector"):
             return False
     needed = _needed_completion(chosen.by, settings.completion)
     completion = needed.model_dump(mode="json") if needed else None
@@ -264,7 +256,7 @@ def selection_is_current(run: Path, settings: Settings, sprites: Sprites) -> boo
 
 def _needed_completion(by: Criterion, completion: CompletionSettings) -> CompletionSettings | None:
     """Return how checkpoints complete to be compared, once each prompt; None where nothing is completed."""
-    return None if by in BY_LIKELIHOOD else completion.of_one()
+    return None if by == "nll" else completion.single_candidate()
 
 
 def held_out_sprites(sprites: Sprites, on: str) -> NDArray[np.int64]:
@@ -273,10 +265,10 @@ def held_out_sprites(sprites: Sprites, on: str) -> NDArray[np.int64]:
     Raises:
         PokemonGenError: for a fold where none was held out.
     """
-    if on == FOLD and FOLD not in sprites.dataset:
+    if on == FOLD and FOLD not in sprites.splits:
         raise PokemonGenError(
             "this run trained on all of train, so there is no fold to choose on: train with "
-            "sprites.held_out=80, or choose on dev"
+            "sprites.fold_size=80, or choose on dev"
         )
     return sprites.tokens(on)
 
@@ -289,10 +281,10 @@ def detector_of(run: Path, sprites: Sprites) -> Classifier | None:
             was held out since.
     """
     folder = detector_folder(run)
-    if not (folder / FACTS_NAME).is_file():
+    if not (folder / METADATA_NAME).is_file():
         return None
     found = load_detector(run)
-    if found.palette != sprites.palette or _learned_from(found.facts) != _train_of(sprites):
+    if found.palette != sprites.palette or _learned_from(found.metadata) != _train_of(sprites):
         raise PokemonGenError(
             f"{folder}: a detector of another palette or other training sprites than the run's "
             f"({sprites.source}); `pokemon-gen detector CONFIG --overwrite` trains it anew"
@@ -314,7 +306,7 @@ def _train_once(
         kept = _check(settings, how, sprites, folder, role, overwrite)
         if not kept:
             _train(how, sprites, folder, role)
-    return Trained(folder, Classifier.load(folder, role).facts, kept)
+    return Trained(folder, Classifier.load(folder, role).metadata, kept)
 
 
 def _check(
@@ -326,15 +318,15 @@ def _check(
     overwrite: bool,
 ) -> bool:
     """Find every mistake before anything is trained; tell whether a classifier is there already."""
-    if (folder / FACTS_NAME).is_file() and not overwrite:
-        facts = read_json(folder / FACTS_NAME)
+    if (folder / METADATA_NAME).is_file() and not overwrite:
+        facts = read_json(folder / METADATA_NAME)
         same_settings = facts.get("settings") == how.model_dump(mode="json")
         if not same_settings or _learned_from(facts) != _train_of(sprites):
             raise PokemonGenError(
                 f"{folder} holds a {role} of other settings or sprites, and is kept; --overwrite replaces it"
             )
         return True
-    if len(sprites.dataset["dev"]) < 2:
+    if len(sprites.splits["dev"]) < 2:
         raise PokemonGenError(f"{sprites.source}: a {role} is measured on two or more dev sprites")
     _split(sprites.tokens("train"), how, sprites.source)
     try:
@@ -345,19 +337,19 @@ def _check(
     return False
 
 
-def _learned_from(facts: dict[str, Any]) -> tuple[Any, Any]:
+def _learned_from(metadata: dict[str, Any]) -> tuple[Any, Any]:
     """Return which training sprites a classifier's facts name: the source's, and how many of them."""
-    return learned_from(facts), facts.get("train")
+    return sprites_fingerprint(metadata), metadata.get("train")
 
 
 def _train_of(sprites: Sprites) -> tuple[str, int]:
     """Return the same of sprites at hand: a fold held out makes them fewer."""
-    return sprites.fingerprint, len(sprites.dataset["train"])
+    return sprites.fingerprint, len(sprites.splits["train"])
 
 
 def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> None:
     train, dev = sprites.tokens("train"), sprites.tokens("dev")
-    learned, held_out = _split(train, how, sprites.source)
+    learned, calibration = _split(train, how, sprites.source)
     size = len(sprites.palette)
     made = complete_unseen(how.generator, how.seed, learned, dev, size, f"{role}: generators")
     if not len(made.train) or not len(made.others):
@@ -366,21 +358,21 @@ def _train(how: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> 
             "are these sprites all alike?"
         )
     classifier = train_classifier(
-        how.classifier, how.seed, learned, made.train, held_out, sprites.palette, f"{role}: classifier"
+        how.classifier, how.seed, learned, made.train, calibration, sprites.palette, f"{role}: classifier"
     )
     measures = measure(classifier, dev, made.others)
     remove(contents(folder))  # only now: until here the old one stands
     save_calibration(measures.probabilities, measures.labels, folder / CALIBRATION_NAME)
     about = {"settings": how.model_dump(mode="json"), "sprites": sprites.origin, "train": len(train)}
-    classifier.save(folder, role, {**about, **measures.as_facts()})
+    classifier.save(folder, role, {**about, **measures.as_metadata()})
 
 
 def _split(
     train: NDArray[np.int64], how: DetectorSettings, source: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split train into what is learned from and what sets the threshold."""
-    count = max(1, round(how.held_out * len(train)))
-    if len(train) - count < how.generator.parts:
+    count = max(1, round(how.calibration_share * len(train)))
+    if len(train) - count < how.generator.folds:
         raise PokemonGenError(f"{source}: {len(train)} training sprites are too few for a detector")
     order = np.random.default_rng(how.seed).permutation(len(train))
     return train[order[count:]], train[order[:count]]

@@ -7,23 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from pokemon_gen.completion.decoding import can_decode
-from pokemon_gen.discriminator.classifier import facts_of, learned_from
+from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.discriminator.classifier import metadata_of, sprites_fingerprint
 from pokemon_gen.discriminator.detector import copy_detector
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import folder_aside, read_json, write_json
-from pokemon_gen.models.build import Checkpoint, fingerprint_checkpoint, load_checkpoint
-from pokemon_gen.models.ensemble import Ensemble
-from pokemon_gen.models.folders import (
-    BEST_NAME,
-    CHECKPOINTS,
-    DETECTOR_NAME,
+from pokemon_gen.files import atomic_folder, read_json, write_json
+from pokemon_gen.models.checkpoints import (
     ENSEMBLE_NAME,
     SPRITES_NAME,
     copy_checkpoint,
-    detector_folder,
+    fingerprint_checkpoint,
     member_folders,
 )
+from pokemon_gen.models.ensemble import Ensemble
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.models.locks import writing_to
+from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, detector_folder
 from pokemon_gen.settings import Settings
 from pokemon_gen.stages.plans import plan_ensemble
 
@@ -31,7 +30,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Assembled:
+class EnsembleResult:
     """An ensemble: its folder, and its members' names, places and the reasons why they were chosen."""
 
     folder: Path
@@ -43,7 +42,7 @@ def assemble(
     checkpoints: Sequence[str | Path],
     overwrite: bool = False,
     settings: Settings | None = None,
-) -> Assembled:
+) -> EnsembleResult:
     """Make an ensemble, which completes, submits and scores as any checkpoint does.
 
     Args:
@@ -77,7 +76,7 @@ def assemble(
         elif settings:
             settings.save(best)  # how it completes may have changed since
         _give_detector(choices[0].checkpoint.resolve().parent, best)
-    return Assembled(best, members)
+    return EnsembleResult(best, members)
 
 
 def _give_detector(first: Path, best: Path) -> None:
@@ -90,7 +89,7 @@ def _give_detector(first: Path, best: Path) -> None:
     run = best.parent
     if detector_folder(first).resolve() == (run / DETECTOR_NAME).resolve():
         return  # a member inside the ensemble's own folder
-    own = learned_from(facts_of(run / DETECTOR_NAME))
+    own = sprites_fingerprint(metadata_of(run / DETECTOR_NAME))
     copy_detector(first, run, replace=own != read_json(best / SPRITES_NAME)["fingerprint"])
 
 
@@ -100,7 +99,7 @@ def _build(
     """Put an ensemble's folder together, in the place of one that is there."""
     _check_together(loaded)
     settings = settings or loaded[0].settings.model_copy(update={"name": name})
-    with folder_aside(CHECKPOINTS / name / BEST_NAME) as aside:
+    with atomic_folder(CHECKPOINTS / name / BEST_NAME) as aside:
         for member, checkpoint in zip(members, loaded, strict=True):
             copy_checkpoint(checkpoint.folder, aside / member["folder"])
         loaded[0].palette.save(aside)
@@ -133,8 +132,8 @@ def _check_together(members: Sequence[Checkpoint]) -> None:
                 f"{member.folder}: keeps its past not as keys and values, so it cannot be a member"
             )
         seen = [read_json(one.folder / SPRITES_NAME)["fingerprint"] for one in (member, first)]
-        held_out = [one.settings.sprites.held_out for one in (member, first)]
-        if len(set(seen)) > 1 or len(set(held_out)) > 1:
+        fold_sizes = [one.settings.sprites.fold_size for one in (member, first)]
+        if len(set(seen)) > 1 or len(set(fold_sizes)) > 1:
             raise PokemonGenError(
                 f"{member.folder}: trained on other sprites than {first.folder}; what is held out from one "
                 "would be known to the other"

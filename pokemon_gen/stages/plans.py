@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pokemon_gen import submission
 from pokemon_gen.config_files.fields import (
     MODEL_REFUSED,
     causal_types,
@@ -21,25 +20,14 @@ from pokemon_gen.config_files.fields import (
     training_types,
 )
 from pokemon_gen.config_files.loading import load_settings, override_sprites, shipped_types
+from pokemon_gen.constants import CHECKPOINTS, RESULTS, SETTINGS_NAME, SUBMISSIONS
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.files import number_file, read_json, refuse_existing
-from pokemon_gen.models.folders import (
-    BEST_NAME,
-    CHECKPOINTS,
-    ENSEMBLE_NAME,
-    RESULTS,
-    Choice,
-    check_parts,
-    choose_checkpoint,
-    find_run,
-    is_loadable,
-    is_member,
-    member_runs,
-    needed_checkpoints,
-)
+from pokemon_gen.files import number_file, read_json, require_absent
+from pokemon_gen.models.checkpoints import ENSEMBLE_NAME, is_loadable, require_parts
+from pokemon_gen.models.choice import Choice, choose_checkpoint
+from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
 from pokemon_gen.settings import (
     NAME_RULE,
-    SETTINGS_NAME,
     WHERE_SPRITES_LIE,
     JudgeSettings,
     Settings,
@@ -92,9 +80,9 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
     """
     check_fields(settings)
     check_sprites(settings.sprites)
-    if isinstance(settings, Settings) and settings.selection.on == "fold" and not settings.sprites.held_out:
+    if isinstance(settings, Settings) and settings.selection.on == "fold" and not settings.sprites.fold_size:
         raise PokemonGenError(
-            "selection.on: there is no fold to choose on: set sprites.held_out=80, or choose on dev"
+            "selection.on: there is no fold to choose on: set sprites.fold_size=80, or choose on dev"
         )
 
 
@@ -187,7 +175,7 @@ def plan_completion(
     if isinstance(prompts, str | Path) and not Path(prompts).exists():
         raise PokemonGenError(f"{prompts}: no such file or folder of prompts")
     choice = choose_checkpoint(checkpoint)
-    check_parts(choice.checkpoint)
+    require_parts(choice.checkpoint)
     settings = settings_of(choice.checkpoint, overrides)
     source = "prompts" if prompts is not None else split or "test"
     default = RESULTS / settings.name / f"completions-{source}.png"
@@ -199,7 +187,7 @@ def plan_completion(
     ):
         raise PokemonGenError(f"{prompts}: the prompts would be overwritten; choose another --output")
     for file in (picture, plan.rows, plan.sidecar):
-        refuse_existing(file, overwrite)
+        require_absent(file, overwrite)
     if plan.split:
         check_sprites(settings.sprites)
     return plan
@@ -214,9 +202,9 @@ def plan_submission(
         PokemonGenError: as `plan_completion`.
     """
     choice = choose_checkpoint(checkpoint)
-    check_parts(choice.checkpoint)
+    require_parts(choice.checkpoint)
     settings = settings_of(choice.checkpoint, overrides)
-    refuse_existing(submission_files(settings.name)[0], overwrite)
+    require_absent(submission_files(settings.name)[0], overwrite)
     check_sprites(settings.sprites)
     return choice, settings
 
@@ -230,7 +218,7 @@ def plan_selection(run: str | Path, overrides: Sequence[str]) -> Path:
     folder = find_run(run)
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         raise PokemonGenError(f"{folder}: an ensemble of checkpoints that were selected before")
-    settings_of(needed_checkpoints(folder)[-1], overrides, SELECTION_MAY_SET)
+    settings_of(require_checkpoints(folder)[-1], overrides, SELECTION_MAY_SET)
     return folder
 
 
@@ -256,14 +244,14 @@ def plan_score(
     file = RESULTS / name / SCORECARD_NAME
     if not path.exists():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
-    refuse_existing(file, overwrite)
+    require_absent(file, overwrite)
     _check_reference(reference)
     if inception_weights is not None and not Path(inception_weights).is_file():
         raise PokemonGenError(f"{inception_weights}: no such file of Inception weights")
     return path, name, file, rest
 
 
-def plan_look(
+def plan_preview(
     source: str, overrides: Sequence[str], output: str | Path | None, overwrite: bool
 ) -> tuple[SpriteSettings, Path]:
     """Resolve what `sprites` is given: the settings of the source, and the contact sheet's PNG.
@@ -277,7 +265,7 @@ def plan_look(
     slug = re.sub(r"[^A-Za-z0-9]+", "-", source).strip("-")
     default = RESULTS / "sprites" / f"{slug}.png"
     path = _picture(output, default, overwrite)
-    refuse_existing(path, overwrite)
+    require_absent(path, overwrite)
     return settings, path
 
 
@@ -354,7 +342,7 @@ def settings_of(
 
 def submission_files(name: str) -> tuple[Path, Path, Path]:
     """Return where a run's submission, its sidecar and its picture are."""
-    file, sidecar, picture = (submission.SUBMISSIONS / f"{name}.{kind}" for kind in ("txt", "json", "png"))
+    file, sidecar, picture = (SUBMISSIONS / f"{name}.{kind}" for kind in ("txt", "json", "png"))
     return file, sidecar, picture
 
 

@@ -13,32 +13,21 @@ from pydantic import ValidationError
 
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.config_files.loading import override_sprites
-from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
+from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SETTINGS_NAME
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError, weights_at_hand
 from pokemon_gen.evaluation.pixels import match_truth
-from pokemon_gen.evaluation.scorecard import SCHEMA, Material, Reference, make_scorecard
+from pokemon_gen.evaluation.scorecard import SCHEMA, Reference, ScorecardInputs, make_scorecard
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models.build import Checkpoint, fingerprint_checkpoint, load_checkpoint, true_completion_nll
-from pokemon_gen.models.folders import (
-    BEST_NAME,
-    FEATURES,
-    RESULTS,
-    choose_checkpoint,
-    is_loadable,
-    member_runs,
-    needed_checkpoints,
-    whole_checkpoints,
-)
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_loadable
+from pokemon_gen.models.choice import choose_checkpoint
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.models.runs import BEST_NAME, member_runs, require_checkpoints, valid_checkpoints
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.sheets import save_nearest_plot
-from pokemon_gen.settings import (
-    SETTINGS_NAME,
-    CompletionSettings,
-    Settings,
-    SpriteSettings,
-)
+from pokemon_gen.settings import CompletionSettings, Settings, SpriteSettings
 from pokemon_gen.sprites.images import find_images, log_notes, read_pictures
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.stages.complete import (
@@ -118,7 +107,7 @@ def score(
     dev, train = (Reference(split, judged.source.tokens(split)) for split in ("dev", "train"))
     if truth is not None and compared.name == truth.name:
         compared = train  # unpaired means other prompts than the completions' own
-    material = Material(
+    material = ScorecardInputs(
         name=str(path),
         completions=judged.sprites,
         palette=judged.source.palette,
@@ -186,12 +175,12 @@ def _load(
 ) -> _Completions:
     if path.suffix == ".txt":
         return _load_text(path, overrides)
-    if is_loadable(path) or is_loadable(path / BEST_NAME) or whole_checkpoints(path) or member_runs(path):
+    if is_loadable(path) or is_loadable(path / BEST_NAME) or valid_checkpoints(path) or member_runs(path):
         return _load_checkpoint(path, overrides, completion, source)
     if not path.is_dir():
         raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
     if (path / SETTINGS_NAME).is_file():
-        needed_checkpoints(path)  # a run, and there are none
+        require_checkpoints(path)  # a run, and there are none
     settings = _sprite_settings(None, overrides, path)
     source = load_sprites(**settings.model_dump())
     pictures = _pictures(path, resize, settings.skip_bad_images)
@@ -254,7 +243,7 @@ def _load_checkpoint(
         **checkpoint_facts(loaded.folder),
         "chosen_for": choice.reason,
         "completion": completion.model_dump(mode="json"),
-        "ranked_by_detector": detector.facts["fingerprint"] if detector else None,
+        "ranked_by_detector": detector.metadata["fingerprint"] if detector else None,
     }
     facts = _facts(source, checkpoint, sprites)
     return _Completions(sprites, source, loaded, facts, settings.sprites.skip_bad_images)
@@ -307,7 +296,7 @@ def _truth(judged: _Completions, reference: Reference) -> Reference | None:
     """Return the true sprites of the completions' prompts, from the reference if it has them."""
     candidates = [reference]
     for split in SPLITS_OF_TRUTH:
-        if split in judged.source.dataset:
+        if split in judged.source.splits:
             tokens = judged.source.tokens(split)
             if tokens.shape[1] == LENGTH:
                 candidates.append(Reference(split, tokens))

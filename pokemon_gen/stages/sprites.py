@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pokemon_gen.report.sheets import draw_contact_sheet, save_picture
 from pokemon_gen.sprites.loading import Sprites, load_sprites
-from pokemon_gen.stages.plans import plan_look
+from pokemon_gen.stages.plans import plan_preview
 
 SHEET_SPRITES = 128
 """Sprites on a contact sheet: eight rows."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class SourcePreview:
     """Sprites, how many each split has, and a contact sheet of the first of `train`."""
 
     sprites: Sprites
@@ -21,12 +21,12 @@ class Sight:
     picture: Path
 
 
-def look_at(
+def preview(
     source: str,
     overrides: Sequence[str] = (),
     output: str | Path | None = None,
     overwrite: bool = False,
-) -> Sight:
+) -> SourcePreview:
     """Load a source of sprites, count them, and draw a contact sheet.
 
     Args:
@@ -38,7 +38,7 @@ def look_at(
     Raises:
         PokemonGenError: for a source at fault, or a contact sheet that exists.
     """
-    settings, picture = plan_look(source, overrides, output, overwrite)
+    settings, picture = plan_preview(source, overrides, output, overwrite)
     sprites = load_sprites(**settings.model_dump())
     save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
-    return Sight(sprites, {split: len(rows) for split, rows in sprites.dataset.items()}, picture)
+    return SourcePreview(sprites, {split: len(rows) for split, rows in sprites.splits.items()}, picture)

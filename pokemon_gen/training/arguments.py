@@ -4,22 +4,21 @@ All of `transformers.TrainingArguments` can be set; a misspelt field, or a value
 error that says so before anything is loaded.
 """
 
-import contextlib
 import dataclasses
 import math
 import re
 import typing
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 
 from pokemon_gen.config_files.fields import check_training
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.models.build import quiet
+from pokemon_gen.models.hf_compat import can_set_attention, quiet, use_one_gpu
 from pokemon_gen.settings import Settings
 from pokemon_gen.training.compiling import can_compile, prepare_compiling
 from pokemon_gen.training.precision import can_fp16
@@ -40,12 +39,10 @@ _HOUSE_DEFAULTS: dict[str, Any] = {
 
 @dataclass
 class SpriteTrainingArguments(TrainingArguments):
-    """`TrainingArguments`, what the homework's own loop does differently, weights' mean, and Muon."""
+    """`TrainingArguments`, what the homework's own loop does differently, and Muon."""
 
     decay_every_parameter: bool = False
     """Weight decay on biases and norms too, as a bare `AdamW(model.parameters())` has it."""
-    ema_decay: float = 0.0
-    """What remains at each step of the running mean of the weights, which is measured and saved; 0: none."""
     muon_learning_rate: float = 0.0
     """Above 0, matrices between hidden layers learn by Muon at this rate; all else by `optim`."""
     muon_weight_decay: float = 0.0
@@ -71,6 +68,7 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "seed": settings.seed,
+        "data_seed": given.get("data_seed") or derived_seed(settings.seed),
         "label_names": ["labels"],
         "remove_unused_columns": False,
     }
@@ -79,10 +77,9 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     if not torch.accelerator.is_available():
         ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
     try:
-        tf32 = contextlib.nullcontext() if "tf32" in given else _tf32_as_it_was()
-        with quiet(), tf32:  # compiling for a CPU is worth it, whatever `transformers` thinks of it
+        with quiet():  # compiling for a CPU is worth it, whatever `transformers` thinks of it
             arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
-        _on_one_device(arguments)
+        use_one_gpu(arguments)
         arguments.get_process_log_level()  # `Trainer` asks only later, and knows no other names
         if arguments.torch_compile:  # a mode that there is not would be told at the first step
             torch.compile(mode=arguments.torch_compile_mode, backend=arguments.torch_compile_backend)(len)
@@ -94,35 +91,21 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     return arguments
 
 
-@contextlib.contextmanager
-def _tf32_as_it_was() -> Iterator[None]:
-    """Undo what `TrainingArguments` does to the whole process where it is to compile, on GPUs that have TF32.
+def derived_seed(*numbers: int) -> int:
+    """Return one seed, 32 bits, for several numbers; neighbouring numbers give unrelated seeds.
 
-    A run would be measured and completed in fewer bits than its checkpoints are by other verbs.
+    accelerate shuffles by seed + epoch, so that runs of neighbouring seeds would share their orders, shifted
+    by an epoch.
     """
-    if hasattr(torch.backends, "fp32_precision"):  # torch 2.9 and later
-        holder: Any = torch.backends
-        flag = "fp32_precision"
-    else:
-        holder, flag = torch.backends.cuda.matmul, "allow_tf32"
-    before = getattr(holder, flag)
-    try:
-        yield
-    finally:
-        setattr(holder, flag, before)
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _on_one_device(arguments: TrainingArguments) -> None:
-    """Keep to one GPU: Kaggle lends two, and DataParallel would double the batch that the config states."""
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
-
-
-def helper_arguments(folder: str, **fields: Any) -> TrainingArguments:
+def helper_arguments(folder: str, seed: int, **fields: Any) -> TrainingArguments:
     """Make the arguments of a short training that helps another: nothing saved, nothing logged, one device.
 
     Args:
         folder: for what `Trainer` may want to write.
+        seed: of all that is drawn, and of the order of the sprites.
         fields: of `TrainingArguments`.
     """
     arguments = TrainingArguments(
@@ -134,9 +117,11 @@ def helper_arguments(folder: str, **fields: Any) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.accelerator.is_available(),
+        seed=seed,
+        data_seed=derived_seed(seed),
         **fields,
     )
-    _on_one_device(arguments)
+    use_one_gpu(arguments)
     return arguments
 
 
@@ -185,7 +170,7 @@ def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) ->
     if arguments.attn_implementation is None:
         return
     setting = "training.attn_implementation"
-    if not model._can_set_attn_implementation():  # `transformers` would only warn
+    if not can_set_attention(model):
         raise SettingError(setting, f"{setting}: {model.config.model_type} attends in its own way only")
     try:
         model.set_attn_implementation(arguments.attn_implementation)

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import quiet
+from pokemon_gen.models.hf_compat import quiet
 
 SKIPPED_IN_A_ROW = 10
 """Steps in fp16 whose loss may overflow: the loss scaler skips them, and halves its scale each time."""

@@ -5,10 +5,11 @@ Loads no torch, so that a folder that is taken is answered at once.
 
 from typing import Any
 
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
-from pokemon_gen.models.folders import BEST_NAME, CHECKPOINTS, last_checkpoint, member_runs
-from pokemon_gen.settings import SETTINGS_NAME, Settings
+from pokemon_gen.models.runs import BEST_NAME, last_checkpoint, member_runs
+from pokemon_gen.settings import Settings
 
 
 def check_members(settings: Settings, overwrite: bool) -> None:

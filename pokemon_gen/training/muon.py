@@ -120,9 +120,9 @@ class Muon(Optimizer):
         parts = (whole.split(hidden.parts, axis) for whole in (hidden.weight, direction))
         for matrix, towards in zip(*parts, strict=True):
             outputs, inputs = matrix.shape[axis], matrix.shape[1 - axis]
-            matrix.add_(self._made_even(towards), alpha=-learning_rate * max(1, outputs / inputs) ** 0.5)
+            matrix.add_(self._orthogonalize(towards), alpha=-learning_rate * max(1, outputs / inputs) ** 0.5)
 
-    def _made_even(self, direction: Tensor) -> Tensor:
+    def _orthogonalize(self, direction: Tensor) -> Tensor:
         """Return a matrix of the same singular directions, (A, B), all about equally large."""
         a, b, c = self.coefficients
         tall = direction.shape[0] > direction.shape[1]
@@ -134,7 +134,7 @@ class Muon(Optimizer):
         return even.T if tall else even
 
 
-class MatricesByMuon(Optimizer):
+class MuonWithAux(Optimizer):
     """Two optimizers in one: the rest's groups of parameters come first, Muon's last."""
 
     def __init__(self, rest: Optimizer, muon: Muon) -> None:

@@ -6,9 +6,10 @@ Loads no torch, so that another run under the same name is answered before anyth
 from typing import Any
 
 from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.folders import CHECKPOINTS, last_checkpoint
-from pokemon_gen.settings import PRECISION, SETTINGS_NAME, WHERE_SPRITES_LIE, Settings
+from pokemon_gen.models.runs import last_checkpoint
+from pokemon_gen.settings import PRECISION, WHERE_SPRITES_LIE, Settings
 
 # What may differ when a run is continued: how long it is, what is only watched, and how it is computed.
 _MAY_CHANGE = {

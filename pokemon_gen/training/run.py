@@ -12,27 +12,24 @@ from typing import Any, Literal
 from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import read_json, remove
-from pokemon_gen.models.build import build_model, quiet
-from pokemon_gen.models.folders import (
-    CHECKPOINTS,
-    DETECTOR_NAME,
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.checkpoints import (
     OPTIMIZER_NAME,
     SPRITES_NAME,
-    can_go_on_from,
-    contents,
-    has_record,
+    can_resume_from,
+    has_state,
     is_checkpoint,
-    last_checkpoint,
     log_history,
-    member_runs,
     step_of,
-    whole_checkpoints,
 )
+from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.models.locks import writing_to
+from pokemon_gen.models.runs import DETECTOR_NAME, contents, last_checkpoint, member_runs, valid_checkpoints
 from pokemon_gen.palette import Palette
-from pokemon_gen.settings import PRECISION, SETTINGS_NAME, Settings
+from pokemon_gen.settings import PRECISION, Settings
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.stages.plans import check_fields
 from pokemon_gen.training.arguments import (
@@ -107,7 +104,7 @@ def _train(
     folder = CHECKPOINTS / settings.name
     checkpoint, settings = _beginning(settings, sprites, overwrite)
     model, arguments, settings = prepare(settings, sprites.palette, folder)
-    max_steps = count_steps(arguments, len(sprites.dataset["train"]))
+    max_steps = count_steps(arguments, len(sprites.splits["train"]))
     if checkpoint and step_of(checkpoint) >= max_steps:
         trained = load_settings(checkpoint / SETTINGS_NAME)  # in fp16, perhaps, and elsewhere
         settings = in_precision_of(trained, settings)
@@ -124,7 +121,7 @@ def _train(
         raise PokemonGenError(f"training: {error}") from error
     except DivergedError as error:
         raise _diverged(error, folder, arguments) from error
-    saved = {step_of(checkpoint): checkpoint for checkpoint in whole_checkpoints(folder)}
+    saved = {step_of(checkpoint): checkpoint for checkpoint in valid_checkpoints(folder)}
     if not saved:
         raise PokemonGenError(f"{folder}: the training was stopped before a checkpoint was saved")
     # One of a later step may be there that could not be gone on from.
@@ -145,17 +142,6 @@ class _FolderAtBegin(TrainerCallback):
         self.settings.save(self.folder)
 
 
-def check_training(settings: Settings, sprites: Sprites, overwrite: bool) -> None:
-    """Say what `train` would, of mistakes and of what stands in the way, before anything is done.
-
-    Raises:
-        PokemonGenError: as `train`.
-    """
-    _, settings = _beginning(settings, sprites, overwrite)
-    model, arguments = _model_and_arguments(settings, sprites.palette, CHECKPOINTS / settings.name)
-    _trainer_of(model, arguments, sprites, settings, ())
-
-
 def _trainer_of(
     model: PreTrainedModel,
     arguments: SpriteTrainingArguments,
@@ -168,7 +154,7 @@ def _trainer_of(
     Raises:
         PokemonGenError: for a schedule that does not fit, or a package that is not installed.
     """
-    fit_schedule(arguments, count_steps(arguments, len(sprites.dataset["train"])))
+    fit_schedule(arguments, count_steps(arguments, len(sprites.splits["train"])))
     compile_if_possible(arguments)
     try:
         trainer = make_trainer(model, arguments, sprites, settings, callbacks)
@@ -205,8 +191,8 @@ def _model_and_arguments(
 ) -> tuple[PreTrainedModel, SpriteTrainingArguments]:
     check_fields(settings)
     try:
-        told = augmentation_of(settings, palette).told
-        model = build_model(settings.model, len(palette), settings.seed, told=told)
+        told = augmentation_of(settings, palette).conditioning
+        model = build_model(settings.model, len(palette), settings.seed, conditioning=told)
         arguments = training_arguments(settings, folder)
         set_attention(model, arguments)  # precision is measured with the attention that will be used
         return model, arguments
@@ -239,10 +225,10 @@ def _diverged(error: DivergedError, folder: Path, arguments: SpriteTrainingArgum
 
 def _undamaged(folder: Path, arguments: SpriteTrainingArguments) -> Path:
     """Return the latest checkpoint that a run can go on from."""
-    checkpoints = whole_checkpoints(folder)[::-1]
+    checkpoints = valid_checkpoints(folder)[::-1]
     for checkpoint in checkpoints:
         was_scaled = load_settings(checkpoint / SETTINGS_NAME).training.get("fp16", False)
-        if can_go_on_from(checkpoint, bool(arguments.ema_decay), arguments.fp16 and was_scaled):
+        if can_resume_from(checkpoint, arguments.fp16 and was_scaled):
             return checkpoint
     last = checkpoints[0]
     what = "is damaged, as are all before it"
@@ -268,7 +254,7 @@ def _refuse_what_is_no_leftover(folder: Path) -> None:
         for path in replaced_by_training(folder)
         if path.name not in (SETTINGS_NAME, "runs")
         and not (path.is_file() and path.name.startswith(".settings-"))  # was being written
-        and not (is_checkpoint(path) and not has_record(path))
+        and not (is_checkpoint(path) and not has_state(path))
     ]
     if kept:
         raise PokemonGenError(

@@ -6,7 +6,6 @@ completion's 160 alone, in nats per token; the second is what we steer by. Every
 palette and settings, and no pickle of ours.
 """
 
-import contextlib
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -24,26 +23,20 @@ from transformers import (
     TrainerCallback,
 )
 
-from pokemon_gen.augmentation import Augmentation
+from pokemon_gen.augmentation import Augmentation, prepend_identity, strip_conditioning
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.files import share_files, write_json
-from pokemon_gen.models.build import (
-    completion_nll,
-    diverged_weights,
-    load_checkpoint,
-    only_sprites,
-    token_nll,
-    with_nothing_done,
-)
-from pokemon_gen.models.folders import SPRITES_NAME, named_checkpoints, step_of
+from pokemon_gen.models.checkpoints import SPRITES_NAME, step_of
+from pokemon_gen.models.likelihood import completion_nll, token_nll
+from pokemon_gen.models.loading import weights_not_finite
+from pokemon_gen.models.runs import named_checkpoints
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.training.arguments import SpriteTrainingArguments
-from pokemon_gen.training.averaging import WeightAverage
+from pokemon_gen.training.arguments import SpriteTrainingArguments, derived_seed
 from pokemon_gen.training.callbacks import RestOfRun, TrainingBar
 from pokemon_gen.training.divergence import DivergedError, FiniteLossTrainer
-from pokemon_gen.training.muon import MatricesByMuon, Muon, hidden_weights
+from pokemon_gen.training.muon import Muon, MuonWithAux, hidden_weights
 
 
 def make_trainer(
@@ -65,16 +58,11 @@ def make_trainer(
     )
     trainer.sprites, trainer.settings = sprites, settings
     trainer.augmentation = augmentation_of(settings, sprites.palette)
-    if arguments.ema_decay:
-        trainer.average = WeightAverage(model, arguments.ema_decay)
-        trainer.add_callback(_UpdateAverage(trainer.average))
     trainer.add_callback(_IntervalsOfNow())
     trainer.add_callback(_SaveAfterMeasuring())
     trainer.add_callback(_Rotate(arguments.save_total_limit))
     arguments.save_total_limit = None  # `Trainer` would remove by the files' times
-    for callback in callbacks:  # after the mean, so that it is there to be looked at
-        if hasattr(callback, "mean_in_place"):
-            callback.mean_in_place = trainer.mean_in_place
+    for callback in callbacks:
         trainer.add_callback(callback)
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
@@ -118,11 +106,6 @@ def _told_batch(tokens: Tensor) -> dict[str, Tensor]:
     return {"input_ids": tokens, "labels": labels}
 
 
-def _mixed(*numbers: int) -> int:
-    """Make one seed of several numbers, unlike those of their neighbours."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
 class SpriteTrainer(FiniteLossTrainer):
     """`Trainer` whose checkpoints carry palette, settings and a fingerprint of the sprites, and no pickle."""
 
@@ -130,7 +113,6 @@ class SpriteTrainer(FiniteLossTrainer):
     settings: Settings
     augmentation: Augmentation
     optimizer: torch.optim.Optimizer | None
-    average: WeightAverage | None = None
     _batch = (-1, 0)
     """The step that the last batch was of, and its number within that step."""
 
@@ -142,13 +124,13 @@ class SpriteTrainer(FiniteLossTrainer):
         """
         step, number = self._batch
         self._batch = (self.state.global_step, number + 1 if step == self.state.global_step else 0)
-        generator = torch.Generator().manual_seed(_mixed(self.args.seed, *self._batch))
+        generator = torch.Generator().manual_seed(derived_seed(self.args.seed, *self._batch))
         changed = self.augmentation(inputs["input_ids"], generator)
         return super().training_step(model, _told_batch(changed), num_items_in_batch)
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Predict sprites as they are, told so."""
-        told = with_nothing_done(self.model, inputs["input_ids"])
+        told = prepend_identity(self.model, inputs["input_ids"])
         return super().prediction_step(model, _told_batch(told), *args, **kwargs)
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
@@ -163,7 +145,7 @@ class SpriteTrainer(FiniteLossTrainer):
             args, hidden = self.args, hidden_weights(self.model)
             dtype = torch.bfloat16 if args.bf16 else torch.float32
             muon = Muon(hidden, args.muon_learning_rate, args.muon_weight_decay, dtype)
-            self.optimizer = MatricesByMuon(super().create_optimizer(model), muon)
+            self.optimizer = MuonWithAux(super().create_optimizer(model), muon)
         return super().create_optimizer(model)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
@@ -174,41 +156,19 @@ class SpriteTrainer(FiniteLossTrainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Measure the mean of the weights, if one is kept."""
-        with self.mean_in_place():
-            return super().evaluate(*args, **kwargs)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save weights (their mean, if one is kept) and config, and beside them palette and settings."""
+    def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """Save weights and config, and beside them palette and settings."""
         self.check_loss()
-        if diverged_weights(self.model):
+        if weights_not_finite(self.model):
             raise DivergedError(self.state.global_step, "a weight")
-        with self.mean_in_place():
-            super().save_model(output_dir, _internal_call)
+        super().save_model(output_dir, *args, **kwargs)
         folder = Path(output_dir or self.args.output_dir)
-        if self.average and not self.args.save_only_model:
-            self.average.save_weights(folder)
         self.sprites.palette.save(folder)
         self.settings.save(folder)
         write_json(folder / SPRITES_NAME, self.sprites.origin)
         share_files(folder, like=folder / SPRITES_NAME)
         # A pickle, which nothing loads: a checkpoint to be shared is better without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
-
-    def _load_scaler(self, checkpoint: str | None) -> None:
-        if self.accelerator.scaler is not None:  # a run begun in fp16 may go on without
-            super()._load_scaler(checkpoint)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_checkpoint(resume_from_checkpoint)  # `Trainer` only warns of weights that are missing
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.average:
-            self.average.take_up(Path(resume_from_checkpoint))
-
-    def mean_in_place(self) -> contextlib.AbstractContextManager[None]:
-        """Put the mean of the weights in their place for a while, if one is kept."""
-        return self.average.in_place() if self.average else contextlib.nullcontext()
 
 
 class _IntervalsOfNow(TrainerCallback):
@@ -266,20 +226,10 @@ class _Rotate(TrainerCallback):
                 shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-class _UpdateAverage(TrainerCallback):
-    """Takes the weights of each step into their mean, before anything is measured or saved."""
-
-    def __init__(self, average: WeightAverage) -> None:
-        self.average = average
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.average.update(state.global_step)
-
-
 def _nll_of_batch(logits: Any, labels: Tensor, palette_size: int) -> Tensor:
     """Reduce (B, special + 400, V + more) logits to (B, 399) nats: an evaluation keeps 167 times less."""
     logits = logits[0] if isinstance(logits, tuple) else logits
-    return token_nll(only_sprites(logits, LENGTH, palette_size), labels[:, -LENGTH:])
+    return token_nll(strip_conditioning(logits, LENGTH, palette_size), labels[:, -LENGTH:])
 
 
 def _mean_nll(prediction: EvalPrediction) -> dict[str, float]:

@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.activations import NewGELUActivation
 
-from pokemon_gen.augmentation import Told
-from pokemon_gen.completion.decoding import _RoomyLayer, can_decode, decode
+from pokemon_gen.augmentation import ConditioningTokens
+from pokemon_gen.completion.decoding import PreallocatedLayer, can_decode, decode
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.ensemble import Ensemble
 from tests.completion.test_sampling import V, sharp_model
@@ -57,7 +57,7 @@ def test_greedy_tokens_are_those_of_generate(family: str, sharp: bool, tokens: T
 
 @pytest.mark.parametrize("transposed", [True, False], ids=["as on a CPU", "as on a GPU"])
 def test_repeated_keys_lie_as_they_lay(transposed: bool) -> None:
-    layer, keys = _RoomyLayer(4), torch.arange(24.0).reshape(2, 1, 4, 3)
+    layer, keys = PreallocatedLayer(4), torch.arange(24.0).reshape(2, 1, 4, 3)
     layer.update(keys[:, :, :2], keys[:, :, :2])
     if not transposed:
         layer._keys = layer._keys.contiguous()
@@ -166,7 +166,7 @@ def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> Non
 
 def drawn_to_special_tokens(family: str) -> PreTrainedModel:
     """Return a model told of changes by five special tokens, which it would rather draw than any colour."""
-    model = build_model(FAMILIES[family], V, seed=1, told=Told(5, (V, V + 2))).eval()
+    model = build_model(FAMILIES[family], V, seed=1, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
     head = model.get_output_embeddings().weight
     with torch.no_grad():
         for parameter in model.parameters():

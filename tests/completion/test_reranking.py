@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pokemon_gen.completion.reranking import complete_best, rank_candidates
 from pokemon_gen.completion.sampling import Candidates, complete_prompts, draw_candidates
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import token_nll
+from pokemon_gen.models.likelihood import token_nll
 from pokemon_gen.settings import CompletionSettings
 from tests.completion.test_sampling import V, sharp_model
 

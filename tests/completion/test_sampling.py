@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from pokemon_gen.augmentation import Told
+from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.completion.sampling import complete_prompts, draw_candidates
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.build import build_model
@@ -152,7 +152,7 @@ def test_a_model_without_keys_and_values_completes_too() -> None:
 
 def test_such_a_model_is_told_that_nothing_was_done() -> None:
     mamba = {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}
-    model = build_model(mamba, V, seed=0, told=Told(5, (V, V + 2))).eval()
+    model = build_model(mamba, V, seed=0, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
     expected = torch.arange(2 * 394).reshape(2, 394) % V
     prompts = expected.numpy()
     with torch.no_grad():

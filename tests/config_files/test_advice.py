@@ -36,7 +36,11 @@ def said(caplog: pytest.LogCaptureFixture, config: str, *overrides: str) -> list
         ("gpt2-sample", ["completion.temperature=0.8"], ["completion.temperature", "completion.do_sample"]),
         ("gpt2-sample", ["completion.top_p=0.8"], ["completion.top_p", "completion.do_sample"]),
         ("llama", ["completion.likelihood_weight=2.0"], ["likelihood_weight", "completion.candidates=1"]),
-        ("quick", ["augmentation.unchanged=0.2"], ["augmentation.unchanged", "augmentation.hues"]),
+        (
+            "quick",
+            ["augmentation.identity_prob=0.2"],
+            ["augmentation.identity_prob", "augmentation.hue_shifts"],
+        ),
         ("quick", ["training.save_steps=50"], ["training.save_steps", "training.save_strategy=steps"]),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_config_is_read(tmp_path: Path) -> None:
         assert load(tmp_path, GOOD, f"training.run_name={word}").training["run_name"] == word
     for text, number in (("1_000", 1000), ("-3", -3), ("0", 0), ("2.", 2.0), (".5", 0.5), ("1.5e-3", 0.0015)):
         assert load(tmp_path, GOOD, f"training.x={text}").training["x"] == number
-    assert settings.sprites.source == "generated"
+    assert settings.sprites.source == "procedural"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_what_is_asked_for_is_not_superseded(caplog: pytest.LogCaptureFixture) -
         ("learning_rate=1e-3", "training.learning_rate"),
         ("learnin_rate=1e-3", "training.learning_rate"),
         ("max_steps=5", "training.max_steps"),
-        ("hues=3", "augmentation.hues"),
+        ("hues=3", "augmentation.hue_shifts"),
         ("temperature=1", "completion.temperature"),
         ("source=images:art", "sprites.source"),
         ("training.learnin_rate=1", "training.learning_rate"),
@@ -270,13 +270,12 @@ def test_a_setting_without_its_section_is_found(override: str, meant: str) -> No
         ("training.optim=adamw", ["training.optim", "adamw_torch"]),
         ("training.max_steps=0", ["training.max_steps", "-1"]),
         ("training.per_device_train_batch_size=0", ["at least one sprite"]),
-        ("training.ema_decay=1.5", ["training.ema_decay"]),
         (
             "training.metric_for_best_model=nll_completion",
             ["training.metric_for_best_model", "completion_nll"],
         ),
         ("training.save_strategy=no", ["training.save_strategy"]),
-        ("selection.on=fold", ["sprites.held_out"]),
+        ("selection.on=fold", ["sprites.fold_size"]),
         ("detector.classifier.model.dephts=[1]", ["did you mean 'detector.classifier.model.depths'"]),
         ("seed=4294967296", ["seed"]),
         ("name=member-0", ["name"]),

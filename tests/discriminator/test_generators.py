@@ -10,7 +10,7 @@ from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.trainer import SpriteDataset
 from tests.conftest import TINY_DETECTOR
 
-SETTINGS = GeneratorSettings.model_validate({**TINY_DETECTOR["generator"], "stages": [1, 2]})
+SETTINGS = GeneratorSettings.model_validate({**TINY_DETECTOR["generator"], "snapshot_steps": [1, 2]})
 
 
 def test_every_part_is_completed_by_a_model_that_has_not_seen_it(
@@ -45,7 +45,7 @@ def test_every_part_is_completed_by_a_model_that_has_not_seen_it(
 
 def test_completions_near_the_truth_are_dropped_and_prompts_kept(few_sprites: Sprites) -> None:
     train = few_sprites.tokens("train")
-    once = SETTINGS.model_copy(update={"stages": (1,)})
+    once = SETTINGS.model_copy(update={"snapshot_steps": (1,)})
     made = complete_unseen(once, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
     prompts = {row.tobytes(): row for row in train[:, :240]}
     assert all(row[:240].tobytes() in prompts for row in made.train)

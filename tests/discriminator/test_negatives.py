@@ -4,68 +4,68 @@ import numpy as np
 import pytest
 
 from pokemon_gen.discriminator import negatives
-from pokemon_gen.discriminator.negatives import FAMILIES, differs, spoil
+from pokemon_gen.discriminator.negatives import NEGATIVE_TYPES, corrupt, differs
 from pokemon_gen.sprites.loading import Sprites
 
 
 @pytest.fixture
-def sprites(generated: Sprites) -> np.ndarray:
-    return generated.tokens("train")[:60]
+def sprites(procedural: Sprites) -> np.ndarray:
+    return procedural.tokens("train")[:60]
 
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NEGATIVE_TYPES)
 def test_spoilt_sprites_are_sprites_and_none_is_the_original(family: str, sprites: np.ndarray) -> None:
     before = sprites.copy()
-    spoilt = spoil(family, sprites, 167, rng())
+    corrupted = corrupt(family, sprites, 167, rng())
     np.testing.assert_array_equal(sprites, before)
-    assert len(spoilt) > 50
-    assert spoilt.shape[1] == 400
-    assert spoilt.min() >= 0
-    assert spoilt.max() < 167
+    assert len(corrupted) > 50
+    assert corrupted.shape[1] == 400
+    assert corrupted.min() >= 0
+    assert corrupted.max() < 167
     originals = {sprite.tobytes() for sprite in sprites}
-    assert not any(sprite.tobytes() in originals for sprite in spoilt)
-    np.testing.assert_array_equal(spoilt, spoil(family, sprites, 167, rng()))
+    assert not any(sprite.tobytes() in originals for sprite in corrupted)
+    np.testing.assert_array_equal(corrupted, corrupt(family, sprites, 167, rng()))
 
 
 @pytest.mark.parametrize("family", ["cut to white", "splice"])
 def test_some_families_keep_every_prompt(family: str, sprites: np.ndarray) -> None:
-    spoilt = FAMILIES[family](sprites, 167, rng())
-    np.testing.assert_array_equal(spoilt[:, :240], sprites[:, :240])
+    corrupted = NEGATIVE_TYPES[family](sprites, 167, rng())
+    np.testing.assert_array_equal(corrupted[:, :240], sprites[:, :240])
 
 
 @pytest.mark.parametrize("family", ["noise", "pixel shuffle", "colour remap"])
 def test_others_keep_about_half_of_the_prompts(family: str, sprites: np.ndarray) -> None:
-    kept = (FAMILIES[family](sprites, 167, rng())[:, :240] == sprites[:, :240]).all(1)
+    kept = (NEGATIVE_TYPES[family](sprites, 167, rng())[:, :240] == sprites[:, :240]).all(1)
     assert 0.2 < kept.mean() < 0.8
 
 
 def test_shuffles_keep_the_pixels(sprites: np.ndarray) -> None:
     for family in ("pixel shuffle", "block shuffle"):
-        spoilt = FAMILIES[family](sprites, 167, rng())
-        np.testing.assert_array_equal(np.sort(spoilt, axis=1), np.sort(sprites, axis=1))
+        corrupted = NEGATIVE_TYPES[family](sprites, 167, rng())
+        np.testing.assert_array_equal(np.sort(corrupted, axis=1), np.sort(sprites, axis=1))
 
 
 def test_a_splice_takes_anothers_completion(sprites: np.ndarray) -> None:
-    spoilt = FAMILIES["splice"](sprites, 167, rng())
+    corrupted = NEGATIVE_TYPES["splice"](sprites, 167, rng())
     completions = {sprite[240:].tobytes() for sprite in sprites}
-    assert all(sprite[240:].tobytes() in completions for sprite in spoilt)
+    assert all(sprite[240:].tobytes() in completions for sprite in corrupted)
     np.testing.assert_array_equal(negatives.splice(sprites[:1], 167, rng()), sprites[:1])
 
 
 def test_a_cut_leaves_white_and_what_was_white_already_is_left_out(sprites: np.ndarray) -> None:
-    spoilt = FAMILIES["cut to white"](sprites, 167, rng())
-    assert (spoilt[:, 300:] == 0).all()
+    corrupted = NEGATIVE_TYPES["cut to white"](sprites, 167, rng())
+    assert (corrupted[:, 300:] == 0).all()
     empty = np.zeros((2, 400), dtype=np.int64)
-    assert len(spoil("cut to white", empty, 167, rng())) == 0
+    assert len(corrupt("cut to white", empty, 167, rng())) == 0
 
 
 def test_a_colour_remap_maps_each_colour_to_one(sprites: np.ndarray) -> None:
-    spoilt = FAMILIES["colour remap"](sprites, 167, rng())
-    for sprite, other in zip(sprites, spoilt, strict=True):
+    corrupted = NEGATIVE_TYPES["colour remap"](sprites, 167, rng())
+    for sprite, other in zip(sprites, corrupted, strict=True):
         pairs = set(zip(sprite[240:].tolist(), other[240:].tolist(), strict=True))
         assert len({old for old, _ in pairs}) == len({new for _, new in pairs}) == len(pairs)
         assert all((old == 0) == (new == 0) for old, new in pairs)

@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.frechet import Grams, frechet_distance
+from pokemon_gen.evaluation.frechet import GramMatrices, frechet_distance
 from pokemon_gen.evaluation.kid import Kernels
 
 RANDOM = np.random.default_rng(0)
@@ -42,9 +42,9 @@ def test_in_one_dimension_it_is_known_by_hand() -> None:
 @pytest.mark.parametrize(("n", "m"), [(20, 50), (50, 20)])
 def test_inner_products_give_the_same_distance(n: int, m: int) -> None:
     x, y = RANDOM.normal(size=(n, 128)) + 100, RANDOM.normal(size=(m, 128)) * 2 + 101
-    assert Grams.of(x, y).frechet_distance() == pytest.approx(frechet_distance(x, y), rel=1e-9)
+    assert GramMatrices.of(x, y).frechet_distance() == pytest.approx(frechet_distance(x, y), rel=1e-9)
     rows, columns = np.array([0, 3, 3, 7]), np.array([1, 1, 2, 9, 15])
-    drawn = Grams.of(x, y).draw(rows, columns).frechet_distance()
+    drawn = GramMatrices.of(x, y).draw(rows, columns).frechet_distance()
     assert drawn == pytest.approx(frechet_distance(x[rows], y[columns]), rel=1e-9)
 
 

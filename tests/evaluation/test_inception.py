@@ -17,8 +17,8 @@ from pokemon_gen.sprites.loading import Sprites
 
 
 @pytest.fixture(scope="session")
-def pictures(generated: Sprites) -> np.ndarray:
-    return to_picture(generated.tokens("dev")[:6], generated.palette)
+def pictures(procedural: Sprites) -> np.ndarray:
+    return to_picture(procedural.tokens("dev")[:6], procedural.palette)
 
 
 @pytest.fixture(scope="session")

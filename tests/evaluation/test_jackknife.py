@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pokemon_gen.evaluation.frechet import Grams
+from pokemon_gen.evaluation.frechet import GramMatrices
 from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
 
 Measure = Callable[[np.random.Generator], tuple[float, float | None]]
@@ -21,14 +21,14 @@ def _features(n: int, generator: np.random.Generator, shift: float = 0.0) -> np.
 def _pairs(generator: np.random.Generator) -> tuple[float, float | None]:
     true = _features(40, generator)
     made = true + 0.5 * _features(40, generator, shift=0.1)
-    grams = Grams.of(made, true)
+    grams = GramMatrices.of(made, true)
     return grams.frechet_distance(), error_of_pairs(grams, generator)
 
 
 def _equal_draws(
     generator: np.random.Generator, made: int = 40, others: int = 200
 ) -> tuple[float, float | None]:
-    grams = Grams.of(_features(made, generator, shift=0.3), _features(others, generator))
+    grams = GramMatrices.of(_features(made, generator, shift=0.3), _features(others, generator))
     draws = [[generator.permutation(n)[:40] for n in (made, others)] for _ in range(40)]
     figure = float(np.mean([grams.draw(*draw).frechet_distance() for draw in draws]))
     return figure, error_of_draws(grams, 40, generator)
@@ -48,7 +48,7 @@ def test_the_error_is_the_spread_over_other_sprites(measure: Measure, sets: int)
 
 def test_two_sprites_have_no_error() -> None:
     features = np.random.default_rng(0).normal(size=(2, 8))
-    grams = Grams.of(features, features + 1)
+    grams = GramMatrices.of(features, features + 1)
     assert error_of_pairs(grams, np.random.default_rng(0)) is None
     assert error_of_draws(grams, 2, np.random.default_rng(0)) is None
 
@@ -56,6 +56,6 @@ def test_two_sprites_have_no_error() -> None:
 @pytest.mark.parametrize("n", [3, 4, 5])
 def test_three_sprites_have_one(n: int) -> None:
     generator = np.random.default_rng(0)
-    grams = Grams.of(generator.normal(size=(n, 8)), generator.normal(size=(n, 8)))
+    grams = GramMatrices.of(generator.normal(size=(n, 8)), generator.normal(size=(n, 8)))
     for error in (error_of_pairs(grams, generator), error_of_draws(grams, n, generator)):
         assert error is not None and np.isfinite(error) and error > 0

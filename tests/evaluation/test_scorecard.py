@@ -7,14 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pokemon_gen.augmentation import hue_table, place_table
-from pokemon_gen.discriminator.judge import Judge, Verdict
+from pokemon_gen.augmentation import flip_table, hue_shift_table
+from pokemon_gen.discriminator.judge import Judge, JudgeResult
 from pokemon_gen.discriminator.negatives import noise_completion
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import frechet_distance
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.pixels import nearest_distances
-from pokemon_gen.evaluation.scorecard import Material, Reference, make_scorecard, nearest_learned
+from pokemon_gen.evaluation.scorecard import (
+    Reference,
+    ScorecardInputs,
+    make_scorecard,
+    nearest_train_distance,
+)
 from pokemon_gen.palette import to_picture
 from pokemon_gen.report.tables import scorecard_table
 from pokemon_gen.sprites.loading import Sprites
@@ -42,24 +47,24 @@ class Lenient(Judge):
     def __init__(self, passing: float) -> None:
         self.passing = passing
 
-    def verdict(self, sprites: Any) -> Verdict:
+    def verdict(self, sprites: Any) -> JudgeResult:
         passed = np.arange(len(sprites)) < self.passing * len(sprites)
-        return Verdict(passed, float(passed.mean()), 0.7, 0.9, 0.5, (0.4, 0.6), "lenient")
+        return JudgeResult(passed, float(passed.mean()), 0.7, 0.9, 0.5, (0.4, 0.6), "lenient")
 
 
 @pytest.fixture
-def material(generated: Sprites, tmp_path: Path) -> Material:
+def material(procedural: Sprites, tmp_path: Path) -> ScorecardInputs:
     """Return dev completed by noise, with everything there is to know."""
-    dev = generated.tokens("dev")[:40]
+    dev = procedural.tokens("dev")[:40]
     completions = noise_completion(dev, 167, np.random.default_rng(0))
-    return Material(
+    return ScorecardInputs(
         name="mine.txt",
         completions=completions,
-        palette=generated.palette,
+        palette=procedural.palette,
         truth=Reference("dev", dev),
-        reference=Reference("train", generated.tokens("train")),
+        reference=Reference("train", procedural.tokens("train")),
         dev=Reference("dev", dev),
-        train=Reference("train", generated.tokens("train")),
+        train=Reference("train", procedural.tokens("train")),
         nll=1.5,
         judge=Lenient(0.8),
         inception=Projection(),
@@ -67,11 +72,11 @@ def material(generated: Sprites, tmp_path: Path) -> Material:
     )
 
 
-def card(material: Material, **about: Any) -> dict[str, Any]:
+def card(material: ScorecardInputs, **about: Any) -> dict[str, Any]:
     return make_scorecard(material, BASELINES, {"name": "x", "other_data": False, **about})
 
 
-def test_the_paired_distance_is_the_distance_and_stands_beside_worse_ones(material: Material) -> None:
+def test_the_paired_distance_is_the_distance_and_stands_beside_worse_ones(material: ScorecardInputs) -> None:
     paired = card(material)["paired"]
     network = Projection()
     assert material.truth is not None
@@ -85,7 +90,9 @@ def test_the_paired_distance_is_the_distance_and_stands_beside_worse_ones(materi
     assert (paired["n"], paired["reference"], paired["protocol"]) == (40, "dev", "pytorch-fid")
 
 
-def test_the_truth_is_at_no_paired_distance_and_as_far_as_the_real_unpaired(material: Material) -> None:
+def test_the_truth_is_at_paired_distance_zero(
+    material: ScorecardInputs,
+) -> None:
     assert material.truth is not None
     perfect = card(replace(material, completions=material.truth.sprites))
     assert perfect["paired"]["fid"] == pytest.approx(0, abs=1e-6 * perfect["paired"]["noise"]["fid"])
@@ -98,20 +105,20 @@ def test_the_truth_is_at_no_paired_distance_and_as_far_as_the_real_unpaired(mate
     assert (noisy["reference"], noisy["n"]) == ("train", 40)
 
 
-def test_a_training_sprite_on_its_side_and_in_other_hues_is_by_heart(generated: Sprites) -> None:
-    train = generated.tokens("train")[:8]
-    palette = generated.palette
-    changed = hue_table(palette, 12)[5][train[:, place_table("all")[6]]]
+def test_a_training_sprite_on_its_side_and_in_other_hues_is_by_heart(procedural: Sprites) -> None:
+    train = procedural.tokens("train")[:8]
+    palette = procedural.palette
+    changed = hue_shift_table(palette, 12)[5][train[:, flip_table("all")[6]]]
     assert (nearest_distances(changed, train) > 0.1).all()
-    assert (nearest_learned(changed, train, palette) == 0).all()
-    assert (nearest_learned(train[:4], train[4:], palette) > 0).all()
+    assert (nearest_train_distance(changed, train, palette) == 0).all()
+    assert (nearest_train_distance(train[:4], train[4:], palette) > 0).all()
 
 
-def test_a_scorecard_comes_out_the_same_again(material: Material) -> None:
+def test_a_scorecard_comes_out_the_same_again(material: ScorecardInputs) -> None:
     assert card(material) == card(material)
 
 
-def test_a_bar_is_passed_by_both_figures_at_once(material: Material) -> None:
+def test_a_bar_is_passed_by_both_figures_at_once(material: ScorecardInputs) -> None:
     found = card(material)["verdicts"]["2026"]
     assert found["simple"]["passed"]
     assert found["simple"]["both_halves_pass"] == 1
@@ -121,20 +128,20 @@ def test_a_bar_is_passed_by_both_figures_at_once(material: Material) -> None:
     assert not few["simple"]["passed"]
 
 
-def test_random_halves_tell_how_safe_a_narrow_pass_is(material: Material) -> None:
+def test_random_halves_tell_how_safe_a_narrow_pass_is(material: ScorecardInputs) -> None:
     """12.5 % pass where 10 % are asked for: some halves fall below."""
     share = card(replace(material, judge=Lenient(0.125)))["verdicts"]["2026"]["simple"]["both_halves_pass"]
     assert 0.1 < share < 0.9
 
 
-def test_an_interval_across_a_bar_is_warned_of(material: Material) -> None:
+def test_an_interval_across_a_bar_is_warned_of(material: ScorecardInputs) -> None:
     warnings = card(material, other_data=True)["warnings"]
     assert warnings[0] == "other data: not allowed by the homework"
     assert "PDR: the interval crosses the strong bar of 2026, 0.85" in warnings
     assert not any("simple" in warning for warning in warnings)
 
 
-def test_what_is_not_there_is_said_and_nothing_takes_its_name(material: Material) -> None:
+def test_what_is_not_there_is_said_and_nothing_takes_its_name(material: ScorecardInputs) -> None:
     without = card(replace(material, inception="no weights", judge="no judge"))
     assert without["paired"] == without["unpaired"] == {"not_computed": "no weights"}
     assert without["pdr"] == {"not_computed": "no judge"}
@@ -148,7 +155,7 @@ def test_what_is_not_there_is_said_and_nothing_takes_its_name(material: Material
     assert blind["pixel_accuracy"] is None
 
 
-def test_what_is_remembered_by_heart_shows(material: Material, generated: Sprites) -> None:
+def test_what_is_remembered_by_heart_shows(material: ScorecardInputs, procedural: Sprites) -> None:
     by_heart = material.train.sprites[:40]
     fresh = material.train.sprites[40:80]  # others than those kept as train
     known = Reference("train", np.concatenate([by_heart, material.train.sprites[80:]]))
@@ -165,7 +172,7 @@ def test_what_is_remembered_by_heart_shows(material: Material, generated: Sprite
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_two_completions_are_enough_for_what_two_can_say(material: Material, count: int) -> None:
+def test_two_completions_are_enough_for_what_two_can_say(material: ScorecardInputs, count: int) -> None:
     assert material.truth is not None
     few = replace(
         material,
@@ -179,6 +186,6 @@ def test_two_completions_are_enough_for_what_two_can_say(material: Material, cou
     assert scorecard_table(found).row_count > 5
 
 
-def test_one_completion_is_no_set(material: Material) -> None:
+def test_one_completion_is_no_set(material: ScorecardInputs) -> None:
     with pytest.raises(PokemonGenError, match="two or more completions"):
         card(replace(material, completions=material.completions[:1]))

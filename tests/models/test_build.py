@@ -12,17 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from pokemon_gen.augmentation import Told
+from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import (
-    build_model,
-    completion_nll,
-    fingerprint_checkpoint,
-    load_checkpoint,
-    token_nll,
-)
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint
+from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.ensemble import members_of
-from pokemon_gen.models.folders import choose_checkpoint
+from pokemon_gen.models.likelihood import completion_nll, token_nll
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
@@ -195,10 +192,10 @@ def test_missing_and_unexpected_weights_are_named(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_no_numbers_are_named(checkpoint: Path, value: float) -> None:
-    def spoil(weights: dict[str, torch.Tensor]) -> None:
+    def corrupt(weights: dict[str, torch.Tensor]) -> None:
         weights["transformer.ln_f.weight"][3] = value
 
-    change_weights(checkpoint, spoil)
+    change_weights(checkpoint, corrupt)
     with pytest.raises(PokemonGenError, match=r"transformer\.ln_f\.weight.*diverged"):
         load_checkpoint(checkpoint)
 
@@ -233,13 +230,13 @@ def test_a_model_that_memory_does_not_hold_is_refused() -> None:
 
 def test_plain_generate_draws_colours_alone(tmp_path: Path) -> None:
     """A checkpoint with conditioning tokens, loaded without this package: 187 tokens, 167 of them colours."""
-    told = Told(20, (167, 175))
-    model = build_model({**TINY_MODEL}, 167, seed=0, told=told)
+    told = ConditioningTokens(20, (167, 175))
+    model = build_model({**TINY_MODEL}, 167, seed=0, conditioning=told)
     with torch.no_grad():  # make the conditioning tokens the likeliest by far
         model.lm_head.weight[167:] *= 100
     model.save_pretrained(tmp_path / "shared")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "shared")
-    prefix = plain.config.nothing_done
+    prefix = plain.config.identity_tokens
     prompt = torch.tensor([[*prefix, *range(240)]]).clamp(max=175)
     prompt[0, 2:] %= 167
     drawn = plain.generate(prompt, max_new_tokens=20, do_sample=True)[0, prompt.shape[1] :]
@@ -250,6 +247,6 @@ def test_plain_generate_draws_colours_alone(tmp_path: Path) -> None:
 def test_a_checkpoint_is_loaded_by_its_runs_name(few_sprites: Sprites, few_folder: Path) -> None:
     train(tiny_settings(), few_sprites)
     by_name, by_folder = load_checkpoint("tiny"), load_checkpoint("checkpoints/tiny")
-    assert by_name.folder == by_folder.folder == choose_checkpoint("tiny").checkpoint
+    assert by_name.folder == by_folder.folder == choose_checkpoint("tiny").folder
     with pytest.raises(PokemonGenError, match="tinny: no such checkpoint or run; did you mean 'tiny'"):
         load_checkpoint("tinny")

@@ -9,8 +9,7 @@ from pokemon_gen.sprites.loading import Sprites, load_sprites
 
 
 def test_the_dataset_has_the_homeworks_form(few_sprites: Sprites) -> None:
-    assert list(few_sprites.dataset) == ["train", "dev", "test"]
-    assert all(split.column_names == ["pixel_color"] for split in few_sprites.dataset.values())
+    assert list(few_sprites.splits) == ["train", "dev", "test"]
     assert few_sprites.tokens("train").shape == (24, 400)
     assert few_sprites.prompts("dev").shape == (8, 240)
     assert few_sprites.tokens("test").shape == (6, 240)
@@ -18,7 +17,7 @@ def test_the_dataset_has_the_homeworks_form(few_sprites: Sprites) -> None:
 
 def test_the_fingerprint_follows_the_tokens_and_the_palette(few_sprites: Sprites) -> None:
     def fingerprint(change: int) -> str:
-        rows = {split: few_sprites.tokens(split).copy() for split in few_sprites.dataset}
+        rows = {split: few_sprites.tokens(split).copy() for split in few_sprites.splits}
         rows["dev"][0, 0] += change
         return collect(rows, few_sprites.palette, "again").fingerprint
 
@@ -44,7 +43,7 @@ def test_the_fingerprint_follows_the_tokens_and_the_palette(few_sprites: Sprites
 def test_splits_at_fault_are_named(
     few_sprites: Sprites, split: str, rows: list[list[int]], message: str
 ) -> None:
-    splits = {name: few_sprites.tokens(name) for name in few_sprites.dataset} | {split: rows}
+    splits = {name: few_sprites.tokens(name) for name in few_sprites.splits} | {split: rows}
     with pytest.raises(PokemonGenError, match=message):
         collect(splits, few_sprites.palette, "few")
 
@@ -65,7 +64,7 @@ def test_two_sprites_cannot_be_split() -> None:
         split_rows(np.zeros((2, 400)), 0, "whole")
 
 
-@pytest.mark.parametrize("source", ["generatd", "text", "text:", "generated:x", "zip:here"])
+@pytest.mark.parametrize("source", ["proceduarl", "text", "text:", "procedural:x", "zip:here"])
 def test_what_is_no_source_is_refused(source: str) -> None:
     with pytest.raises(PokemonGenError, match="is no source of sprites"):
         load_sprites(source)

@@ -16,8 +16,9 @@ from tests.conftest import REAL_SPRITES, needs_real_sprites
 @pytest.fixture
 def hub(few_sprites: Sprites, tmp_path: Path) -> Path:
     """Write the few sprites as two data sets of parquet files."""
-    for split, rows in few_sprites.dataset.items():
-        rows.to_parquet(tmp_path / "hub" / "pokemon" / "data" / f"{split}-00000-of-00001.parquet")
+    for split, rows in few_sprites.splits.items():
+        table = datasets.Dataset.from_dict({"pixel_color": rows.tolist()})
+        table.to_parquet(tmp_path / "hub" / "pokemon" / "data" / f"{split}-00000-of-00001.parquet")
     colours = datasets.Dataset.from_dict({"color": few_sprites.palette.rgb.tolist()})
     colours.to_parquet(tmp_path / "hub" / "colormap" / "data" / "train-00000-of-00001.parquet")
     splits = {"pokemon": ("train", "dev", "test"), "colormap": ("train",)}
@@ -67,7 +68,7 @@ def test_any_pair_of_data_sets_works(hub: Path, few_sprites: Sprites, tmp_path: 
 
 def test_without_a_network_it_says_what_to_use_instead() -> None:
     with pytest.raises(
-        PokemonGenError, match=r"cannot be had from the hub(.|\n)*generated \(embedded\), text:FOLDER"
+        PokemonGenError, match=r"cannot be had from the hub(.|\n)*procedural \(embedded\), text:FOLDER"
     ):
         load_sprites("hub:lca0503/ml2025-hw4-pokemon")
 

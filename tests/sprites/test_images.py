@@ -40,7 +40,7 @@ def test_pictures_in_the_palettes_colours_become_exactly_their_tokens(
 ) -> None:
     palette = write_palette(tmp_path / "colours.txt", few_sprites.palette)
     sprites = load_sprites(f"images:{folder}", palette=str(palette))
-    rows = np.concatenate([sprites.tokens(split) for split in sprites.dataset])
+    rows = np.concatenate([sprites.tokens(split) for split in sprites.splits])
     expected = few_sprites.tokens("train")
     np.testing.assert_array_equal(np.unique(rows, axis=0), np.unique(expected, axis=0))
 
@@ -72,7 +72,7 @@ def test_folders_named_as_splits_are_the_splits(folder: Path) -> None:
         (folder / split).mkdir(exist_ok=True)
         file.rename(folder / split / file.name)
     sprites = load_sprites(f"images:{folder}")
-    assert [len(sprites.dataset[split]) for split in sprites.dataset] == [8, 8, 8]
+    assert [len(sprites.splits[split]) for split in sprites.splits] == [8, 8, 8]
 
 
 def test_transparency_lies_on_white(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_is_no_picture_is_named_counted_and_skipped_only_if_told(folder: Pa
     assert "cut.png" in str(error.value)
     assert "2 of 26 files cannot be read" in str(error.value)
     sprites = load_sprites(f"images:{folder}", skip_bad_images=True)
-    assert sum(map(len, sprites.dataset.values())) == 24
+    assert sum(map(len, sprites.splits.values())) == 24
 
 
 def test_a_picture_is_no_folder(folder: Path) -> None:
@@ -269,7 +269,7 @@ def test_hidden_folders_are_skipped(folder: Path) -> None:
     assert len(find_images(folder)) == count
     assert load_sprites(f"images:{folder}").notes == load_sprites(f"images:{folder}").notes
     sprites = load_sprites(f"images:{folder}")
-    assert sum(len(sprites.tokens(split)) for split in sprites.dataset) == count
+    assert sum(len(sprites.tokens(split)) for split in sprites.splits) == count
 
 
 def test_formats_are_read_or_named(folder: Path, pictures: np.ndarray) -> None:
@@ -285,7 +285,7 @@ def test_formats_are_read_or_named(folder: Path, pictures: np.ndarray) -> None:
     Image.fromarray(pictures[0]).save(folder / "old.tiff")
     (folder / "photo.heic").touch()
     sprites = load_sprites(f"images:{folder}", palette=every_colour(pictures))
-    found = set.union(*(pictures_of(sprites, split) for split in sprites.dataset))
+    found = set.union(*(pictures_of(sprites, split) for split in sprites.splits))
     assert found == {picture.tobytes() for picture in pictures}
     (note,) = [note for note in sprites.notes if "formats" in note]
     assert "2 files" in note
@@ -300,7 +300,7 @@ def test_duplicates_are_in_one_split_alone(folder: Path, pictures: np.ndarray) -
     different = len({picture.tobytes() for picture in read_images(sorted(folder.iterdir()))})
     palette = every_colour(pictures)
     pooled = load_sprites(f"images:{folder}", palette=palette)
-    assert sum(len(pooled.tokens(split)) for split in pooled.dataset) == different
+    assert sum(len(pooled.tokens(split)) for split in pooled.splits) == different
     assert any("duplicates" in note for note in pooled.notes)
     into_splits(folder, train="train", dev="dev", test="test")
     for file in sorted((folder / "test").iterdir()):

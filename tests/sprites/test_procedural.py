@@ -1,4 +1,4 @@
-"""`sprites/generated`: what the embedded sprites must have in common with real ones."""
+"""`sprites/procedural`: what the embedded sprites must have in common with real ones."""
 
 import numpy as np
 import pytest
@@ -9,26 +9,26 @@ from pokemon_gen.sprites.procedural import draw_sprites
 
 
 @pytest.fixture(scope="module")
-def pictures(generated: Sprites) -> np.ndarray:
+def pictures(procedural: Sprites) -> np.ndarray:
     """All 792 sprites as 20x20 tokens."""
-    rows = np.concatenate([generated.tokens(split) for split in generated.dataset])
+    rows = np.concatenate([procedural.tokens(split) for split in procedural.splits])
     return rows.reshape(-1, 20, 20)
 
 
 def test_there_are_792_distinct_sprites_in_the_homeworks_splits(
-    generated: Sprites, pictures: np.ndarray
+    procedural: Sprites, pictures: np.ndarray
 ) -> None:
-    assert [len(generated.dataset[split]) for split in ("train", "dev", "test")] == [632, 80, 80]
+    assert [len(procedural.splits[split]) for split in ("train", "dev", "test")] == [632, 80, 80]
     assert len(np.unique(pictures.reshape(-1, 400), axis=0)) == 792
 
 
-def test_the_palette_is_of_the_homeworks_size_with_white_first(generated: Sprites) -> None:
-    assert len(generated.palette) == 167
-    assert generated.palette.rgb[0].tolist() == [255, 255, 255]
+def test_the_palette_is_of_the_homeworks_size_with_white_first(procedural: Sprites) -> None:
+    assert len(procedural.palette) == 167
+    assert procedural.palette.rgb[0].tolist() == [255, 255, 255]
 
 
-def test_the_background_share_is_like_the_real_ones(generated: Sprites) -> None:
-    assert 0.30 < generated.background_share() < 0.48  # real: 0.38
+def test_the_background_share_is_like_the_real_ones(procedural: Sprites) -> None:
+    assert 0.30 < procedural.background_share() < 0.48  # real: 0.38
 
 
 def test_a_seed_always_draws_the_same_and_another_seed_others() -> None:
@@ -48,8 +48,8 @@ def test_some_sprites_are_cut_by_the_frame_and_some_are_not(pictures: np.ndarray
     assert (~touched.any(0)).any()
 
 
-def test_silhouettes_have_dark_outlines(generated: Sprites, pictures: np.ndarray) -> None:
-    dark = generated.palette.rgb.astype(float) @ [0.299, 0.587, 0.114] < 100  # (V,)
+def test_silhouettes_have_dark_outlines(procedural: Sprites, pictures: np.ndarray) -> None:
+    dark = procedural.palette.rgb.astype(float) @ [0.299, 0.587, 0.114] < 100  # (V,)
     inner = pictures[:, 1:-1, 1:-1]
     around = [pictures[:, :-2, 1:-1], pictures[:, 2:, 1:-1], pictures[:, 1:-1, :-2], pictures[:, 1:-1, 2:]]
     border = (inner != 0) & (np.stack(around) == 0).any(0)
@@ -63,4 +63,4 @@ def test_a_sprite_has_as_many_colours_as_real_ones(pictures: np.ndarray) -> None
 
 def test_it_has_its_own_palette() -> None:
     with pytest.raises(PokemonGenError, match="their own palette"):
-        load_sprites("generated", palette="colormap.txt")
+        load_sprites("procedural", palette="colormap.txt")

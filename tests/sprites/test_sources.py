@@ -35,10 +35,10 @@ def test_a_folder_without_sprites_says_what_would_be_some() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("generatd", "did you mean 'generated'"),
+        ("proceduarl", "did you mean 'procedural'"),
         ("image:art", "did you mean 'images'"),
         ("nowhere", "'nowhere' is no source of sprites"),
-        ("generated:x", "no source"),
+        ("procedural:x", "no source"),
         ("text:", "no source"),
         ("text:nowhere", "text:nowhere: no such folder"),
         ("lca0503/ml2025-hw4-pokemon", "hub:lca0503/ml2025-hw4-pokemon"),

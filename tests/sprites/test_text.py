@@ -14,12 +14,12 @@ def test_three_files_are_three_splits(few_folder: Path, few_sprites: Sprites) ->
     assert load_sprites(f"text:{few_folder}").fingerprint == few_sprites.fingerprint
 
 
-def test_one_file_is_split_by_a_seed(generated: Sprites, tmp_path: Path) -> None:
-    whole = np.concatenate([generated.tokens(split) for split in generated.dataset])
+def test_one_file_is_split_by_a_seed(procedural: Sprites, tmp_path: Path) -> None:
+    whole = np.concatenate([procedural.tokens(split) for split in procedural.splits])
     write_rows(tmp_path / "pixel_color.txt", whole)
-    write_palette(tmp_path / "colormap.txt", generated.palette)
+    write_palette(tmp_path / "colormap.txt", procedural.palette)
     first, second = (load_sprites(f"text:{tmp_path}", seed=seed) for seed in (0, 1))
-    assert [len(first.dataset[split]) for split in first.dataset] == [632, 80, 80]
+    assert [len(first.splits[split]) for split in first.splits] == [632, 80, 80]
     assert first.fingerprint != second.fingerprint
     assert first.fingerprint == load_sprites(f"text:{tmp_path}", seed=0).fingerprint
 

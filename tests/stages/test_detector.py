@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.discriminator.classifier import fingerprint_of
 from pokemon_gen.discriminator.detector import copy_detector
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.folders import log_history
 from pokemon_gen.pipeline import train, train_members
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites.loading import Sprites, load_sprites
@@ -33,7 +30,7 @@ def judged_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("judged")
     with contextlib.chdir(folder):
         write_text_folder(few_sprites, Path("few"))
-        settings = tiny_settings(sprites={"source": "text:few", "held_out": 6})
+        settings = tiny_settings(sprites={"source": "text:few", "fold_size": 6})
         train(settings)
         detector(settings)
         judge("text:few", tiny_judge_overrides())
@@ -43,7 +40,7 @@ def judged_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def judged(judged_folder: Path, own_folder: Path) -> Settings:
     shutil.copytree(judged_folder, own_folder, dirs_exist_ok=True)
-    return tiny_settings(sprites={"source": "text:few", "held_out": 6})
+    return tiny_settings(sprites={"source": "text:few", "fold_size": 6})
 
 
 RUN = Path("checkpoints/tiny")
@@ -53,11 +50,11 @@ def test_a_detector_stands_with_its_run_and_is_trained_once(judged: Settings) ->
     facts = json.loads((RUN / "detector" / "classifier.json").read_text())
     assert facts["role"] == "detector"
     assert facts["train"] == 24 - 6  # the fold is not trained on
-    assert [family["family"] for family in facts["families"]][-1] == "completions"
+    assert [one["negative_type"] for one in facts["negative_types"]][-1] == "completions"
     with Image.open(RUN / "detector" / "calibration.png") as picture:
         assert picture.width > 600
     again = detector(judged)
-    assert (again.kept, again.facts["fingerprint"]) == (True, facts["fingerprint"])
+    assert (again.kept, again.metadata["fingerprint"]) == (True, facts["fingerprint"])
 
 
 def test_a_detector_of_other_settings_is_kept_unless_told(judged: Settings) -> None:
@@ -69,11 +66,11 @@ def test_a_detector_of_other_settings_is_kept_unless_told(judged: Settings) -> N
 def test_the_judge_is_found_by_its_sprites_whatever_is_held_out(judged: Settings) -> None:
     folders = list(Path("checkpoints").glob("judge-*"))
     assert [folder.name for folder in folders] == [f"judge-{load_sprites('text:few').fingerprint}"]
-    found = find_judge(load_sprites("text:few", held_out=6))
+    found = find_judge(load_sprites("text:few", fold_size=6))
     assert not isinstance(found, str)
-    assert found.facts["train"] == 24  # the judge learns of all of train
-    missing = find_judge(load_sprites("generated"))
-    assert "`pokemon-gen judge generated` trains it, once" in str(missing)
+    assert found.metadata["train"] == 24  # the judge learns of all of train
+    missing = find_judge(load_sprites("procedural"))
+    assert "`pokemon-gen judge procedural` trains it, once" in str(missing)
     assert judge("text:few", tiny_judge_overrides()).kept
     with pytest.raises(PokemonGenError, match="holds a judge of other settings"):
         judge("text:few", [*tiny_judge_overrides(), "judge.seed=5"])
@@ -101,7 +98,7 @@ def test_selecting_ranks_every_checkpoint(judged: Settings, by: Any, on: str) ->
 def test_how_it_is_completed_matters_only_to_a_choice_by_completions(
     judged: Settings, by: Any, kept: bool
 ) -> None:
-    sprites = load_sprites("text:few", held_out=6)
+    sprites = load_sprites("text:few", fold_size=6)
     settings = judged.model_copy(update={"selection": SelectionSettings(by=by)})
     select(RUN, sprites, by=by)
     assert selection_is_current(RUN, settings, sprites)
@@ -113,8 +110,8 @@ def test_sprites_that_were_moved_are_told_to_a_selection(judged: Settings) -> No
     Path("few").rename("moved")
     with pytest.raises(PokemonGenError, match="few"):
         select(RUN, by="nll")
-    with pytest.raises(PokemonGenError, match=r"other sprites \(text:few, .* than generated .*they moved"):
-        select(RUN, by="nll", overrides=["sprites.source=generated"])
+    with pytest.raises(PokemonGenError, match=r"other sprites \(text:few, .* than procedural .*they moved"):
+        select(RUN, by="nll", overrides=["sprites.source=procedural"])
     with pytest.raises(PokemonGenError, match=r"completion\.\*: cannot be set: to choose by nll"):
         select(RUN, by="nll", overrides=["sprites.source=text:moved", "completion.do_sample=true"])
     made = select(RUN, by="detector", overrides=["sprites.source=text:moved", "completion.do_sample=true"])
@@ -126,7 +123,7 @@ def test_sprites_that_were_moved_are_told_to_a_selection(judged: Settings) -> No
         assert (best.completion.do_sample, best.sprites.source) == (True, "text:moved")
 
 
-@pytest.mark.parametrize("override", ["sprites.held_out=0", "training.max_steps=9", "name=other"])
+@pytest.mark.parametrize("override", ["sprites.fold_size=0", "training.max_steps=9", "name=other"])
 def test_a_selection_is_on_what_the_run_has_not_learned(judged: Settings, override: str) -> None:
     with pytest.raises(
         PokemonGenError, match=r"trained already; completion\.\*, sprites\.palette, sprites\.so"
@@ -175,40 +172,6 @@ def test_training_again_keeps_the_detector_and_nothing_else(judged: Settings) ->
     assert not (RUN / "best").exists()
 
 
-def test_a_detector_may_come_before_its_run_and_watch_it(judged: Settings, tmp_path: Path) -> None:
-    for path in RUN.glob("checkpoint-*"):
-        shutil.rmtree(path)
-    watched = tiny_settings(
-        sprites={"source": "text:few", "held_out": 6},
-        selection={"by": "nll", "watch_epochs": 1, "on": "fold"},
-    )
-    result = train(watched)
-    assert result.status == "finished"  # four steps are no time to look at anything
-
-
-def test_watching_changes_nothing_of_a_training(judged: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look completes by the model that `Trainer` has wrapped, with the mean of its weights, in bf16."""
-    monkeypatch.setattr("pokemon_gen.selection.LARGEST_SHARE", 1e9)
-    fields = {"ema_decay": 0.5, "bf16": True, "max_steps": 6}
-    for name, every in (("unwatched", 0), ("watched", 1)):
-        copy_detector(RUN, Path("checkpoints") / name, replace=False)
-        train(
-            tiny_settings(
-                name=name,
-                sprites={"source": "text:few", "held_out": 6},
-                training=fields,
-                selection={"by": "nll", "watch_epochs": every, "on": "fold"},
-                completion={"do_sample": True},
-            )
-        )
-    ends = [Path("checkpoints") / name / "checkpoint-6" for name in ("unwatched", "watched")]
-    looks = [[entry for entry in log_history(end) if "eval_detector" in entry] for end in ends]
-    assert [len(found) for found in looks] == [0, 2]
-    assert all(0 <= entry["eval_detector"] <= 1 for entry in looks[1])
-    for name, value in load_file(ends[0] / "model.safetensors").items():
-        torch.testing.assert_close(load_file(ends[1] / "model.safetensors")[name], value, rtol=0, atol=0)
-
-
 def test_what_selecting_lacks_is_named(judged: Settings, few_sprites: Sprites) -> None:
     with pytest.raises(PokemonGenError, match="nowhere: no such run"):
         select("nowhere")
@@ -219,7 +182,7 @@ def test_what_selecting_lacks_is_named(judged: Settings, few_sprites: Sprites) -
 
 def test_without_a_fold_there_is_nothing_to_choose_on(tiny: Make) -> None:
     train(tiny())
-    with pytest.raises(PokemonGenError, match=r"trained on all of train.*sprites.held_out=80"):
+    with pytest.raises(PokemonGenError, match=r"trained on all of train.*sprites.fold_size=80"):
         select(RUN, by="nll", on="fold")
 
 
@@ -228,23 +191,19 @@ def test_a_detector_of_another_palette_is_refused(judged: Settings, few_sprites:
     palette[[5, 6]] = palette[[6, 5]]
     write_palette(Path("few/colormap.txt"), type(few_sprites.palette)(palette))
     with pytest.raises(PokemonGenError, match="a detector of another palette or other training sprites"):
-        train(
-            tiny_settings(
-                sprites={"source": "text:few", "held_out": 6}, selection={"by": "nll", "watch_epochs": 1}
-            ),
-            overwrite=True,
-        )
+        train(tiny_settings(sprites={"source": "text:few", "fold_size": 6}), overwrite=True)
+        select(RUN, by="detector")
 
 
 def test_a_detector_that_has_seen_the_fold_is_refused(judged: Settings) -> None:
     """Trained while 6 sprites were held out, it would know of a fold of 8."""
-    train(tiny_settings(sprites={"source": "text:few", "held_out": 8}), overwrite=True)
+    train(tiny_settings(sprites={"source": "text:few", "fold_size": 8}), overwrite=True)
     with pytest.raises(PokemonGenError, match="other training sprites than the run's"):
         select(RUN, by="detector", on="fold")
 
 
 def test_a_selection_is_current_for_the_detector_and_completion_it_was_made_with(judged: Settings) -> None:
-    sprites = load_sprites("text:few", held_out=6)
+    sprites = load_sprites("text:few", fold_size=6)
     chosen = judged.model_copy(update={"selection": SelectionSettings(by="detector", on="fold")})
     select(RUN, by="detector", on="fold")
     assert selection_is_current(RUN, chosen, sprites)
@@ -266,7 +225,7 @@ def test_a_mistaken_classifier_has_its_place(tiny: Make) -> None:
         with pytest.raises(PokemonGenError, match=message):
             judge("text:few", [*tiny_judge_overrides(), f"judge.{key}=3"])
     with pytest.raises(PokemonGenError, match=r"24 training sprites are too few|nothing of the 24"):
-        detector(tiny(sprites={"source": "text:few", "held_out": 24}))
+        detector(tiny(sprites={"source": "text:few", "fold_size": 24}))
 
 
 def test_one_checkpoint_is_no_plot(judged: Settings) -> None:

@@ -10,8 +10,10 @@ import torch
 
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import fingerprint_checkpoint, load_checkpoint, token_nll, true_completion_nll
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.ensemble import members_of
+from pokemon_gen.models.likelihood import token_nll, true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.complete import complete, submit
@@ -28,7 +30,7 @@ NAMES = ["checkpoints/plain", "checkpoints/told", "checkpoints/llama"]
 def members(tiny: Make, few_sprites: Sprites) -> list[str]:
     """Train three unlike members: one sees sprites as they are, one is told, one is of another type."""
     train(tiny(name="plain"), few_sprites)
-    train(tiny(name="told", augmentation={"places": "mirror", "hues": 3}, seed=1), few_sprites)
+    train(tiny(name="told", augmentation={"flips": "mirror", "hue_shifts": 3}, seed=1), few_sprites)
     llama = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
     train(tiny(name="llama", model={"model_type": "llama", **llama}, seed=2), few_sprites)
     return NAMES
@@ -107,7 +109,7 @@ def test_an_ensemble_is_not_selected_again(members: list[str]) -> None:
 
 def test_members_have_seen_the_same_sprites(tiny: Make, members: list[str], few_sprites: Sprites) -> None:
     """A member that had a fold held out cannot be measured on it beside one that has learned it."""
-    train(tiny(name="held", sprites={"source": "text:few", "held_out": 4}))
+    train(tiny(name="held", sprites={"source": "text:few", "fold_size": 4}))
     with pytest.raises(PokemonGenError, match=r"held.*trained on other sprites than"):
         assemble("mixed", [members[0], "checkpoints/held"])
 

@@ -93,7 +93,7 @@ def test_a_scorecard_is_made_anew_when_the_judge_comes(scored: Settings, few_spr
 
 
 def test_two_dev_sprites_of_one_top_hide_no_truth(tiny: Make, few_sprites: Sprites) -> None:
-    rows = {split: few_sprites.tokens(split) for split in few_sprites.dataset}
+    rows = {split: few_sprites.tokens(split) for split in few_sprites.splits}
     rows["dev"][1, :240] = rows["dev"][0, :240]
     write_text_folder(collect(rows, few_sprites.palette, "twins"), Path("few"))
     train(tiny())

@@ -13,7 +13,9 @@ from transformers import TrainerCallback
 from pokemon_gen.discriminator.fit import train_classifier
 from pokemon_gen.discriminator.generators import complete_unseen
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.folders import choose_checkpoint, step_of, whole_checkpoints
+from pokemon_gen.models.checkpoints import step_of
+from pokemon_gen.models.choice import choose_checkpoint
+from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.pipeline import run
 from pokemon_gen.settings import DetectorSettings, Settings
 from pokemon_gen.sprites.loading import Sprites
@@ -35,17 +37,17 @@ class Diverge(TrainerCallback):
     def __init__(self, step: int, value: float = math.nan, after: bool = False) -> None:
         self.step, self.value, self.after = step, value, after
 
-    def spoil(self, model: Any) -> None:
+    def corrupt(self, model: Any) -> None:
         with torch.no_grad():
             next(iter(model.parameters())).fill_(self.value)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
         if not self.after and state.global_step == self.step - 1:
-            self.spoil(model)
+            self.corrupt(model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
         if self.after and state.global_step == self.step:
-            self.spoil(model)
+            self.corrupt(model)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -54,14 +56,14 @@ def test_a_diverged_training_stops_at_its_step(tiny: Make, few_sprites: Sprites,
         train(tiny(training=EVERY_STEP), few_sprites, [Diverge(5, value)])
     for fact in ("tiny: ", "step 5", "checkpoint-4", "training.learning_rate (is 0.01)", "--overwrite"):
         assert fact in str(error.value)
-    assert [step_of(checkpoint) for checkpoint in whole_checkpoints(RUN)] == [1, 2, 3, 4]
+    assert [step_of(checkpoint) for checkpoint in valid_checkpoints(RUN)] == [1, 2, 3, 4]
 
 
 def test_weights_that_are_no_numbers_are_not_saved(tiny: Make, few_sprites: Sprites) -> None:
     """The loss of the last step is still a number, and the weights after it are not."""
     with pytest.raises(PokemonGenError, match="a weight of step 8"):
         train(tiny(training={**EVERY_STEP, "save_steps": 4}), few_sprites, [Diverge(8, after=True)])
-    assert [checkpoint.name for checkpoint in whole_checkpoints(RUN)] == ["checkpoint-4"]
+    assert [checkpoint.name for checkpoint in valid_checkpoints(RUN)] == ["checkpoint-4"]
 
 
 def test_without_a_checkpoint_it_says_so(tiny: Make, few_sprites: Sprites) -> None:
@@ -82,11 +84,11 @@ def test_a_log_of_before_that_holds_no_number_chooses_nothing(tiny: Make, few_sp
     train(tiny(training={**EVERY_STEP, "max_steps": 3}), few_sprites)
     state = RUN / "checkpoint-3" / "trainer_state.json"
     text = state.read_text()
-    worst = choose_checkpoint("tiny").checkpoint
+    worst = choose_checkpoint("tiny").folder
     first = text.index('"eval_completion_nll": ')
     end = text.index(",", first)
     state.write_text(text[:first] + '"eval_completion_nll": NaN' + text[end:])
-    assert choose_checkpoint("tiny").checkpoint.name != "checkpoint-1"
+    assert choose_checkpoint("tiny").folder.name != "checkpoint-1"
     assert worst.name == "checkpoint-3"
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pokemon_gen.models.build import build_model
-from pokemon_gen.training.muon import HiddenWeight, MatricesByMuon, Muon, hidden_weights
+from pokemon_gen.training.muon import HiddenWeight, Muon, MuonWithAux, hidden_weights
 
 TINY: dict[str, dict[str, object]] = {
     "gpt2": {"n_layer": 1, "n_head": 2, "n_embd": 16},
@@ -42,7 +42,7 @@ def test_each_parameter_learns_by_its_own_optimizer() -> None:
     together = build_model({"model_type": "llama", **TINY["llama"]}, 50, 0)
     apart = copy.deepcopy(together)
     adamw = torch.optim.AdamW(together.parameters(), lr=1e-3)
-    pair = MatricesByMuon(adamw, Muon(hidden_weights(together), 0.02, 0.3, torch.bfloat16))
+    pair = MuonWithAux(adamw, Muon(hidden_weights(together), 0.02, 0.3, torch.bfloat16))
     matrices = [hidden.weight for hidden in hidden_weights(apart)]
     names = {name for name, p in apart.named_parameters() if any(p is matrix for matrix in matrices)}
     others = [p for name, p in apart.named_parameters() if name not in names]
@@ -81,7 +81,7 @@ def test_matrices_that_share_a_weight_learn_as_if_they_were_apart() -> None:
     assert sorted(len(one.parts) for one in hidden_weights(fused)) == [1, 1, 2, 3]
     for model in (apart, fused):
         muon = Muon(hidden_weights(model), 0.1, 0.2, torch.float64)
-        learn(model, [MatricesByMuon(torch.optim.AdamW(model.parameters(), lr=1e-3), muon)], 3)
+        learn(model, [MuonWithAux(torch.optim.AdamW(model.parameters(), lr=1e-3), muon)], 3)
     learned = as_fused(apart.state_dict())
     for name, weight in fused.state_dict().items():
         torch.testing.assert_close(weight, learned[name])
@@ -106,9 +106,9 @@ def test_gpt2s_weights_learn_as_those_of_linear_layers() -> None:
 def test_a_saved_state_goes_on() -> None:
     model = build_model({"model_type": "gpt2", **TINY["gpt2"]}, 50, 0)
 
-    def pair(of: torch.nn.Module) -> MatricesByMuon:
+    def pair(of: torch.nn.Module) -> MuonWithAux:
         adamw = torch.optim.AdamW(of.parameters(), lr=1e-3)
-        return MatricesByMuon(adamw, Muon(hidden_weights(of), 0.02, 0.3, torch.float32))
+        return MuonWithAux(adamw, Muon(hidden_weights(of), 0.02, 0.3, torch.float32))
 
     optimizer = pair(model)
     learn(model, [optimizer], 2)

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments, get_scheduler
 
-from pokemon_gen.augmentation import Told
+from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import (
-    build_model,
-    load_checkpoint,
-    palette_size,
-    token_nll,
-    true_completion_nll,
-)
-from pokemon_gen.models.ensemble import members_of
-from pokemon_gen.models.folders import (
-    can_go_on_from,
-    last_checkpoint,
-    log_history,
-    step_of,
-    whole_checkpoints,
-)
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.checkpoints import can_resume_from, log_history, step_of
+from pokemon_gen.models.ensemble import members_of, palette_size
+from pokemon_gen.models.likelihood import token_nll, true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.runs import last_checkpoint, valid_checkpoints
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import collect
@@ -135,13 +125,13 @@ def test_training_again_goes_on_or_says_that_nothing_is_left(tiny: Make, few_spr
     assert (again.status, again.step, again.dev_nll) == ("nothing left to do", 4, longer.dev_nll)
 
 
-CHANGED = {"places": "all", "hues": 6, "unchanged": 0.3}
+CHANGED = {"flips": "all", "hue_shifts": 6, "identity_prob": 0.3}
 
 
 @pytest.mark.parametrize(
     ("augmentation", "more"),
-    [({}, {}), (CHANGED, {}), ({}, {"ema_decay": 0.8}), ({}, {"muon_learning_rate": 0.02})],
-    ids=["sprites as they are", "changed", "mean of weights", "Muon"],
+    [({}, {}), (CHANGED, {}), ({}, {"muon_learning_rate": 0.02})],
+    ids=["sprites as they are", "changed", "Muon"],
 )
 def test_a_continued_run_ends_where_an_uninterrupted_one_does(
     tiny: Make, few_sprites: Sprites, augmentation: dict[str, Any], more: dict[str, Any]
@@ -160,45 +150,6 @@ def test_a_continued_run_ends_where_an_uninterrupted_one_does(
     train(parts, few_sprites)
     train(whole, few_sprites)
     assert_same(Path("checkpoints/parts/checkpoint-6"), weights(Path("checkpoints/whole/checkpoint-6")))
-
-
-def test_the_mean_of_the_weights_is_measured_and_saved(tiny: Make, few_sprites: Sprites) -> None:
-    """It trains on the weights themselves, and the mean follows them as the formula says."""
-    fields = {"max_steps": 4, "save_steps": 1, "eval_steps": 1}
-    train(tiny(training=fields, name="plain"), few_sprites)
-    result = train(tiny(training={**fields, "ema_decay": 0.5}), few_sprites)
-    plain = [weights(Path(f"checkpoints/plain/checkpoint-{step}")) for step in range(1, 5)]
-    mean = None
-    for step, expected in enumerate(plain, start=1):
-        folder = RUN / f"checkpoint-{step}"
-        in_training = load_file(folder / "weights_in_training.safetensors")
-        for name in in_training.keys() & expected.keys():  # tied weights go by either name
-            torch.testing.assert_close(in_training[name], expected[name], rtol=0, atol=0)
-        saved = weights(folder)
-        if mean is not None:
-            remains = min(0.5, (1 + step) / (10 + step))
-            for name, value in saved.items():
-                wanted = remains * mean[name] + (1 - remains) * expected[name]
-                torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
-        mean = saved
-    loaded = load_checkpoint(RUN / "checkpoint-4")
-    assert result.dev_completion_nll == pytest.approx(
-        true_completion_nll(loaded.model, few_sprites.tokens("dev")), rel=1e-5
-    )
-
-
-def test_what_watches_looks_at_the_mean_of_the_weights(tiny: Make, few_sprites: Sprites) -> None:
-    class Look(TrainerCallback):
-        mean_in_place: Callable[[], AbstractContextManager[None]] = nullcontext
-
-        def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
-            with self.mean_in_place():
-                self.seen = {name: value.clone() for name, value in model.state_dict().items()}
-
-    look = Look()
-    train(tiny(training={"ema_decay": 0.5}), few_sprites, [look])
-    for name, value in weights(RUN / "checkpoint-4").items():
-        torch.testing.assert_close(look.seen[name].cpu(), value, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama"])
@@ -232,7 +183,7 @@ def test_a_model_is_told_what_was_done(tiny: Make, few_sprites: Sprites, model_t
     assert result.dev_completion_nll == pytest.approx(
         true_completion_nll(checkpoint.model, few_sprites.tokens("dev")), rel=1e-5
     )
-    fresh = build_model(model, v, seed=0, told=Told(14, (v, v + 8)))
+    fresh = build_model(model, v, seed=0, conditioning=ConditioningTokens(14, (v, v + 8)))
     with torch.no_grad():  # all scores count while learning, special tokens' too
         nll = token_nll(fresh(trained).logits, trained)[:, 2:]
     logged = [entry["loss"] for entry in log_history(RUN / "checkpoint-1") if "loss" in entry]
@@ -298,7 +249,7 @@ def test_overwrite_begins_anew(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(), few_sprites)
     result = train(tiny(training={"max_steps": 2}, seed=5), few_sprites, overwrite=True)
     assert (result.status, result.step) == ("finished", 2)
-    assert [c.name for c in whole_checkpoints(RUN)] == ["checkpoint-2"]
+    assert [c.name for c in valid_checkpoints(RUN)] == ["checkpoint-2"]
 
 
 @pytest.mark.parametrize(
@@ -325,14 +276,14 @@ def test_a_run_of_other_settings_is_kept(
 def test_a_run_of_another_palette_is_kept(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(), few_sprites)
     other = Palette(few_sprites.palette.rgb[::-1])
-    rows = {split: few_sprites.tokens(split) for split in few_sprites.dataset}
+    rows = {split: few_sprites.tokens(split) for split in few_sprites.splits}
     with pytest.raises(PokemonGenError, match="the sprites themselves"):
         train(tiny(), collect(rows, other, "other"))
 
 
 def test_a_run_of_changed_sprites_is_kept(tiny: Make, few_sprites: Sprites) -> None:
     train(tiny(), few_sprites)
-    rows = {split: few_sprites.tokens(split) for split in few_sprites.dataset}
+    rows = {split: few_sprites.tokens(split) for split in few_sprites.splits}
     rows["train"][0, 0] += 1
     with pytest.raises(PokemonGenError, match=r"the sprites themselves \(fingerprint was"):
         train(tiny(), collect(rows, few_sprites.palette, "few"))
@@ -350,7 +301,7 @@ def test_a_run_goes_on_saving_as_often_as_its_settings_say_now(tiny: Make, few_s
     train(tiny(training={"max_steps": 2, "save_steps": 0.5, "eval_steps": 0.5}), few_sprites)
     longer = {"max_steps": 8, "save_steps": 0.5, "eval_steps": 0.5}
     assert train(tiny(training=longer), few_sprites).status == "finished"
-    assert [step_of(checkpoint) for checkpoint in whole_checkpoints(RUN)] == [1, 2, 4, 8]
+    assert [step_of(checkpoint) for checkpoint in valid_checkpoints(RUN)] == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize(("max_steps", "status"), [(4, "finished"), (2, "nothing left to do")])
@@ -439,15 +390,14 @@ def test_half_a_settings_file_and_record_are_no_hindrance_either(tiny: Make, few
 
 @pytest.mark.parametrize(
     "name",
-    ["optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors", "weights_in_training.safetensors"],
+    ["optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"],
 )
 @pytest.mark.parametrize("left", ["half", "nothing"])
 def test_a_damaged_checkpoint_is_passed_over_when_a_run_goes_on(
     tiny: Make, few_sprites: Sprites, name: str, left: str
 ) -> None:
     """`Trainer` would begin a missing schedule or random stream anew, and say nothing."""
-    mean = {"ema_decay": 0.5} if name.startswith("weights") else {}
-    settings = tiny(training={"max_steps": 6, "save_steps": 2, **mean})
+    settings = tiny(training={"max_steps": 6, "save_steps": 2})
     train(settings, few_sprites)
     expected = weights(RUN / "checkpoint-6")
     shutil.rmtree(RUN / "checkpoint-6")
@@ -472,10 +422,10 @@ def test_a_damaged_checkpoint_of_a_later_step_is_not_what_was_reached(
 
 def test_a_run_in_fp16_goes_on_with_its_loss_scale(tiny: Make, few_sprites: Sprites) -> None:
     checkpoint = train(tiny(training={"max_steps": 2}), few_sprites).folder / "checkpoint-2"
-    assert can_go_on_from(checkpoint, averaged=False, scaled=False)
-    assert not can_go_on_from(checkpoint, averaged=False, scaled=True)
+    assert can_resume_from(checkpoint, scaled=False)
+    assert not can_resume_from(checkpoint, scaled=True)
     torch.save({"scale": 65536.0}, checkpoint / "scaler.pt")
-    assert can_go_on_from(checkpoint, averaged=False, scaled=True)
+    assert can_resume_from(checkpoint, scaled=True)
 
 
 def test_a_run_of_damaged_checkpoints_alone_says_so(tiny: Make, few_sprites: Sprites) -> None:
@@ -741,7 +691,7 @@ STEPS = {"max_steps": 8, "save_steps": 2, "eval_steps": 2}
 
 
 def names_of(folder: Path) -> list[str]:
-    return [checkpoint.name for checkpoint in whole_checkpoints(folder)]
+    return [checkpoint.name for checkpoint in valid_checkpoints(folder)]
 
 
 @pytest.mark.parametrize("metric", ["completion_nll", "eval_completion_nll", "nll", "loss", None])
@@ -770,7 +720,7 @@ def test_checkpoints_are_removed_by_their_steps(tiny: Make, few_sprites: Sprites
     limit = {**STEPS, "save_total_limit": 2}
     train(tiny(training=limit), few_sprites)
     assert names_of(RUN) == ["checkpoint-6", "checkpoint-8"]
-    for checkpoint in whole_checkpoints(RUN):
+    for checkpoint in valid_checkpoints(RUN):
         os.utime(checkpoint, (2e9, 2e9))
     result = train(tiny(training={**limit, "max_steps": 12}), few_sprites)
     assert (result.status, result.step) == ("finished", 12)

@@ -1,0 +1,152 @@
+"""A checkpoint's folder: the names of its files, what makes it valid, and its fingerprint.
+
+A machine may be taken away in the middle of a write, and a mounted drive receives the files of a folder in
+any order. So a checkpoint is valid only if every file that it is loaded from is complete. This module loads
+no torch, so that a wrong path is answered at once; `loading.py` loads the model.
+"""
+
+import hashlib
+import re
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from pokemon_gen.constants import PALETTE_NAME, SETTINGS_NAME
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+SPRITES_NAME = "sprites.json"
+"""The source and the fingerprint of the sprites that the model was trained on."""
+ENSEMBLE_NAME = "ensemble.json"
+"""In an ensemble's `best/`: which of its folders are the members."""
+STATE_NAME = "trainer_state.json"
+"""The state of `Trainer`, the last file of a checkpoint to be written."""
+OPTIMIZER_NAME = "optimizer.pt"
+SCALER_NAME = "scaler.pt"
+_RESUMED_FROM = (OPTIMIZER_NAME, "scheduler.pt", "rng_state.pth")
+"""Files that training resumes from, as `Trainer` names them; each is a zip file that ends with its index."""
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is named as `Trainer` names a checkpoint."""
+    return re.fullmatch(r"checkpoint-[0-9]+", path.name) is not None
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the optimizer steps after which a checkpoint was saved."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def is_valid(checkpoint: Path) -> bool:
+    """Tell whether every file that a checkpoint is loaded from is complete."""
+    written = (CONFIG_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME)
+    return all(_parses(checkpoint / name) for name in written) and _opens(checkpoint / WEIGHTS_NAME)
+
+
+def has_state(checkpoint: Path) -> bool:
+    """Tell whether the state of `Trainer`, the last file to be written, is complete."""
+    return _parses(checkpoint / STATE_NAME)
+
+
+def can_resume_from(checkpoint: Path, fp16: bool) -> bool:
+    """Tell whether a valid checkpoint also has every file that training resumes from, undamaged.
+
+    `Trainer` silently restarts a schedule, a random stream or a loss scale whose file is missing.
+
+    Args:
+        checkpoint: its folder.
+        fp16: whether the run trains in fp16, whose loss scale is saved too.
+    """
+    needed = (*_RESUMED_FROM, SCALER_NAME) if fp16 else _RESUMED_FROM
+    return all(zipfile.is_zipfile(checkpoint / name) for name in needed)
+
+
+def log_history(checkpoint: Path) -> list[dict[str, Any]]:
+    """Return everything that was logged up to a checkpoint, oldest first; each entry has its `step`."""
+    history: list[dict[str, Any]] = read_json(checkpoint / STATE_NAME)["log_history"]
+    return history
+
+
+def is_loadable(folder: Path) -> bool:
+    """Tell whether a folder is meant as a checkpoint: of one model, or of an ensemble."""
+    return any((folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME, ENSEMBLE_NAME))
+
+
+def require_parts(folder: Path) -> None:
+    """Check that a checkpoint of one model has all of its parts.
+
+    Raises:
+        PokemonGenError: naming the first part that is missing.
+    """
+    if (folder / ENSEMBLE_NAME).is_file():
+        return
+    for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
+        if not (folder / name).is_file():
+            raise PokemonGenError(f"{folder}: not a checkpoint: it has no {name}")
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """Return the folders of an ensemble's members.
+
+    Raises:
+        PokemonGenError: if `ensemble.json` is damaged.
+    """
+    file = folder / ENSEMBLE_NAME
+    try:
+        members = [folder / member["folder"] for member in read_json(file)["members"]]
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(f"{file}: it does not describe an ensemble") from error
+    if not members:
+        raise PokemonGenError(f"{file}: it names no members")
+    return members
+
+
+def trained_on(checkpoint: Path) -> dict[str, str]:
+    """Return the source and the fingerprint of the sprites that a checkpoint was trained on, if recorded."""
+    file = checkpoint / SPRITES_NAME
+    return read_json(file) if file.is_file() else {}
+
+
+def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
+    """Copy the files that a checkpoint is loaded from to a new folder; only training needs the others."""
+    folder.mkdir(parents=True)
+    for file in checkpoint.iterdir():
+        if file.suffix in (".json", ".safetensors"):
+            shutil.copy2(file, folder)
+
+
+def fingerprint_checkpoint(folder: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, config and palette, as 64 hexadecimal digits.
+
+    The fingerprint of an ensemble is the SHA-256 of its members' fingerprints, in their order.
+    """
+    digest = hashlib.sha256()
+    if (folder / ENSEMBLE_NAME).is_file():
+        for member in member_folders(folder):
+            digest.update(fingerprint_checkpoint(member).encode())
+        return digest.hexdigest()
+    for name in (WEIGHTS_NAME, CONFIG_NAME, PALETTE_NAME):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _parses(file: Path) -> bool:
+    try:
+        read_json(file)
+    except PokemonGenError:
+        return False
+    return True
+
+
+def _opens(weights: Path) -> bool:
+    """Tell whether a file of weights is as long as its header says."""
+    try:
+        with safe_open(weights, "numpy"):
+            return True
+    except (OSError, SafetensorError):
+        return False

@@ -1,0 +1,86 @@
+"""What this package asks of `transformers` that has no public way: every private attribute, in one file.
+
+A private attribute (its name begins with an underscore) may change in any release. Each function here names
+the attribute it needs and the releases it was tested with. Where the attribute is gone, the error says which
+one, so that nobody has to search a traceback.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import transformers
+from transformers import PreTrainedModel, TrainingArguments
+from transformers.utils import logging
+
+from pokemon_gen.errors import PokemonGenError
+
+TESTED = "5.12 to 5.24"
+"""Releases of `transformers` in which all of these attributes were found to work."""
+
+
+@contextmanager
+def _private(attribute: str) -> Iterator[None]:
+    """Turn a missing private attribute into an error that names it.
+
+    Raises:
+        PokemonGenError: naming the attribute, the installed release and the tested ones.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        raise PokemonGenError(
+            f"transformers {transformers.__version__}: {attribute} is missing or has changed ({error}). "
+            f"pokemon_gen/models/hf_compat.py needs it and was tested with {TESTED}. Install such a release"
+        ) from error
+
+
+def use_one_gpu(arguments: TrainingArguments) -> None:
+    """Train on one GPU where there are more: `DataParallel` would multiply the batch that the config states.
+
+    Needs `TrainingArguments._n_gpu`, which `n_gpu` returns and `Trainer` reads.
+    """
+    with _private("TrainingArguments._n_gpu"):
+        if arguments.n_gpu > 1:
+            arguments._n_gpu = 1
+
+
+def can_set_attention(model: PreTrainedModel) -> bool:
+    """Tell whether the attention of a model can be exchanged; `set_attn_implementation` would only warn.
+
+    Needs `PreTrainedModel._can_set_attn_implementation()`.
+    """
+    with _private("PreTrainedModel._can_set_attn_implementation"):
+        return bool(model._can_set_attn_implementation())
+
+
+def attention_of(model: PreTrainedModel) -> Any:
+    """Return the attention implementation that a model uses now, to be restored later.
+
+    Needs `PretrainedConfig._attn_implementation`.
+    """
+    with _private("PretrainedConfig._attn_implementation"):
+        return model.config._attn_implementation
+
+
+def takes_dynamic_cache(model: PreTrainedModel) -> bool:
+    """Tell whether a model keeps its past in a `DynamicCache` of keys and values.
+
+    Needs `PreTrainedModel._is_stateful` and `_supports_default_dynamic_cache()`.
+    """
+    with _private("PreTrainedModel._is_stateful or _supports_default_dynamic_cache"):
+        return not model._is_stateful and bool(model._supports_default_dynamic_cache())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the progress bars of `transformers` and its warning that tied weights are saved once."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

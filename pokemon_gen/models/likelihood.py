@@ -1,0 +1,53 @@
+"""The likelihood of sprites under a model, in nats per token: what training lowers and selection compares.
+
+The negative log-likelihood (NLL) of token t + 1 is the cross-entropy of the logits at position t. Two means
+are
+reported: over all 399 predicted tokens, and over the completion's 160 tokens, which is what a user sees.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pokemon_gen.augmentation import prepend_identity, strip_conditioning
+from pokemon_gen.constants import COMPLETION_LENGTH, LENGTH
+from pokemon_gen.models.ensemble import CompletionModel, average_probabilities, members_of, palette_size
+
+_BATCH = 80
+"""Sprites in a forward pass."""
+
+
+def token_nll(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return the negative log-likelihood of every predicted token, in nats.
+
+    Args:
+        logits: (B, T, V); those at position t predict token t + 1.
+        tokens: (B, T).
+
+    Returns:
+        (B, T - 1); entry t belongs to token t + 1. The first token is given, never predicted.
+    """
+    predicting = logits[:, :-1].float().transpose(1, 2)  # (B, V, T - 1)
+    return torch.nn.functional.cross_entropy(predicting, tokens[:, 1:], reduction="none")
+
+
+def completion_nll(nll: Any) -> Any:
+    """Return the completion's part of the result of `token_nll`: (B, 399) → (B, 160)."""
+    return nll[:, -COMPLETION_LENGTH:]
+
+
+@torch.no_grad()
+def true_completion_nll(model: CompletionModel, sprites: Any) -> float:
+    """Return the mean NLL of the true completions under a model, in nats/token.
+
+    Args:
+        model: one model, or an ensemble, whose probabilities are averaged.
+        sprites: (N, 400) tokens.
+    """
+    nlls = []
+    for batch in torch.as_tensor(sprites).to(model.device).split(_BATCH):
+        logits = [one(input_ids=prepend_identity(one, batch)).logits for one in members_of(model)]
+        colours = [strip_conditioning(found, LENGTH, palette_size(model)) for found in logits]
+        nlls.append(completion_nll(token_nll(average_probabilities(colours), batch)))
+    return float(torch.cat(nlls).mean())

@@ -1,0 +1,185 @@
+"""Loads a checkpoint: its model, with every weight present and finite, and the palette that matches it.
+
+Only safetensors and JSON files are read, and no code of a checkpoint is run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models.checkpoints import (
+    CONFIG_NAME,
+    ENSEMBLE_NAME,
+    WEIGHTS_NAME,
+    fingerprint_checkpoint,
+    member_folders,
+    require_parts,
+)
+from pokemon_gen.models.choice import CheckpointFiles, resolve_checkpoint
+from pokemon_gen.models.ensemble import CompletionModel, Ensemble, members_of, palette_size
+from pokemon_gen.models.hf_compat import quiet
+from pokemon_gen.palette import Palette
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites.collection import Sprites
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model, ready to complete.
+
+    Attributes:
+        model: on the fastest device of this machine, in evaluation mode; an ensemble, if the folder holds
+            one.
+        palette: the colours of its tokens.
+        settings: of the run that trained it.
+        folder: where it was loaded from.
+        detector: the folder of its run's detector, which may not exist.
+        provenance: its folder, SHA-256, sprites and the reason why it was chosen, as files that it produces
+            record them.
+    """
+
+    model: CompletionModel
+    palette: Palette
+    settings: Settings
+    folder: Path
+    detector: Path
+    provenance: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return the folder and what kind of model it holds, on one line."""
+        kinds = "+".join(member.config.model_type for member in members_of(self.model))
+        return f"Checkpoint({str(self.folder)!r}, {kinds}, {len(self.palette)} colours)"
+
+    def require_palette_of(self, sprites: Sprites) -> None:
+        """Check that sprites have the colours that this model was trained with.
+
+        Raises:
+            PokemonGenError: naming both palettes.
+        """
+        if sprites.palette != self.palette:
+            raise PokemonGenError(
+                f"{self.folder} was trained with another palette ({self.palette.fingerprint}, "
+                f"{len(self.palette)} colours) than {sprites.source} has ({sprites.palette.fingerprint}, "
+                f"{len(sprites.palette)} colours)"
+            )
+
+
+def load_checkpoint(place: str | Path | CheckpointFiles) -> Checkpoint:
+    """Load a checkpoint: model, palette and settings.
+
+    Args:
+        place: the folder of a checkpoint; the folder or the name of a run, whose best checkpoint is loaded;
+            or what `resolve_checkpoint` returned.
+
+    Raises:
+        PokemonGenError: if a part is missing or damaged, if weights are missing or not finite, or if the
+            model and the palette do not match.
+    """
+    files = place if isinstance(place, CheckpointFiles) else resolve_checkpoint(place)
+    model, palette = _load_ensemble(files.folder) if _is_ensemble(files.folder) else _load_model(files.folder)
+    provenance = {
+        "folder": str(files.folder),
+        "trained_on": files.trained_on or None,
+        "sha256": fingerprint_checkpoint(files.folder),
+        "chosen_for": files.reason,
+    }
+    return Checkpoint(model, palette, files.settings, files.folder, files.detector, provenance)
+
+
+def _is_ensemble(folder: Path) -> bool:
+    return (folder / ENSEMBLE_NAME).is_file()
+
+
+def _load_model(folder: Path) -> tuple[CompletionModel, Palette]:
+    palette = Palette.load(folder)
+    model = load_weights(AutoModelForCausalLM, folder, "model")
+    if palette_size(model) != len(palette):
+        raise PokemonGenError(
+            f"{folder}: the model has {palette_size(model)} colours and the palette has {len(palette)}; "
+            "they do not belong together"
+        )
+    return model.to(best_device()).eval(), palette
+
+
+def _load_ensemble(folder: Path) -> tuple[CompletionModel, Palette]:
+    models: list[PreTrainedModel] = []
+    palettes = []
+    for member in member_folders(folder):
+        require_parts(member)
+        model, palette = _load_ensemble(member) if _is_ensemble(member) else _load_model(member)
+        models += members_of(model)
+        palettes.append(palette)
+    if any(palette != palettes[0] for palette in palettes):
+        raise PokemonGenError(f"{folder}: its members have different palettes")
+    return Ensemble(models).eval(), palettes[0]
+
+
+def best_device() -> torch.device:
+    """Return the accelerator if there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
+
+
+def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
+    """Load a model of `transformers` from a folder, with every one of its weights.
+
+    `from_pretrained` gives random values to weights that the file lacks, and ignores those it does not know.
+
+    Args:
+        auto_class: such as `AutoModelForCausalLM`.
+        folder: holds config and weights.
+        what: names the model in errors.
+
+    Raises:
+        PokemonGenError: if it cannot be loaded; naming weights that are missing, unexpected or not finite.
+    """
+    try:
+        with quiet():
+            model, loading = auto_class.from_pretrained(
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        raise PokemonGenError(f"{folder}: the {what} cannot be loaded: {error}") from error
+    wrong = {kind: sorted(map(str, loading[f"{kind}_keys"])) for kind in ("missing", "unexpected")}
+    if any(wrong.values()):
+        named = "; ".join(f"{kind}: {_first_of(names)}" for kind, names in wrong.items() if names)
+        raise PokemonGenError(
+            f"{folder / WEIGHTS_NAME}: not the weights that {CONFIG_NAME} describes ({named}). The file is "
+            "damaged or belongs to another model. Copy it again, or use another checkpoint"
+        )
+    require_finite(model, folder)
+    return model
+
+
+def weights_not_finite(model: torch.nn.Module) -> list[str]:
+    """Return the names of a model's weights that are not all finite numbers."""
+    return [name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+
+
+def require_finite(model: torch.nn.Module, folder: Path) -> None:
+    """Check that all weights of a model are finite numbers.
+
+    Raises:
+        PokemonGenError: naming those that are not: the training diverged.
+    """
+    bad = weights_not_finite(model)
+    if bad:
+        raise PokemonGenError(
+            f"{folder}: weights are not finite numbers ({_first_of(bad)}), so the training diverged. "
+            "Use an earlier checkpoint, or train again with a lower training.learning_rate"
+        )
+
+
+def _first_of(names: Sequence[str], shown: int = 6) -> str:
+    """Return the first few of many names, separated by commas."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
