@@ -1,12 +1,14 @@
-"""The command line: one verb a stage; reads, calls, prints.
+"""The command line: each command reads its arguments, calls the stage of its name, and prints the result.
 
-Each verb loads what it needs when it is called: `check` answers without torch.
+A command imports what it needs when it is called, so that `check` answers without torch. Mistakes that need
+no torch are reported before it is imported.
 """
 
 import errno
 import io
 import logging
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,66 @@ INTERRUPTED = 130
 """The shell's exit status for a program stopped by Ctrl-C (128 + SIGINT)."""
 
 CRITERIA = ("detector", "fid", "nll")
-"""Those of `settings.py`, which would make every verb wait for pydantic; a test holds them together."""
+"""Those of `settings.py`, repeated since that module imports pydantic; a test compares them."""
 
-_overwrite = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+_CHECKPOINT = "CHECKPOINT is a checkpoint's folder, or a run's folder or name, whose best checkpoint is used."
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 _overrides = click.argument("overrides", nargs=-1)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """A command that takes -v and --debug after its name, too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _logging_options()
+
+
+class _Group(click.Group):
+    """The group of all commands."""
+
+    command_class = _Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _logging_options()
+
+
+def _logging_options() -> list[click.Parameter]:
+    """Return the options that say how much is shown."""
+
+    def verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            logging.getLogger("pokemon_gen").setLevel(logging.DEBUG)
+
+    def debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            logging.getLogger("pokemon_gen").setLevel(logging.DEBUG)
+            _shown.tracebacks = True
+
+    return [
+        _flag(["-v", "--verbose"], verbose, "Show more messages."),
+        _flag(["--debug"], debug, "Show the traceback behind an error message."),
+    ]
+
+
+def _flag(names: list[str], callback: Any, help_text: str) -> click.Option:
+    return click.Option(names, is_flag=True, expose_value=False, callback=callback, help=help_text)
+
+
+class _Shown:
+    """What the user asked to see."""
+
+    tracebacks = False
+
+
+_shown = _Shown()
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pokemon-gen")
 def cli() -> None:
-    """Train a small transformer on 20x20 sprites and let it finish 80 of them.
+    """Train a small transformer on 20x20 sprites, and let it complete 80 of them.
 
     Every setting of a config can be overridden by its dotted name: training.learning_rate=3e-4
     """
@@ -39,10 +91,11 @@ def cli() -> None:
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     """Train, choose the best checkpoint, complete, write a checked submission, score.
 
-    CONFIG is a YAML file, or the name of a shipped one or of a run; default: quick. A run that was stopped
-    is resumed.
+    CONFIG is a YAML file, the name of a shipped config, or the name of a run; default: quick. A run that was
+    stopped resumes.
     """
-    from pokemon_gen.stages.plans import check_same_run, kept_submission
+    from pokemon_gen.stages.kept import kept_submission
+    from pokemon_gen.training.resuming import check_same_run
 
     has_config = bool(arguments) and "=" not in arguments[0]
     config, overrides = (arguments[0], arguments[1:]) if has_config else ("quick", arguments)
@@ -58,10 +111,9 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     if result.submission is None or result.score is None:
         sys.exit(INTERRUPTED)
     _print_scorecard(result.score.scorecard)
-    click.echo(f"chose {result.submission.checkpoint}: {result.submission.reason}")
-    click.echo(f"{result.submission.file}: {result.submission.report}")
-    click.echo("made " + ", ".join(map(str, result.files)))
-    if result.submission.report.faults:  # of a submission that was there already, and was changed since
+    _print_submission(result.submission)
+    click.echo("Files: " + ", ".join(map(str, result.files)))
+    if result.submission.report.faults:  # the submission existed, and was changed afterwards
         sys.exit(1)
 
 
@@ -72,17 +124,17 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or resume it: checkpoints/<name>/checkpoint-<step>/.
 
-    CONFIG is a YAML file, or the name of a shipped one or of a run.
+    CONFIG is a YAML file, the name of a shipped config, or the name of a run.
 
-    The members of an ensemble are <name>/member-0, <name>/member-1, ...; `run` chooses among their
-    checkpoints and puts them together.
+    The members of an ensemble are <name>/member-0, <name>/member-1, and so on; `run` chooses among their
+    checkpoints and combines them.
     """
-    from pokemon_gen.stages.plans import check_same_run
+    from pokemon_gen.training.resuming import check_same_run
 
     settings = _settings_to_train(config, overrides)
     if not overwrite:
         check_same_run(settings)
-    from pokemon_gen.pipeline import train_members
+    from pokemon_gen.stages.train import train_members
 
     trainings = train_members(settings, overwrite=overwrite)
     for training in trainings:
@@ -92,54 +144,55 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 
 
 @cli.command(
-    epilog="Example: pokemon-gen complete checkpoints/quick --prompts cat.png completion.temperature=0.8"
+    epilog=f"{_CHECKPOINT} Example: pokemon-gen complete checkpoints/quick --prompts cat.png"
+    " completion.temperature=0.8"
 )
 @click.argument("checkpoint")
 @_overrides
-@click.option("--split", type=click.Choice(["dev", "test"]), help="Whose prompts; test if not said.")
+@click.option("--split", type=click.Choice(["dev", "test"]), help="Whose prompts to complete; default: test.")
 @click.option("--prompts", help="A .txt of prompts, a picture or a folder of pictures, instead of a split.")
-@click.option("--output", help="The PNG; the rows go beside it as .txt.")
+@click.option("--output", help="The PNG; the rows are written next to it as .txt.")
 @_overwrite
 def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> None:
-    """Complete prompts with a CHECKPOINT (or a run's best): a picture, and rows of tokens.
+    """Complete prompts with a CHECKPOINT: a picture, and rows of tokens.
 
-    In the picture the prompt stands above a red line, the completion below it.
+    A red line in the picture separates each prompt, above it, from its completion.
     """
     from pokemon_gen.stages.plans import plan_completion
 
-    plan_completion(checkpoint, overrides=overrides, **options)  # mistakes are answered before torch loads
-    from pokemon_gen.stages.complete import complete as complete_with
+    plan = plan_completion(checkpoint, overrides=overrides, **options)  # reports mistakes before torch loads
+    from pokemon_gen.stages.complete import run_completion
 
-    made = complete_with(checkpoint, overrides=overrides, **options)
-    click.echo(f"completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
+    made = run_completion(plan, options["prompts"])
+    click.echo(f"Completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
 
 
-@cli.command(epilog="Example: pokemon-gen submit checkpoints/quick completion.do_sample=false")
+@cli.command(epilog=f"{_CHECKPOINT} Example: pokemon-gen submit checkpoints/quick completion.do_sample=false")
 @click.argument("checkpoint")
 @_overrides
 @_overwrite
 def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
-    """Complete the test prompts with a CHECKPOINT (or a run's best) and write the submission."""
+    """Complete the test prompts with a CHECKPOINT and write the submission."""
     from pokemon_gen.stages.plans import plan_submission
 
-    plan_submission(checkpoint, overrides, overwrite)
-    from pokemon_gen.stages.complete import submit as submit_with
+    files = plan_submission(checkpoint, overrides, overwrite)
+    from pokemon_gen.sprites.loading import load_sprites
+    from pokemon_gen.stages.submit import run_submission
 
-    made = submit_with(checkpoint, overrides=overrides, overwrite=overwrite)
-    click.echo(f"chose {made.checkpoint}: {made.reason}")
-    click.echo(f"{made.file}: {made.report}")
-    click.echo(f"made {made.file}, {made.sidecar}, {made.picture}")
+    made = run_submission(files, load_sprites(**files.settings.sprites.model_dump()), overwrite)
+    _print_submission(made)
+    click.echo(f"Files: {made.file}, {made.sidecar}, {made.picture}")
 
 
 @cli.command(epilog="Example: pokemon-gen check submissions/quick.txt --prompts test.txt")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--prompts", type=click.Path(path_type=Path), help="A text file of the prompts, one a line.")
 def check(file: Path, prompts: Path | None) -> None:
-    """Check a submission: its exact form, and that every prompt was kept.
+    """Check a submission: its exact form, and that no prompt was changed.
 
-    The form: a line for each sprite, 400 tokens in plain digits, one space between two of them.
+    The form: one line for each sprite, 400 tokens in plain digits, one space between two tokens.
 
-    Prompts come from --prompts, else from the hashes in the sidecar beside FILE.
+    The prompts come from --prompts, or else from the hashes in the sidecar of FILE.
     """
     from pokemon_gen.submission import check as check_file
 
@@ -152,13 +205,10 @@ def check(file: Path, prompts: Path | None) -> None:
 @cli.command(epilog="Example: pokemon-gen sprites images:my_art sprites.colours=64 --output sheet.png")
 @click.argument("source")
 @_overrides
-@click.option("--output", type=click.Path(path_type=Path), help="The contact sheet's PNG.")
+@click.option("--output", type=click.Path(path_type=Path), help="The PNG of the contact sheet.")
 @_overwrite
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
-    """Look at a SOURCE: procedural, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
-    from pokemon_gen.stages.plans import plan_preview
-
-    plan_preview(source, overrides, output, overwrite)
+    """Show a SOURCE: procedural, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
     from pokemon_gen.stages.sprites import preview
 
     seen = preview(source, overrides, output, overwrite)
@@ -178,7 +228,7 @@ def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     settings = _settings_to_train(config, overrides)
     from pokemon_gen.stages.detector import detector as train_detector
 
-    _print_trained(train_detector(settings, overwrite=overwrite))
+    _print_classifier(train_detector(settings, overwrite=overwrite))
 
 
 @cli.command(epilog="Example: pokemon-gen judge text:my_sprites")
@@ -191,12 +241,12 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     Its config is judge.yaml. Detection rates of different judges cannot be compared.
     """
     from pokemon_gen.config_files.loading import load_judge_settings
-    from pokemon_gen.stages.plans import check_settings
+    from pokemon_gen.validation import check_settings
 
     check_settings(load_judge_settings(source, overrides))
-    from pokemon_gen.stages.detector import judge as train_judge
+    from pokemon_gen.stages.judge import judge as train_judge
 
-    _print_trained(train_judge(source, overrides, overwrite))
+    _print_classifier(train_judge(source, overrides, overwrite))
 
 
 @cli.command(epilog="Example: pokemon-gen ensemble both checkpoints/llama checkpoints/mistral")
@@ -204,61 +254,65 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 @click.argument("checkpoints", nargs=-1, required=True)
 @_overwrite
 def ensemble(name: str, checkpoints: tuple[str, ...], overwrite: bool) -> None:
-    """Make checkpoints/NAME/best/ of two or more CHECKPOINTS, whose probabilities it averages.
+    """Combine two or more CHECKPOINTS, whose probabilities are averaged, in checkpoints/NAME/best/.
 
-    It completes, submits and scores as any checkpoint does.
+    The ensemble completes, submits and scores like any checkpoint.
     """
     from pokemon_gen.stages.plans import plan_ensemble
 
     plan_ensemble(name, checkpoints)
-    from pokemon_gen.stages.ensemble import assemble
+    from pokemon_gen.stages.ensemble import ensemble as combine
 
-    made = assemble(name, checkpoints, overwrite)
+    made = combine(name, checkpoints, overwrite)
     for member in made.members:
-        click.echo(f"{member['folder']}: {member['from']}, {member['chosen_for']}")
-    click.echo(f"made {made.folder}")
+        click.echo(f"{member['folder']}: {member['from']} ({member['chosen_for']})")
+    click.echo(f"Ensemble: {made.folder}")
 
 
-_weights = click.option("--inception-weights", help="The FID Inception's weights; or POKEMON_GEN_INCEPTION.")
+_weights = click.option(
+    "--inception-weights", help="The file of the FID Inception weights; or set POKEMON_GEN_INCEPTION."
+)
 
 
 @cli.command(epilog="Example: pokemon-gen select checkpoints/llama --by nll")
 @click.argument("run")
 @_overrides
-@click.option("--by", type=click.Choice(CRITERIA), help="What chooses; default: what the config says.")
+@click.option("--by", type=click.Choice(CRITERIA), help="The criterion; default: that of the config.")
 @click.option("--on", type=click.Choice(["dev", "fold"]), help="Whose sprites; fold: held out of train.")
 @_weights
 def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
-    """Rank every checkpoint of a RUN; the best goes to checkpoints/<name>/best/."""
+    """Rank every checkpoint of a RUN, and copy the best one to checkpoints/<name>/best/."""
     from pokemon_gen.stages.plans import plan_selection
 
     plan_selection(run, overrides)
     from rich.console import Console
 
     from pokemon_gen.report.tables import selection_table
-    from pokemon_gen.stages.detector import select as select_best
+    from pokemon_gen.stages.select import select as select_best
 
     made = select_best(run, overrides=overrides, **options)
     Console().print(selection_table(made.selection.by, made.selection.ranked))
-    click.echo(f"chose {made.selection.reason}")
-    click.echo("made " + ", ".join(str(file) for file in (made.best, made.file, made.picture) if file))
+    click.echo(f"Best checkpoint: {made.selection.reason}")
+    click.echo("Files: " + ", ".join(str(file) for file in (made.best, made.file, made.picture) if file))
 
 
 @cli.command(epilog="Example: pokemon-gen score checkpoints/llama --inception-weights inception.pth")
 @click.argument("completions")
 @_overrides
-@click.option("--reference", default="dev", show_default=True, help="dev, train, a FOLDER of images, a .txt.")
+@click.option(
+    "--reference", default="dev", show_default=True, help="dev, train, a FOLDER of images, or a .txt."
+)
 @_weights
 @click.option(
     "--protocol", type=click.Choice(["pytorch-fid", "torch-fidelity"]), default="pytorch-fid",
-    show_default=True, help="Whose network and resizing FID is of.",
+    show_default=True, help="FID implementation.",
 )  # fmt: skip
-@click.option("--resize", is_flag=True, help="Bring images of other sizes to 20x20.")
+@click.option("--resize", is_flag=True, help="Resize images of other sizes to 20x20.")
 @_overwrite
 def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Score COMPLETIONS: a checkpoint or run, a .txt of sprites, or a folder of images.
 
-    The scorecard stands in eval/results/<name>/scorecard.json.
+    The scorecard is written to eval/results/<name>/scorecard.json.
     """
     from pokemon_gen.stages.plans import plan_score
 
@@ -268,29 +322,36 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
 
     made = score_completions(completions, overrides=overrides, **options)
     _print_scorecard(made.scorecard)
-    click.echo(f"made {made.file}")
+    click.echo(f"Scorecard: {made.file}")
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one message, never a traceback."""
+    """Run the command line; a user's mistake is one message, never a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="replace")  # Windows' code pages have no "≤": no reason to fail
+        sys.stdout.reconfigure(errors="replace")  # Windows' code pages have no "≤"
     _show_log()
+    _shown.tracebacks = False
     try:
         cli()
     except PokemonGenError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:  # a full disk, a folder that may not be written
+        _end(str(error))
+    except OSError as error:  # a full disk, or a folder that must not be written to
         if not error.filename and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        where = f"{error.filename}: " if error.filename else ""  # writing to an open file names none
-        click.echo(f"error: {where}{error.strerror}", err=True)
-        sys.exit(1)
+        where = f"{error.filename}: " if error.filename else ""  # a write to an open file names none
+        _end(f"{where}{error.strerror}")
+
+
+def _end(message: str) -> None:
+    """Print an error, with its traceback if `--debug` asks for it, and exit."""
+    if _shown.tracebacks:
+        traceback.print_exc()
+    click.echo(f"error: {message}", err=True)
+    sys.exit(1)
 
 
 class _Echo(logging.Handler):
-    """Writes the package's log to the terminal, each message once: warnings as notes, all else as it is."""
+    """Writes the package's log to the terminal, each message once; warnings begin with `note:`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -300,7 +361,7 @@ class _Echo(logging.Handler):
         """Write one message."""
         message = ("note: " if record.levelno >= logging.WARNING else "") + record.getMessage()
         if message not in self.seen:
-            write = getattr(sys.modules.get("tqdm"), "tqdm", None)  # above a bar, where there is one
+            write = getattr(sys.modules.get("tqdm"), "tqdm", None)  # writes above a progress bar
             if write is None:
                 click.echo(message, err=True)
             else:
@@ -317,12 +378,12 @@ def _show_log() -> None:
 
 
 def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
-    """Load and check settings, before torch is loaded, and say whose sprites they take.
+    """Load and check settings before torch is imported, and name their sprites.
 
     A forgotten `sprites.source=...` shows nowhere else.
     """
     from pokemon_gen.config_files.loading import load_settings
-    from pokemon_gen.stages.plans import check_settings
+    from pokemon_gen.validation import check_settings
 
     settings = load_settings(config, overrides)
     check_settings(settings)
@@ -330,13 +391,13 @@ def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:
     return settings
 
 
-def _print_trained(made: Any) -> None:
+def _print_classifier(made: Any) -> None:
     from rich.console import Console
 
     from pokemon_gen.report.tables import negative_types_table
 
     Console().print(negative_types_table(made.metadata))
-    kept = " (was there already)" if made.kept else ""
+    kept = " (it existed already)" if made.kept else ""
     click.echo(f"{made.metadata['role']} {made.metadata['fingerprint']}: {made.folder}{kept}")
 
 
@@ -350,15 +411,18 @@ def _print_scorecard(scorecard: Any) -> None:
         click.echo(note)
 
 
+def _print_submission(made: Any) -> None:
+    click.echo(f"Best checkpoint: {made.checkpoint}, {made.reason}")
+    click.echo(f"{made.file}: {made.report}")
+
+
 def _print_training(result: Any, overwrite: bool) -> None:
     dev = ""
     if result.dev_nll is not None:
-        dev = (
-            f"; dev NLL {result.dev_nll:.4f} nats/token, {result.dev_completion_nll:.4f} over the completion"
-        )
+        dev = f"; dev NLL {result.dev_nll:.4f} nats/token, completion {result.dev_completion_nll:.4f}"
     click.echo(f"{result.folder}: {result.status}, step {result.step} of {result.max_steps}{dev}")
     if result.status == "interrupted" and result.settings.training.get("save_only_model"):
-        click.echo("a checkpoint was left without its optimizer (save_only_model): nothing goes on from it")
+        click.echo("The checkpoint has no optimizer (save_only_model), so the run cannot resume")
     elif result.status == "interrupted":
         without = " without --overwrite" if overwrite else ""
-        click.echo(f"a checkpoint was left; the same command{without} goes on from it")
+        click.echo(f"A checkpoint was saved; the same command{without} resumes the run")

@@ -1,26 +1,26 @@
-"""Numbers and names that every package needs: the size of a sprite (homework), and where files go."""
+"""Constants of the whole package: the size of a sprite (from the homework) and the paths of outputs."""
 
 from pathlib import Path
 
 SIDE = 20
-"""Pixels along each side of a sprite."""
+"""Number of pixels along each side of a sprite."""
 LENGTH = SIDE * SIDE
-"""Tokens in a sprite: 400, row by row."""
+"""Number of tokens in a sprite: 400, row by row."""
 PROMPT_LENGTH = 240
-"""Tokens given of a test sprite: the top 12 rows, 60 %."""
+"""Number of tokens in a prompt: the top 12 rows, 60 % of a sprite."""
 COMPLETION_LENGTH = LENGTH - PROMPT_LENGTH
-"""Tokens to be completed: the bottom 8 rows, 160 tokens, 40 %."""
+"""Number of tokens in a completion: the bottom 8 rows, 160 tokens, 40 % of a sprite."""
 BACKGROUND = 0
-"""The background's token (white in the homework's palette)."""
+"""Token of the background colour (white in the homework's palette)."""
 PALETTE_NAME = "palette.json"
-"""The palette's file inside a checkpoint."""
+"""Name of the palette's file inside a checkpoint."""
 SETTINGS_NAME = "settings.json"
-"""The resolved settings' file, inside a run and inside each of its checkpoints."""
+"""Name of the file with the resolved settings, inside a run's folder and inside each of its checkpoints."""
 CHECKPOINTS = Path("checkpoints")
-"""The folder of all runs, in the working directory."""
+"""Folder of all runs, relative to the working directory."""
 SUBMISSIONS = Path("submissions")
-"""The folder of all submissions, in the working directory."""
+"""Folder of all submissions, relative to the working directory."""
 RESULTS = Path("eval/results")
-"""The folder of everything that people look at, in the working directory."""
+"""Folder of scorecards, pictures and plots, relative to the working directory."""
 FEATURES = RESULTS / "features"
-"""The folder of Inception features already computed."""
+"""Folder of cached Inception features."""

@@ -1,8 +1,9 @@
 """The one kind of error that is meant for people.
 
-A mistake somebody can mend (a misspelt setting, a line with 399 tokens, a missing network) is raised
-as `PokemonGenError` with a message that says what is wrong, where, and what to do. The command line
-prints that message and nothing else; any other exception is a bug of ours and keeps its traceback.
+A mistake that a person can correct (a misspelt setting, a line with 399 tokens, a missing network
+connection) raises `PokemonGenError`. Its message says where the mistake is, what is wrong, and what to
+do. The command line prints only this message. Any other exception is a bug in this package and keeps its
+traceback.
 """
 
 import difflib
@@ -10,14 +11,20 @@ from collections.abc import Iterable
 
 
 class PokemonGenError(Exception):
-    """A mistake a person can mend. The message says what, where, and what to do."""
+    """A mistake that a person can correct. The message says where it is, what is wrong, and what to do."""
 
 
 class SettingError(PokemonGenError):
-    """A mistaken setting, found where its file is no longer known; `setting` is its dotted name."""
+    """A mistake in a setting, raised by code that does not know the file which the setting comes from.
+
+    `ConfigSettings.placing_errors` adds the place.
+
+    Attributes:
+        setting: the dotted name.
+    """
 
     def __init__(self, setting: str, message: str) -> None:
-        """Name the setting and what is wrong with it."""
+        """Store the setting's dotted name and a message that says what is wrong with it."""
         super().__init__(message)
         self.setting = setting
 
@@ -32,26 +39,30 @@ ALIASES = {
     "optimizer": "optim",
     "wd": "weight_decay",
 }
-"""What people call settings, and what `transformers` does."""
+"""Common name of a setting → its name in `transformers`."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the nearest of `known`, or an empty string.
+    """Return `"; did you mean 'x'?"` with the known name that is nearest to `name`, or an empty string.
 
-    Of dotted names, those whose last part is the nearest count, whatever their sections: of equals the one in
-    the same section, then the one in the fewest. `learning_rate` is meant for `training.learning_rate`.
+    Dotted names are compared by their last part, because people forget the section: `learning_rate`
+    means `training.learning_rate`. Among equals, a name in the same section comes first, then the
+    shallowest one.
     """
     known = list(known)
     section, _, last = name.rpartition(".")
     meant = ALIASES.get(last.lower(), last.lower())
-    parts = {one.rpartition(".")[2].lower() for one in known}
-    near = [meant] if meant in parts else difflib.get_close_matches(meant, sorted(parts), n=1, cutoff=0.7)
-    same = [one for one in known if one.rpartition(".")[2].lower() in near]
+    last_parts = {candidate.rpartition(".")[2].lower() for candidate in known}
+    near = [meant]
+    if meant not in last_parts:
+        near = difflib.get_close_matches(meant, sorted(last_parts), n=1, cutoff=0.7)
+    candidates = [candidate for candidate in known if candidate.rpartition(".")[2].lower() in near]
 
-    def distance(one: str) -> tuple[bool, bool, int]:
-        return one.rpartition(".")[0] != section, not one.startswith(f"{section}."), one.count(".")
+    def distance(candidate: str) -> tuple[bool, bool, int]:
+        same_section = candidate.rpartition(".")[0] == section
+        return not same_section, not candidate.startswith(f"{section}."), candidate.count(".")
 
-    best = min(same, key=distance, default=None)
+    best = min(candidates, key=distance, default=None)
     if best is None:
         best = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
     return f"; did you mean {best!r}?" if best else ""

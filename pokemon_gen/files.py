@@ -1,7 +1,8 @@
-"""Writing files so that nothing half-written is ever left, and nothing is replaced unasked.
+"""Reading and writing files so that no output is incomplete and none is replaced without permission.
 
-Every output goes to a temporary file beside its place and is renamed into it, which the operating
-system does at once or not at all: a kill in the middle leaves the old file, or none.
+Every output goes to a temporary file in the same folder, which then gets the output's name. The
+operating system renames a file completely or not at all, so a killed process leaves either the old file
+or none.
 """
 
 import json
@@ -16,44 +17,45 @@ from pokemon_gen.errors import PokemonGenError
 
 
 def require_absent(path: Path, overwrite: bool) -> None:
-    """Raise `PokemonGenError` if `path` exists and may not be replaced."""
+    """Raise `PokemonGenError` if `path` exists and must not be replaced."""
     if path.exists() and not overwrite:
-        raise PokemonGenError(f"{path} exists and is kept; --overwrite replaces it")
+        raise PokemonGenError(f"{path} already exists. Pass --overwrite to replace it.")
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; rename it to `path` when the block ends without an error."""
+    """Yield a temporary path to write to, and rename it to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept, since Pillow chooses the format by it.
-    aside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
-    aside.touch(exist_ok=False)  # unlike `tempfile`, with the permissions that the user's umask gives
-    mode = aside.stat().st_mode
+    # The temporary file keeps the suffix, because Pillow chooses the image format by it.
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)  # `touch` respects the user's umask; `tempfile` does not
+    mode = temporary.stat().st_mode
     try:
-        yield aside
-        aside.chmod(mode)  # some writers (safetensors) replace the file by one that its owner alone can read
-        aside.replace(path)
+        yield temporary
+        temporary.chmod(mode)  # safetensors replaces the file by one that only its owner can read
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a path to make another folder at, which takes the place of `folder` when the block ends.
+    """Yield a path for a new folder, which replaces `folder` when the block ends without an error.
 
-    What a kill left there before is thrown away; until then the old folder stands.
+    The old folder stays until then. The remains of a killed process at the temporary path are deleted.
     """
-    aside = folder.with_name(f".{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    yield aside
+    temporary = folder.with_name(f".{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    yield temporary
     shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    temporary.rename(folder)
 
 
 def share_files(folder: Path, like: Path) -> None:
     """Give every file of a folder the permissions of `like`, a file that this package has written.
 
-    safetensors writes files that their owner alone can read, so that a colleague cannot load them.
+    Without this, a colleague could not load a checkpoint, because safetensors writes files that only
+    their owner can read.
     """
     mode = like.stat().st_mode
     for path in folder.iterdir():
@@ -62,7 +64,7 @@ def share_files(folder: Path, like: Path) -> None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Throw away files and folders; those that are not there are passed over."""
+    """Delete files and folders. Paths that do not exist are skipped."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
@@ -71,11 +73,11 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def number_file(path: Path, *beside: str) -> Path:
-    """Return the path itself or, if it exists, the first of `name-2`, `name-3`, ... that does not.
+    """Return the path itself or, if it exists, the first of `name-2`, `name-3`, ... that does not exist.
 
     Args:
-        path: of a file to be made.
-        beside: suffixes of files that will be made beside it, and must not exist either.
+        path: the path of a new file.
+        beside: suffixes of other new files with the same stem, which must not exist either.
     """
     numbered, number = path, 1
     while any(file.exists() for file in (numbered, *map(numbered.with_suffix, beside))):
@@ -85,18 +87,22 @@ def number_file(path: Path, *beside: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`, whole or not at all."""
-    with atomic_file(path) as aside:
-        aside.write_text(text, encoding="utf-8", newline="\n")
+    """Write `text` as UTF-8 to `path`, completely or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, whole or not at all."""
+    """Write `value` as indented JSON to `path`, completely or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises `PokemonGenError` naming the file, the line and the column of a fault."""
+    """Read a JSON file.
+
+    Raises:
+        PokemonGenError: for a file that cannot be read, or is not JSON (with line and column).
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -105,7 +111,7 @@ def read_json(path: Path) -> Any:
         raise PokemonGenError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise PokemonGenError(f"{path}: not a UTF-8 text file") from error
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise PokemonGenError(f"{path}: a number in it has too many digits") from error
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise PokemonGenError(f"{path}: a number has too many digits") from error
     except RecursionError as error:
-        raise PokemonGenError(f"{path}: nested too deeply") from error
+        raise PokemonGenError(f"{path}: the JSON is nested too deeply") from error

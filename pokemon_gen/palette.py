@@ -1,9 +1,9 @@
-"""RGB ↔ token, 20x20 ↔ 400: the one place that knows what a token means.
+"""Conversion between RGB and tokens, and between 20x20 pixels and 400 tokens.
 
-A palette is a list of distinct RGB colours; a token is an index into it. A sprite is 20x20 pixels,
-read row by row into 400 tokens. The homework's palette has 167 colours with white, the background,
-as token 0. The palette travels with every checkpoint (`palette.json`), because tokens without it
-are only numbers.
+A palette is a list of distinct RGB colours, and a token is an index into it. A sprite is 20x20 pixels,
+which are read row by row into 400 tokens. The homework's palette has 167 colours, and its token 0 is white,
+the background. Every checkpoint contains its palette (`palette.json`), because tokens have no meaning
+without it.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ _LMS_TO_LAB = np.array(
 
 
 def oklab(rgb: NDArray[Any]) -> NDArray[np.float64]:
-    """Return OKLab (lightness 0..1, green-red, blue-yellow) of sRGB bytes; (..., 3) → (..., 3).
+    """Convert sRGB bytes to OKLab (lightness 0..1, green-red, blue-yellow); (..., 3) → (..., 3).
 
-    Distances in OKLab follow what an eye sees much better than distances in RGB do.
+    Distances in OKLab match perceived differences much better than distances in RGB do.
     """
     encoded = np.asarray(rgb, dtype=np.float64) / 255.0
     # The sRGB transfer function, IEC 61966-2-1.
@@ -50,13 +50,13 @@ def oklab(rgb: NDArray[Any]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """Distinct RGB colours; a colour's row is its token.
+    """Distinct RGB colours. The row of a colour is its token.
 
     Attributes:
-        rgb: (V, 3) uint8, one colour a row; row 0 is the background.
+        rgb: (V, 3) uint8, one colour per row; row 0 is the background.
 
     Raises:
-        PokemonGenError: if the colours are not (V, 3) bytes, or one of them comes twice.
+        PokemonGenError: if the colours are not (V, 3) bytes, or if a colour occurs twice.
     """
 
     rgb: NDArray[Any]
@@ -65,18 +65,22 @@ class Palette:
         colours = np.asarray(self.rgb)
         if colours.ndim != 2 or colours.shape[1] != 3 or len(colours) < 2:
             raise PokemonGenError(
-                f"a palette is two or more rows of 3 numbers (red green blue), not {colours.shape}"
+                f"a palette needs at least two rows of 3 numbers (red green blue), not shape {colours.shape}"
             )
         if colours.min() < 0 or colours.max() > 255:
-            raise PokemonGenError("a palette's numbers lie between 0 and 255")
+            bad = colours.min() if colours.min() < 0 else colours.max()
+            raise PokemonGenError(f"the palette contains {bad}, but its numbers must be between 0 and 255")
         first: dict[tuple[int, ...], int] = {}
         for token, colour in enumerate(map(tuple, colours.tolist())):
             if colour in first:
                 raise PokemonGenError(
-                    f"the palette has colour {colour} twice, as tokens {first[colour]} and {token}"
+                    f"the palette contains colour {colour} twice, as tokens {first[colour]} and {token}"
                 )
             first[colour] = token
         object.__setattr__(self, "rgb", colours.astype(np.uint8))
+
+    def __repr__(self) -> str:
+        return f"Palette({len(self)} colours, {self.fingerprint[:8]}...)"
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -86,14 +90,14 @@ class Palette:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the colours: equal palettes, equal fingerprints."""
+        """16 hexadecimal digits of the SHA-256 of the colours. Equal palettes have equal fingerprints."""
         return hashlib.sha256(self.rgb.tobytes()).hexdigest()[:16]
 
     def to_rgb(self, tokens: NDArray[Any]) -> NDArray[np.uint8]:
-        """Turn tokens of any shape into colours; (...) → (..., 3).
+        """Convert tokens of any shape to colours; (...) → (..., 3).
 
         Raises:
-            PokemonGenError: if a token has no colour.
+            PokemonGenError: if a token is outside the palette.
         """
         tokens = np.asarray(tokens)
         if tokens.size and (tokens.min() < 0 or tokens.max() >= len(self)):
@@ -102,20 +106,20 @@ class Palette:
         return self.rgb[tokens]
 
     def to_tokens(self, rgb: NDArray[Any]) -> NDArray[np.int64]:
-        """Turn colours into the tokens of the nearest palette colours in OKLab; (..., 3) → (...).
+        """Convert colours to the tokens of the nearest palette colours in OKLab; (..., 3) → (...).
 
-        A colour of the palette gives its own token, so `to_tokens(to_rgb(t))` is `t`.
+        A colour of the palette maps to its own token, so `to_tokens(to_rgb(t))` equals `t`.
         """
         rgb = np.asarray(rgb, dtype=np.uint8)
-        # Distinct colours only: a 20x20 picture has a few dozen, a photograph's folder some 10,000.
-        flat, back = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
-        nearest = np.empty(len(flat), dtype=np.int64)
-        for start in range(0, len(flat), 4096):  # bounds the (4096, V, 3) difference to a few MB
-            nearest[start : start + 4096] = self.nearest(oklab(flat[start : start + 4096]))
-        return nearest[back.reshape(-1)].reshape(rgb.shape[:-1])
+        # Only distinct colours are compared: a 20x20 picture has a few dozen, a folder of photographs 10,000.
+        distinct, inverse = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
+        nearest = np.empty(len(distinct), dtype=np.int64)
+        for start in range(0, len(distinct), 4096):  # limits the (4096, V, 3) difference to a few MB
+            nearest[start : start + 4096] = self.nearest(oklab(distinct[start : start + 4096]))
+        return nearest[inverse.reshape(-1)].reshape(rgb.shape[:-1])
 
     def nearest(self, lab: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the tokens of the colours nearest to points of OKLab; (n, 3) → (n,)."""
+        """Return the token of the palette colour nearest to each point in OKLab; (n, 3) → (n,)."""
         tokens: NDArray[np.int64] = ((lab[:, None] - self.lab[None]) ** 2).sum(-1).argmin(1)
         return tokens
 
@@ -133,35 +137,35 @@ class Palette:
         """Read a palette from a checkpoint folder or a `palette.json`.
 
         Raises:
-            PokemonGenError: if the file is missing or holds no palette.
+            PokemonGenError: if the file is missing or does not contain a palette.
         """
         path = path / PALETTE_NAME if path.is_dir() else path
         value = read_json(path)
         try:
             if any(type(part) is not int for colour in value["rgb"] for part in colour):
-                raise ValueError("not whole numbers")
+                raise ValueError("not integers")
             return cls(np.array(value["rgb"], dtype=np.int64))
         except PokemonGenError as error:
             raise PokemonGenError(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PokemonGenError(
-                f'{path}: not a palette: it should be {{"rgb": [[r, g, b], ...]}}'
+                f'{path}: not a palette. Write {{"rgb": [[r, g, b], ...]}}, each number an integer 0..255.'
             ) from error
 
 
 def to_picture(tokens: NDArray[Any], palette: Palette) -> NDArray[np.uint8]:
-    """Turn sprites into pixels; (..., 400) → (..., 20, 20, 3) RGB bytes."""
+    """Convert sprites to pixels; (..., 400) tokens → (..., 20, 20, 3) RGB bytes."""
     tokens = np.asarray(tokens)
     return palette.to_rgb(tokens.reshape(*tokens.shape[:-1], SIDE, SIDE))
 
 
 def from_picture(rgb: NDArray[Any], palette: Palette) -> NDArray[np.int64]:
-    """Turn pixels into sprites; (..., 20, 20, 3) RGB bytes → (..., 400) tokens, row by row.
+    """Convert pixels to sprites; (..., 20, 20, 3) RGB bytes → (..., 400) tokens, row by row.
 
     Raises:
         PokemonGenError: if the picture is not 20x20.
     """
     rgb = np.asarray(rgb)
     if rgb.shape[-3:] != (SIDE, SIDE, 3):
-        raise PokemonGenError(f"a sprite is {SIDE}x{SIDE} RGB pixels, not {rgb.shape}")
+        raise PokemonGenError(f"a sprite has {SIDE}x{SIDE} RGB pixels, not shape {rgb.shape}")
     return palette.to_tokens(rgb).reshape(*rgb.shape[:-3], LENGTH)

@@ -1,25 +1,26 @@
-"""The stages in order: sprites → train → detector → select → complete → submission → scorecard.
+"""`run`: the stages in order, sprites → train → detector → select → complete → submission → scorecard.
 
-`run` does all of them and goes on where it stopped; what a stage does lives in `stages/` and in the room of
-its name; here they only meet.
+A run that was stopped resumes where it stopped: each stage knows whether its result exists and still holds.
+What a stage does is in `stages/`; this module only calls them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen import submission
 from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.discriminator.detector import ranked_by
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
 from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
-from pokemon_gen.models.choice import choose_checkpoint
+from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.locks import writing_to
-from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, is_member, last_checkpoint
+from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME
 from pokemon_gen.progress import (
     CHECKPOINTS_EXPECTED,
     SECONDS_OF_FID,
@@ -30,32 +31,32 @@ from pokemon_gen.progress import (
     RunProgress,
     detector_seconds,
 )
+from pokemon_gen.selection import needs_detector, selection_is_current
 from pokemon_gen.settings import CompletionSettings, Settings
-from pokemon_gen.sprites.loading import Sprites, load_sprites
-from pokemon_gen.stages.complete import Submission, ranked_by, submit_choice
-from pokemon_gen.stages.detector import (
-    check_selection,
-    detector,
-    needs_detector,
-    select,
-    selection_is_current,
-)
-from pokemon_gen.stages.ensemble import assemble
-from pokemon_gen.stages.plans import check_settings, kept_submission, of_another_run, submission_files
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.stages.detector import detector
+from pokemon_gen.stages.ensemble import ensemble
+from pokemon_gen.stages.kept import kept_submission, other_submission, submission_files
 from pokemon_gen.stages.score import Score, current_score, score
+from pokemon_gen.stages.select import check_selection, select
+from pokemon_gen.stages.submit import Submission, run_submission
+from pokemon_gen.stages.train import train_each, training_title
 from pokemon_gen.training.callbacks import RestOfRun
-from pokemon_gen.training.members import check_members
-from pokemon_gen.training.run import (
-    TrainingResult,
-    in_precision_of,
-    replaced_by_training,
+from pokemon_gen.training.extensions import (
+    AugmentationFunction,
+    Extensions,
+    ModelFunction,
+    OptimizerFunction,
+    ScheduleFunction,
 )
-from pokemon_gen.training.run import train as train_model
+from pokemon_gen.training.members import check_members
+from pokemon_gen.training.run import TrainingResult, load_sprites_of
+from pokemon_gen.validation import check_settings
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What `run` did: a training for each member; no submission and score if the last was interrupted."""
+    """What `run` did: one training per member, and no submission or score if the last one was interrupted."""
 
     trainings: list[TrainingResult]
     submission: Submission | None
@@ -63,48 +64,63 @@ class RunResult:
 
     @property
     def training(self) -> TrainingResult:
-        """The last member's, or the only one."""
+        """The last member's training, or the only one."""
         return self.trainings[-1]
 
     @property
     def files(self) -> list[Path]:
-        """Everything the run made, in the order of making."""
+        """Every file and folder of the run's results, in the order they were written."""
         if self.submission is None or self.score is None:
             return [self.training.folder]
         made = self.submission
         return [made.checkpoint, made.file, made.sidecar, made.picture, self.score.file]
 
 
-def run(settings: Settings, overwrite: bool = False) -> RunResult:
-    """Do every stage of a run, or what is left of it.
+def run(
+    settings: Settings,
+    overwrite: bool = False,
+    *,
+    sprites: Sprites | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    augmentation: AugmentationFunction | None = None,
+    optimizer: OptimizerFunction | None = None,
+    schedule: ScheduleFunction | None = None,
+    model: PreTrainedModel | ModelFunction | None = None,
+) -> RunResult:
+    """Do every stage of a run, or those that are left.
 
     Args:
         settings: the run.
-        overwrite: begin anew and replace what is there.
+        overwrite: start again and replace files that exist.
+        sprites: to train and score with; None loads those of `settings.sprites`.
+        callbacks: of `Trainer`; see `train`, as for all arguments below.
+        augmentation: changes each batch.
+        optimizer: makes the optimizer.
+        schedule: gives the factor of the learning rate.
+        model: to train, or a function that makes one.
 
     Raises:
-        PokemonGenError: for bad settings or sprites, and, before any training, if a submission of
-            another run stands where this one's would go.
+        PokemonGenError: for bad settings or sprites and, before any training, for a submission of another
+            run in the place of this one's.
     """
     check_settings(settings)
-    sprites = load_sprites(**settings.sprites.model_dump())
+    sprites = sprites or load_sprites_of(settings)
+    extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
     with writing_to(CHECKPOINTS / settings.name):
-        return _run(settings, sprites, overwrite)
+        return _run(settings, sprites, extensions, overwrite)
 
 
-def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
-    """Do what `run` does, in a run's folder that is locked."""
-    check_selection(settings, sprites, overwrite)  # a mistake is told before the training
+def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool) -> RunResult:
+    """Do what `run` does, while the run's folder is locked."""
+    check_selection(settings, sprites, overwrite)
     check_given_weights()
     if settings.members > 1:
         check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
     progress = _progress(settings)
-    old = (
-        [submission_files(settings.name)[0], CHECKPOINTS / settings.name / DETECTOR_NAME] if overwrite else []
-    )
-    callbacks = [_BegunAnew(old), RestOfRun(progress.left_after)]
-    trainings = _train_members(settings, sprites, callbacks, overwrite, progress.begin)
+    ours = [_RemoveOld(_replaced_by_run(settings) if overwrite else []), RestOfRun(progress.left_after)]
+    extensions = extensions.with_callbacks(ours)
+    trainings = train_each(settings, sprites, extensions, overwrite, progress.begin)
     if trainings[-1].status == "interrupted":
         return RunResult(trainings, None, None)
     if needs_detector(settings):
@@ -113,159 +129,98 @@ def _run(settings: Settings, sprites: Sprites, overwrite: bool) -> RunResult:
     progress.begin("select")
     for member in settings.each_member():
         _select_best(member, sprites)
-    folder, completion = CHECKPOINTS / settings.name, settings.completion
     trained = settings.model_copy(update={"training": trainings[0].settings.training})
-    if settings.members > 1:
-        assemble(settings.name, [training.folder for training in trainings], True, trained)
-    else:
-        trained.save(folder / BEST_NAME)  # how it completes may have changed since it was trained
+    _finish_best(trained, trainings)
     progress.begin("submit")
-    if kept:
-        _check_choice(kept, folder, completion)
-    made = kept or submit_choice(choose_checkpoint(folder), trained, sprites, overwrite)
+    made = _submission(trained, sprites, kept, overwrite)
     progress.begin("score")
-    scored = current_score(folder, sprites, completion)
-    return RunResult(
-        trainings, made, scored or score(folder, overwrite=True, completion=completion, sprites=sprites)
-    )
+    return RunResult(trainings, made, _score(trained, sprites))
+
+
+def _finish_best(settings: Settings, trainings: list[TrainingResult]) -> None:
+    """Combine the members, or record in `best/` how a single model completes now."""
+    if settings.members > 1:
+        ensemble(settings.name, [training.folder for training in trainings], True, settings)
+    else:
+        settings.save(CHECKPOINTS / settings.name / BEST_NAME)
+
+
+def _submission(settings: Settings, sprites: Sprites, kept: Submission | None, overwrite: bool) -> Submission:
+    """Return the submission that exists, after checking it, or write it."""
+    folder = CHECKPOINTS / settings.name
+    if kept:
+        _require_same_choice(kept, folder, settings.completion)
+        return kept
+    return run_submission(resolve_checkpoint(folder), sprites, overwrite)
+
+
+def _score(settings: Settings, sprites: Sprites) -> Score:
+    """Return the scorecard that exists and still holds, or compute it."""
+    folder, completion = CHECKPOINTS / settings.name, settings.completion
+    current = current_score(folder, sprites, completion)
+    return current or score(folder, overwrite=True, completion=completion, sprites=sprites)
 
 
 def _progress(settings: Settings) -> RunProgress:
-    """Return the stages of a run, with what each is expected to take."""
-    trainings: dict[str, float | None] = dict.fromkeys(map(_training_title, settings.each_member()))
-    by_detector: dict[str, float | None] = {}
+    """Return the stages of a run, with the seconds that each is expected to take."""
+    trainings: dict[str, float | None] = dict.fromkeys(map(training_title, settings.each_member()))
+    detecting: dict[str, float | None] = {}
     if needs_detector(settings):
-        by_detector = {"detector": detector_seconds(settings.detector)}
-    stages = trainings | by_detector
+        detecting = {"detector": detector_seconds(settings.detector)}
     completing = SECONDS_TO_COMPLETE * settings.members
     checkpoints = CHECKPOINTS_EXPECTED * settings.members
     select_each = SECONDS_TO_MEASURE if settings.selection.by == "nll" else SECONDS_TO_COMPARE
     scoring = SECONDS_TO_SCORE + completing + (SECONDS_OF_FID if weights_at_hand() else 0.0)
-    return RunProgress(stages | {"select": checkpoints * select_each, "submit": completing, "score": scoring})
+    rest = {"select": checkpoints * select_each, "submit": completing, "score": scoring}
+    return RunProgress(trainings | detecting | rest)
 
 
-def _training_title(member: Settings) -> str:
-    """Return what the training of a run, or of an ensemble's member, is called."""
-    run = Path(member.name)
-    return f"train {run.name}" if is_member(run) else "train"
+def _replaced_by_run(settings: Settings) -> list[Path]:
+    """Return what a run that starts again replaces outside its trainings."""
+    return [submission_files(settings.name)[0], CHECKPOINTS / settings.name / DETECTOR_NAME]
 
 
-class _BegunAnew(TrainerCallback):
-    """Throws away what was made of a run before, once the training that replaces it begins.
+class _RemoveOld(TrainerCallback):
+    """Removes the old results of a run when the training that replaces them begins.
 
-    Until then a mistake could have ended it, and nothing would have been lost; after a kill in the middle,
-    what is old would be taken for the new run's.
+    Until then a mistake could end the command, and nothing would be lost. After a kill in the middle, old
+    results would be taken for the new run's.
     """
 
-    def __init__(self, old: Sequence[Path]) -> None:
+    def __init__(self, old: list[Path]) -> None:
         self.old = old
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         remove(self.old)
-        self.old = []  # what later members make is new
-
-
-class _SaveSettings(TrainerCallback):
-    """Writes an ensemble's settings into its folder, once the training of a member begins."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.settings.save(CHECKPOINTS / self.settings.name)
-
-
-def train(
-    settings: Settings,
-    sprites: Sprites | None = None,
-    callbacks: Sequence[TrainerCallback] = (),
-    overwrite: bool = False,
-) -> TrainingResult:
-    """Train a run of one model.
-
-    Raises:
-        PokemonGenError: as `training.train`, and for an ensemble, which `train_members` trains.
-    """
-    if settings.members > 1:
-        raise PokemonGenError(
-            f"members: {settings.members}: this trains one model; train_members(settings) trains them all, "
-            "and run(settings) puts them together"
-        )
-    return train_model(settings, sprites, callbacks, overwrite)
-
-
-def train_members(
-    settings: Settings,
-    sprites: Sprites | None = None,
-    callbacks: Sequence[TrainerCallback] = (),
-    overwrite: bool = False,
-) -> list[TrainingResult]:
-    """Train a run, or the members of an ensemble in turn, up to the first that is interrupted; see `train`.
-
-    The run of member N is `checkpoints/<name>/member-N/`.
-
-    Raises:
-        PokemonGenError: as `training.train`.
-    """
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
-    with writing_to(CHECKPOINTS / settings.name):
-        return _train_members(settings, sprites, callbacks, overwrite, lambda title: None)
-
-
-def _train_members(
-    settings: Settings,
-    sprites: Sprites,
-    callbacks: Sequence[TrainerCallback],
-    overwrite: bool,
-    begin: Callable[[str], None],
-) -> list[TrainingResult]:
-    """Do what `train_members` does, in a run's folder that is locked; calls `begin` with each one's title."""
-    trainings: list[TrainingResult] = []
-    members = settings.each_member()
-    if len(members) > 1:
-        check_members(settings, overwrite)
-        # What is old is nothing to resume from after a kill; the settings are written once it is gone.
-        first = CHECKPOINTS / members[0].name
-        old = [path for path in replaced_by_training(first.parent) if path != first] if overwrite else []
-        callbacks = [*callbacks, _BegunAnew(old), _SaveSettings(settings)]
-    for member in members:
-        begin(_training_title(member))
-        begins = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
-        # Measured anew, precision may come out otherwise; but what is finished was perhaps trained elsewhere.
-        if begins and trainings and trainings[0].status != "nothing left to do":
-            member = in_precision_of(trainings[0].settings, member)
-        trainings.append(train(member, sprites, callbacks, overwrite))
-        if trainings[-1].status == "interrupted":
-            break
-    return trainings
+        self.old = []  # what later members write is new
 
 
 def _select_best(settings: Settings, sprites: Sprites) -> None:
-    """Choose a run's best checkpoint, unless it is chosen already."""
+    """Choose a run's best checkpoint, unless the choice exists and still holds."""
     folder, selection = CHECKPOINTS / settings.name, settings.selection
     if not selection_is_current(folder, settings, sprites):
         select(folder, sprites, by=selection.by, on=selection.on, completion=settings.completion)
 
 
 def _kept_submission(settings: Settings, sprites: Sprites) -> Submission | None:
-    """Return this run's finished submission, if there is one."""
-    facts = kept_submission(settings)
-    if facts is None:
+    """Return this run's finished submission, if it exists."""
+    metadata = kept_submission(settings)
+    if metadata is None:
         return None
     file, sidecar, picture = submission_files(settings.name)
-    if facts["sprites"]["fingerprint"] != sprites.fingerprint:
-        raise of_another_run(settings)
-    chosen, reason = Path(facts["checkpoint"]["folder"]), facts["checkpoint"]["chosen_for"]
+    if metadata["sprites"]["fingerprint"] != sprites.fingerprint:
+        raise other_submission(settings)
+    chosen, reason = Path(metadata["checkpoint"]["folder"]), metadata["checkpoint"]["chosen_for"]
     return Submission(file, sidecar, picture, chosen, reason, submission.check(file))
 
 
-def _check_choice(kept: Submission, folder: Path, completion: CompletionSettings) -> None:
-    """Make sure that a submission that was there already is of the checkpoint and detector of now."""
+def _require_same_choice(kept: Submission, folder: Path, completion: CompletionSettings) -> None:
+    """Check that an existing submission comes from the checkpoint and the detector of now."""
     chosen = choose_checkpoint(folder)
-    facts = read_json(kept.sidecar)
-    before = facts["checkpoint"]["sha256"], facts.get("ranked_by_detector")
-    if before != (fingerprint_checkpoint(chosen.checkpoint), ranked_by(folder, completion)):
+    metadata = read_json(kept.sidecar)
+    before = metadata["checkpoint"]["sha256"], metadata.get("ranked_by_detector")
+    if before != (fingerprint_checkpoint(chosen.folder), ranked_by(folder, completion)):
         raise PokemonGenError(
-            f"{kept.file} exists, of another checkpoint ({kept.checkpoint}) or detector than those of now "
-            f"({chosen.reason}), and is kept; `pokemon-gen submit {folder} --overwrite` replaces it"
+            f"{kept.file} exists and is kept. It comes from another checkpoint ({kept.checkpoint}) or detector "
+            f"than this run has now ({chosen.reason}). `pokemon-gen submit {folder} --overwrite` replaces it"
         )

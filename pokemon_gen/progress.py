@@ -1,8 +1,8 @@
-"""Where a run stands: which stage of how many, and about how long is left in all.
+"""The progress of a run: the number of the current stage, and an estimate of the remaining time.
 
-How long a training takes is known once it has begun, from its own steps. What the other stages take is
-expected from their settings, as measured with `quick` on two calm CPU cores, and corrected by what those
-before them took.
+A training's duration follows from its own speed once it runs. The durations of the other stages are
+estimated from their settings, with times measured for `quick` on two otherwise idle CPU cores. The
+estimate is then scaled by the ratio of actual to expected time in the stages so far.
 """
 
 import logging
@@ -13,34 +13,38 @@ from pokemon_gen.settings import DetectorSettings
 
 _log = logging.getLogger(__name__)
 SECONDS_A_GENERATOR_STEP = 0.13
+"""Seconds for one optimizer step of a generator."""
 SECONDS_A_COMPLETED_ROUND = 8.0
-"""Each time a generator completes its part of train."""
+"""Seconds for a generator to complete its fold of train once."""
 SECONDS_A_CLASSIFIER_STEP = 0.06
+"""Seconds for one optimizer step of a detector's classifier."""
 SECONDS_TO_MEASURE = 0.5
-"""The likelihood of dev under a checkpoint."""
+"""Seconds to measure the likelihood of dev under one checkpoint."""
 SECONDS_TO_COMPARE = 2.5
-"""A checkpoint by the detector: one completion of each prompt."""
+"""Seconds to rank one checkpoint by the detector, with one completion of each prompt."""
 SECONDS_TO_COMPLETE = 4.0
-"""The prompts of a split, four candidates each, by one model."""
+"""Seconds for one model to complete the prompts of a split, with four candidates each."""
 SECONDS_TO_SCORE = 12.0
-"""Beside completing dev; without FID."""
+"""Seconds to compute a scorecard without FID, in addition to the completions of dev."""
 SECONDS_OF_FID = 150.0
+"""Seconds to compute FID."""
 CHECKPOINTS_EXPECTED = 5
-"""Checkpoints of a run to choose among, about."""
+"""Typical number of checkpoints that a run chooses from."""
 
 
 class RunProgress:
-    """Counts the stages of a run, and says at each how long is left."""
+    """The stages of a run, with the time that each has taken or is expected to take."""
 
     def __init__(
         self, stages: Mapping[str, float | None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Know what is ahead.
+        """Store the plan of the stages.
 
         Args:
-            stages: each stage's title, in order, and the seconds it is expected to take; None: as long as
-                those with None before it, which is not known before one has been done.
-            clock: tells the seconds.
+            stages: title of each stage → the seconds it is expected to take, in order. None stands for a
+                training: it takes as long as the previous training, and its duration is unknown before
+                the first one.
+            clock: returns the current time in seconds.
         """
         self.stages, self.clock = dict(stages), clock
         self.current: str | None = None
@@ -48,26 +52,35 @@ class RunProgress:
         self.taken: dict[str, float] = {}
 
     def begin(self, title: str) -> None:
-        """Begin a stage, and log where the run stands."""
+        """Begin a stage, and log its number and the remaining time."""
         if self.current is not None:
             self.taken[self.current] = self.clock() - self.begun
         self.current, self.begun = title, self.clock()
         number = list(self.stages).index(title) + 1
-        left = self._ahead(including=title)
-        known = "" if left is None else f" (about {show_seconds(left)} left in all)"
-        _log.info("stage %d of %d: %s%s", number, len(self.stages), title, known)
+        seconds = self._remaining(including=title)
+        remaining = "" if seconds is None else f" (about {show_seconds(seconds)} left in all)"
+        _log.info("stage %d of %d: %s%s", number, len(self.stages), title, remaining)
 
     def left_after(self, training: float) -> float:
-        """Return the seconds that are left after the running stage, a training that takes so many in all."""
-        return self._ahead(training=training) or 0.0
+        """Return the seconds from the end of the current stage, a training, to the end of the run.
 
-    def _ahead(self, including: str | None = None, training: float | None = None) -> float | None:
-        """Return the seconds of the stages ahead; None if one is not known yet."""
+        Args:
+            training: the seconds that this training takes; later trainings are expected to take as long.
+        """
+        return self._remaining(training=training) or 0.0
+
+    def _remaining(self, including: str | None = None, training: float | None = None) -> float | None:
+        """Return the seconds of the remaining stages, or None if the duration of one is unknown.
+
+        Args:
+            including: the current stage, to count it too.
+            training: the seconds that a training takes. By default, as long as the last one took.
+        """
         titles = list(self.stages)
         start = titles.index(str(self.current)) + (including is None)
-        unmeasured = [title for title in self.taken if self.stages[title] is None]
-        if training is None and unmeasured:
-            training = self.taken[unmeasured[-1]]
+        trainings = [title for title in self.taken if self.stages[title] is None]
+        if training is None and trainings:
+            training = self.taken[trainings[-1]]
         seconds = 0.0
         for title in titles[start:]:
             expected = self.stages[title]
@@ -77,16 +90,19 @@ class RunProgress:
         return seconds
 
     def _slowness(self) -> float:
-        """Return how much longer the stages so far took than was expected; those done before do not count."""
+        """Return the ratio of actual to expected time in the stages so far.
+
+        A stage that took less than a tenth of its time does not count: an earlier run had finished it.
+        """
         expected = {title: self.stages[title] or 0.0 for title in self.taken}
-        done = [title for title, seconds in expected.items() if self.taken[title] > 0.1 * seconds > 0]
-        return (
-            sum(self.taken[title] for title in done) / sum(expected[title] for title in done) if done else 1.0
-        )
+        measured = [title for title, seconds in expected.items() if self.taken[title] > 0.1 * seconds > 0]
+        if not measured:
+            return 1.0
+        return sum(self.taken[title] for title in measured) / sum(expected[title] for title in measured)
 
 
 def show_seconds(seconds: float) -> str:
-    """Return a time in words that promise no more than an estimate can: `40 s`, `3 min`, `2 h 10 min`."""
+    """Return a duration, rounded as an estimate should be: `40 s`, `3 min`, `2 h 10 min`."""
     if seconds < 55:
         return f"{max(5, 5 * round(seconds / 5))} s"
     minutes = round(seconds / 60)
@@ -94,7 +110,7 @@ def show_seconds(seconds: float) -> str:
 
 
 def detector_seconds(settings: DetectorSettings) -> float:
-    """Return the seconds that a detector's training takes on two CPU cores, about."""
+    """Return the approximate seconds that the training of a detector takes on two CPU cores."""
     generator = settings.generator
     rounds = generator.folds * len(generator.snapshot_steps) * generator.share
     return (

@@ -1,8 +1,11 @@
-"""One YAML = one run: what may be set, and what it means.
+"""One config, one run: all settings, their defaults and their meaning.
 
-`config_files.py` reads it. Two sections are only carried here, because checking them needs torch: `model`
-(the fields of a `transformers` config, checked in `models.py`) and `training` (`TrainingArguments`, checked
-in `arguments.py`).
+`config_files/` reads the YAML files. Two sections are plain dictionaries here, because their fields are
+those of `transformers`: `model` and `training`. `config_files/checks.py` checks them without loading
+torch, and `models/build.py` and `training/arguments.py` check them again with the classes of
+`transformers`.
+
+The docstrings of the fields are also the reference in `docs/configs.md`.
 """
 
 import re
@@ -27,34 +30,34 @@ from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.files import write_json
 
 PRECISION = ("bf16", "fp16")
-"""Fields of `training:` that a training chooses where they are not set."""
-WHERE_SPRITES_LIE = {"source", "palette"}
-"""Fields of `sprites:` that may change within a run: what the sprites are, their fingerprint tells."""
+"""Fields of `training:` that a training chooses itself if they are not set."""
+LOCATION_OF_SPRITES = {"source", "palette"}
+"""Fields of `sprites:` that may change within a run: sprites are recognised by their fingerprint."""
 Criterion = Literal["detector", "fid", "nll"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
-"""What a checkpoint can be chosen by; the judge is none of them."""
+"""Criteria that can choose a checkpoint. The judge is not among them."""
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-class _Config(_Section):
-    """The whole of a config's file, which knows where each setting stands."""
+class ConfigSettings(_Section):
+    """All settings of one config, with the place that each one comes from."""
 
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
     _before: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def where(self, dotted: str) -> str:
-        """Return `file:line:column` of a setting, `command line`, or nothing for one set in Python."""
+        """Return `file:line:column`, `command line`, or an empty string for a setting set in Python."""
         return self._places.get(dotted, "")
 
     @contextmanager
     def placing_errors(self) -> Iterator[None]:
-        """Add the place of a setting, `file:line:column`, to a `SettingError` about it.
+        """Add the place of a setting, such as `file:line:column`, to a `SettingError` about it.
 
         Raises:
-            PokemonGenError: in place of the `SettingError`.
+            PokemonGenError: instead of the `SettingError`.
         """
         try:
             yield
@@ -63,33 +66,40 @@ class _Config(_Section):
             raise PokemonGenError(f"{place}: {error}" if place else str(error)) from error
 
     def overridden(self) -> dict[str, Any]:
-        """Return the dotted names of what was overridden, and what the config's file had there (or None)."""
+        """Return the dotted name of each overridden setting with its value in the config, or None."""
         return self._before
+
+    def record_places(self, places: dict[str, str], before: dict[str, Any]) -> None:
+        """Record the place of each setting, and the config's value of each overridden one."""
+        self._places.update(places)
+        self._before.update(before)
 
 
 NAME_RULE = (
-    "use letters, digits, '.', '_' and '-': it names files (member-0 and such name an ensemble's members)"
+    "use letters, digits, '.', '_' and '-' only, because it names files; member-0, member-1 and so on are "
+    "reserved for the members of an ensemble"
 )
+"""The rule for names of runs, as error messages state it."""
 
 
 def is_name(name: str) -> bool:
-    """Tell whether a run may be called so: `NAME_RULE`, or as `member_name` calls a member."""
+    """Tell whether a run can have this name: it follows `NAME_RULE`, or it is the name of a member."""
     return bool(re.fullmatch(r"(?!member-[0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]*(/member-[0-9]+)?", name))
 
 
 def member_name(ensemble: str, number: int) -> str:
-    """Return what the run of an ensemble's member is called: its folder is inside the ensemble's."""
+    """Return the name of a member's run, whose folder is inside the ensemble's folder."""
     return f"{ensemble}/member-{number}"
 
 
-def _with_a_type(model: dict[str, Any]) -> dict[str, Any]:
+def _require_type(model: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model.get("model_type"), str):
         raise ValueError("needs model_type, such as gpt2, llama, mistral or qwen3")
     return model
 
 
-ModelFields = Annotated[dict[str, Any], AfterValidator(_with_a_type)]
-"""`model_type` and the fields of that type's config in `transformers`."""
+ModelFields = Annotated[dict[str, Any], AfterValidator(_require_type)]
+"""A `model_type` and fields of that type's config in `transformers`."""
 
 
 _GENERATOR = {"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 64, "initializer_range": 0.05}
@@ -104,8 +114,8 @@ _CLASSIFIER = {
 }
 
 
-def _changing(default: dict[str, Any]) -> Callable[[Any], Any]:
-    """Return a function that fills in a default model where fields name none."""
+def _completed_from(default: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return a function that adds a default model's fields to a section that has no `model_type`."""
 
     def fill(model: Any) -> Any:
         return {**default, **model} if isinstance(model, dict) and "model_type" not in model else model
@@ -114,147 +124,176 @@ def _changing(default: dict[str, Any]) -> Callable[[Any], Any]:
 
 
 class SpriteSettings(_Section):
-    """Where the sprites come from."""
+    """The source of the sprites, their palette, and the fold that is held out of train."""
 
     source: str = "procedural"
-    """`procedural`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`."""
+    """The source: `procedural` (sprites drawn by code, without a network connection),
+    `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`."""
     palette: str | None = None
-    """A `colormap.txt`, a `palette.json`, a checkpoint or (for `hub:`) a data set's id or folder;
-    none: the source's own, or one learned from its images."""
+    """The palette: a `colormap.txt`, a `palette.json`, the folder of a checkpoint or, for `hub:`
+    sources, the id or folder of a data set. By default, the source's own palette or one learned from its
+    images."""
     seed: int = Field(0, ge=0)
-    """Draws the procedural sprites; splits a source that comes in one piece."""
+    """Seed of the procedural sprites, and of the split into train, dev and test for a source without
+    splits."""
     colours: int = Field(167, ge=2, le=4096)
-    """The size of a palette learned from images."""
+    """Number of colours in a palette that is learned from images."""
     skip_bad_images: bool = False
-    """Leave out files that are no images instead of stopping at them."""
+    """Whether files that cannot be read as images are skipped. By default, the first one is an error."""
     fold_size: int = Field(0, ge=0)
-    """The last so many sprites of train are the *fold*: never trained on, to choose by instead of dev."""
+    """Number of sprites at the end of train that form the *fold*. No model trains on them, so
+    checkpoints can be chosen on them instead of on dev. By default, there is no fold."""
 
 
 class AugmentationSettings(_Section):
-    """What is done to sprites while training; the model is told by a token before the first pixel."""
+    """How sprites are transformed during training. A conditioning token before the first pixel names
+    each transform, so that the model can tell transformed sprites from originals.
+    """
 
     flips: Literal["none", "mirror", "all"] = "none"
-    """`mirror`: also left to right; `all`: the eight ways to lay a square down."""
+    """Geometric transforms: `none`, `mirror` (left to right) or `all` (the eight rotations and
+    reflections of a square)."""
     hue_shifts: int = Field(1, ge=1, le=360)
-    """Turns of the colour circle, this one included; 1: colours stay."""
+    """Number of equally spaced rotations of the hue circle, including no rotation. 1 keeps all colours."""
     identity_prob: float = Field(0.5, ge=0, le=1)
-    """Share of sprites that keep their places, and, drawn apart, their hues."""
+    """Probability that a sprite is not flipped, and, drawn independently, that its hues do not shift."""
+    function: str | None = None
+    """`FILE.py:FUNCTION` of your own augmentation, which maps (B, 400) tokens and a random generator to
+    (B, 400) tokens. It runs before the transforms above, without a conditioning token. By default, there
+    is none."""
 
 
 class CompletionSettings(_Section):
-    """How the next token is chosen from the model's distribution (names as in `transformers`)."""
+    """How prompts are completed. The names of the sampling settings are those of `transformers`."""
 
     do_sample: bool = False
-    """False: always the likeliest token (greedy); true: draw one."""
+    """Whether each token is sampled. By default, the most likely token is taken (greedy decoding)."""
     temperature: float = Field(1.0, gt=0)
-    """Divides the logits before drawing: below 1 is safer, above 1 wilder."""
+    """Divisor of the logits before sampling. Values below 1 favour likely tokens, values above 1
+    unlikely ones."""
     top_k: int = Field(0, ge=0)
-    """Draw among the k likeliest tokens only; 0: all."""
+    """Number of most likely tokens to sample from. 0 means all tokens."""
     top_p: float = Field(1.0, gt=0, le=1)
-    """Draw among the likeliest tokens that share this much probability; 1: all."""
+    """Sampling is limited to the smallest set of most likely tokens whose probabilities add up to this
+    value. 1 means all tokens."""
     seed: int = Field(0, ge=0)
-    """With a prompt's own tokens, the seed of that sprite's drawing."""
+    """Seed of the sampling. Each sprite's random numbers depend on this seed and on the tokens of its
+    prompt."""
     candidates: int = Field(1, ge=1, le=160)
-    """Completions drawn of each prompt; the best, by the run's detector and by likelihood, is kept."""
+    """Number of completions sampled for each prompt. The run's detector and the likelihood choose the
+    best one. More than 1 needs `do_sample: true`."""
     likelihood_weight: float = Field(1.0, ge=0)
-    """What a nat per token of likelihood counts against the detector's log-odds."""
+    """Weight of a candidate's log-likelihood (in nats/token), which is added to the detector's log-odds."""
 
     def single_candidate(self) -> Self:
-        """Return how one completion of each prompt is drawn, which nothing has to rank."""
+        """Return the settings that draw one completion for each prompt, so that no ranking is needed."""
         fields = type(self).model_fields
         return self.model_copy(update={k: fields[k].default for k in ("candidates", "likelihood_weight")})
 
     @model_validator(mode="after")
-    def _candidates_are_drawn(self) -> Self:
+    def _candidates_are_sampled(self) -> Self:
         if self.candidates > 1 and not self.do_sample:
-            raise ValueError("candidates: greedy completions are all the same; they need do_sample: true")
+            raise ValueError("candidates: greedy completions are all the same. Set do_sample: true.")
         return self
 
 
 class GeneratorSettings(_Section):
-    """Short-trained models whose completions a detector learns to tell from real sprites."""
+    """Generators: models trained for a short time, whose completions a detector learns to tell from real
+    sprites. Train is divided into folds; each fold is completed by a model trained on the other folds.
+    """
 
-    model: Annotated[ModelFields, BeforeValidator(_changing(_GENERATOR))] = _GENERATOR
-    """As a run's `model:`; without a `model_type`, what changes of the default."""
+    model: Annotated[ModelFields, BeforeValidator(_completed_from(_GENERATOR))] = _GENERATOR
+    """The generators' language model, as in `model`. A section without `model_type` changes fields of
+    the default."""
     folds: int = Field(2, ge=2)
-    """Train is cut into so many parts; each is completed by a model that has seen only the others."""
+    """Number of folds of train, and so the number of generators."""
     snapshot_steps: tuple[int, ...] = (30, 100, 200)
-    """Steps after which a model completes its part, early to late: half greedily, half sampled."""
+    """Steps after which a generator completes its fold, in increasing order. It completes half of the
+    prompts greedily and samples the other half. The training ends at the last one."""
     share: float = Field(1.0, gt=0, le=1)
-    """Share of its part that a model completes at each stage, drawn anew: completing takes long."""
+    """Share of its fold that a generator completes at each snapshot. The sprites are drawn again each
+    time. A smaller share saves time."""
     batch_size: int = Field(16, ge=1)
-    """Sprites a step."""
+    """Number of sprites in each optimizer step."""
     learning_rate: float = Field(4e-3, gt=0)
-    """Held for half of the steps, then falls in a line to 2 %."""
+    """Learning rate of `AdamW`. It is constant for the first half of the steps (after a short warm-up)
+    and then falls linearly to 2 % of this value."""
     weight_decay: float = Field(0.1, ge=0)
-    """Of `AdamW`."""
+    """Weight decay of `AdamW`."""
     temperature: float = Field(0.9, gt=0)
-    """Of the sampled half."""
+    """Temperature of the sampled completions."""
 
     @field_validator("snapshot_steps", mode="before")
     @classmethod
     def _snapshots_are_steps(cls, snapshot_steps: Any) -> Any:
         steps = tuple(snapshot_steps) if isinstance(snapshot_steps, list | tuple) else ()
         if not steps or any(type(step) is not int or step < 1 for step in steps):
-            raise ValueError("a list of one or more numbers of steps")
+            raise ValueError("must be a list of one or more numbers of steps")
         if list(steps) != sorted(set(steps)):
-            raise ValueError("each later than the one before")
+            raise ValueError("must be in increasing order")
         return steps
 
 
 class ClassifierSettings(_Section):
-    """The network that tells real sprites from others."""
+    """The detector's image classifier."""
 
-    model: Annotated[ModelFields, BeforeValidator(_changing(_CLASSIFIER))] = _CLASSIFIER
-    """`model_type` and the fields of that image classifier's config in `transformers`; without a
-    `model_type`, what changes of the default."""
+    model: Annotated[ModelFields, BeforeValidator(_completed_from(_CLASSIFIER))] = _CLASSIFIER
+    """`model_type` and fields of that image classifier's config in `transformers`. A section without
+    `model_type` changes fields of the default."""
     upscale: int = Field(2, ge=1, le=8)
-    """Screen pixels a sprite's pixel becomes along each side: most networks halve a picture at once."""
+    """Factor by which sprites are enlarged along each side, because the first layer of most networks
+    halves the resolution."""
     steps: int = Field(300, ge=1)
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     batch_size: int = Field(64, ge=2)
-    """Sprites a step, half of them real."""
+    """Number of sprites in each optimizer step. Half of them are real."""
     learning_rate: float = Field(2e-3, gt=0)
-    """Warmed up for a tenth of the steps, then falls as a cosine."""
+    """Learning rate of `AdamW`. It warms up for a tenth of the steps and then falls as a cosine."""
     weight_decay: float = Field(0.05, ge=0)
-    """Of `AdamW`."""
+    """Weight decay of `AdamW`."""
 
 
 class DetectorSettings(_Section):
-    """How a detector (or the judge) is trained."""
+    """How a detector is trained: a classifier that tells real sprites from completed and corrupted ones.
+    The judge has the same settings.
+    """
 
     seed: int = Field(0, ge=0)
-    """Initial weights, parts of train, what is drawn while training."""
+    """Seed of the initial weights, of the folds of train and of all random numbers during the training."""
     calibration_share: float = Field(0.15, gt=0, lt=1)
-    """Share of train that sets the threshold and is not trained on."""
+    """Share of train that the classifier does not train on. It sets the threshold, which 95 % of these
+    real sprites pass."""
     generator: GeneratorSettings = GeneratorSettings()
     classifier: ClassifierSettings = ClassifierSettings()
 
 
 class SelectionSettings(_Section):
-    """How the best checkpoint is chosen."""
+    """How the best checkpoint of a run is chosen."""
 
     by: Criterion = "detector"
-    """The criterion."""
+    """The criterion: `detector` (highest mean probability that completions are real), `fid` (lowest FID
+    of the completions) or `nll` (lowest NLL of the true completions, in nats/token)."""
     on: Literal["dev", "fold"] = "dev"
-    """Whose sprites checkpoints are compared on; `fold` needs `sprites.fold_size` and keeps dev honest."""
+    """The sprites on which checkpoints are compared: `dev` or `fold`. `fold` needs `sprites.fold_size`
+    above 0 and leaves dev unused by the choice, so that metrics on dev stay unbiased."""
 
 
-class Settings(_Config):
-    """Everything a run depends on."""
+class Settings(ConfigSettings):
+    """All settings of a run."""
 
     name: str
-    """Names the run's outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""
+    """Name of the run and of its outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Initial weights, order of the sprites, dropout."""
+    """Seed of the initial weights, of the order of the sprites and of dropout."""
     members: int = Field(1, ge=1, le=64)
-    """Models trained, each with a seed of its own; more than one complete together, as an ensemble."""
+    """Number of models to train, each with its own seed. Several models complete together as an
+    ensemble, which averages their probabilities at each token."""
     sprites: SpriteSettings = SpriteSettings()
     model: ModelFields
-    """`model_type` and the fields of that type's config in `transformers`."""
+    """`model_type`, such as `gpt2`, `llama`, `mistral` or `qwen3`, and fields of that type's config in
+    `transformers`. Fields that are not set keep the defaults of `transformers`."""
     training: dict[str, Any] = {}
-    """Any field of `transformers.TrainingArguments`, and ours: see `SpriteTrainingArguments`."""
+    """Any field of `transformers.TrainingArguments` and of `SpriteTrainingArguments`."""
     augmentation: AugmentationSettings = AugmentationSettings()
     completion: CompletionSettings = CompletionSettings()
     detector: DetectorSettings = DetectorSettings()
@@ -268,43 +307,43 @@ class Settings(_Config):
         return name
 
     def same_as(self, saved: dict[str, Any]) -> bool:
-        """Tell whether saved settings are these, but for the precision that a training has chosen.
+        """Tell whether saved settings equal these.
 
-        Where sprites lie may differ too.
+        The location of the sprites may differ, and so may a precision that these settings leave open.
 
         Raises:
-            ValueError: for what are no settings; pydantic's own error is one.
+            ValueError: if `saved` is not valid. Pydantic's `ValidationError` is a ValueError.
         """
-        place = {"sprites": WHERE_SPRITES_LIE}
+        place = {"sprites": LOCATION_OF_SPRITES}
         before = Settings.model_validate(saved).model_dump(mode="json", exclude=place)
         now = self.model_dump(mode="json", exclude=place)
         chosen = {k: v for k, v in before["training"].items() if k in PRECISION}
         return {**now, "training": {**chosen, **now["training"]}} == before
 
     def each_member(self) -> list[Self]:
-        """Return the settings of each training: the run's own, or one for each member of an ensemble."""
+        """Return the settings of each training: one for a run, one for each member of an ensemble."""
         return [self] if self.members == 1 else [self.for_member(number) for number in range(self.members)]
 
     def for_member(self, number: int) -> Self:
-        """Return the settings of one member's run: `<name>/member-<number>`, with a seed of its own."""
-        # Ensembles of different seeds have no member in common, so that they can be averaged over.
+        """Return the settings of one member's run, `<name>/member-<number>`, with its own seed."""
+        # Ensembles of different seeds must not share a member, because experiments average over the seeds.
         seed = self.seed * self.members + number
         changes = {"name": member_name(self.name, number), "seed": seed, "members": 1}
         return self.model_copy(update=changes)
 
     def save(self, folder: Path) -> None:
-        """Write `settings.json` into `folder`: JSON is YAML too, so it is a config as it stands."""
+        """Write `settings.json` into `folder`. JSON is YAML too, so the file is a valid config."""
         write_json(folder / SETTINGS_NAME, self.model_dump(mode="json"))
 
 
-class JudgeSettings(_Config):
-    """The judge of a sprite source."""
+class JudgeSettings(ConfigSettings):
+    """All settings of the judge of a sprite source."""
 
     sprites: SpriteSettings
     judge: DetectorSettings
 
 
 class SpritesAlone(_Section):
-    """A source of sprites without a run."""
+    """Settings of a sprite source without a run."""
 
     sprites: SpriteSettings

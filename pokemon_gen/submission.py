@@ -1,12 +1,16 @@
-"""The submission: what the grading server takes, written safely, read back and checked.
+"""The submission: the text file for the grading server, which is written, read back and checked here.
 
-One `.txt`, a sprite a line (homework). Its form is the one that any reader takes, and `check` holds a file
-to it exactly: ASCII; 400 tokens a line, each in decimal digits without sign or leading zeros; one space
-between two tokens, none at a line's ends; every line ended by a line feed (a carriage return may stand before
-it, and the last line may end without). Beside it a sidecar,
-`<name>.json`, holds what another person needs to make the same file again, and a hash of each prompt, so
-that a file can be checked without the prompts at hand. The `.txt` is written last: where it stands, all of
-it stands. Loads no torch and no NumPy: a check answers at once.
+A submission is one `.txt` file with one sprite on each line (homework). `check` requires the strict form
+that every reader accepts:
+
+- ASCII; 400 tokens on each line, in decimal digits without a sign or leading zeros;
+- one space between two tokens, and none at the start or the end of a line;
+- a line feed after each line. A carriage return may precede it, and the last line may end without it.
+
+The sidecar `<name>.json` in the same folder holds what another person needs to reproduce the file, and a
+hash of each prompt, so that a file can be checked without its prompts. The `.txt` is written last: if it
+exists, the submission is complete. This module loads neither torch nor NumPy, so that a check takes no
+noticeable time.
 """
 
 from __future__ import annotations
@@ -25,26 +29,29 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import atomic_file, read_json, require_absent, write_json
 from pokemon_gen.text_rows import Fault, parse_rows, read_prompts, row_text, rows_text, show_faults
 
-if TYPE_CHECKING:  # a check needs neither, and must answer at once
+if TYPE_CHECKING:  # NumPy would slow down a check, which does not need it
     from numpy.typing import NDArray
 
 HOMEWORK_SPRITES = 80
+"""Number of sprites in the homework's submission."""
 HOMEWORK_COLOURS = 167
+"""Number of colours in the homework's palette."""
 FAULTS_LISTED = 200
-"""Faults that a report lists; all that follow are only counted."""
+"""Largest number of faults that a report lists. Further faults are only counted."""
 SCHEMA = 1
-"""The sidecar's version; it changes when a field changes its meaning."""
+"""Version of the sidecar's format. It changes when a field changes its meaning."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found.
+    """The result of `check`.
 
     Attributes:
-        sprites: lines read.
-        prompts_checked: whether there were prompts, or hashes of them, to compare with.
-        faults: everything wrong, in reading order; empty for a good file.
-        changed: whether the file is another than the sidecar beside it was written for.
+        path: the `.txt`.
+        sprites: the number of lines.
+        prompts_checked: whether the prompts were compared, with a file of prompts or with their hashes.
+        faults: all faults in reading order; empty for a valid file.
+        changed: whether the file differs from the one that its sidecar was written for.
     """
 
     path: Path
@@ -54,11 +61,11 @@ class Report:
     changed: bool = False
 
     def __str__(self) -> str:
-        """Say `ok: ...`, or list every fault with its line and column."""
+        """Return `ok: ...`, or a list of all faults with their lines and columns."""
         if self.faults:
             return show_faults(self.path, self.faults, FAULTS_LISTED)
         prompts = "prompts kept" if self.prompts_checked else "prompts not checked"
-        changed = "; not the file that its sidecar describes (another SHA-256)" if self.changed else ""
+        changed = "; differs from the file that its sidecar describes (SHA-256)" if self.changed else ""
         return f"ok: {self.sprites} sprites x {LENGTH} tokens, {prompts}{changed}"
 
 
@@ -70,28 +77,28 @@ def write(
     made_by: dict[str, Any],
     overwrite: bool = False,
 ) -> Report:
-    """Write a submission and its sidecar, reading back and checking the file before it takes its place.
+    """Write a submission and its sidecar. The file is read back and checked before it gets its name.
 
     Args:
-        path: the `.txt`; the sidecar is beside it.
+        path: the `.txt`. The sidecar goes to the same folder.
         sprites: (N, 400) tokens.
-        prompts: (N, L) tokens the sprites were completed from.
-        palette_size: tokens must be below this.
-        made_by: goes into the sidecar: settings, fingerprints.
-        overwrite: replace a submission that is there.
+        prompts: (N, L) tokens, from which the sprites were completed.
+        palette_size: the number of colours; every token is below it.
+        made_by: fields for the sidecar, such as settings and fingerprints.
+        overwrite: whether an existing submission is replaced.
 
     Returns:
-        What the check of the written file found: no faults.
+        The report of the check, without faults.
 
     Raises:
-        PokemonGenError: if the file exists, or what would be written is no good submission.
+        PokemonGenError: if the file exists, or if the submission would not be valid.
     """
     require_absent(path, overwrite)
     text = rows_text(sprites)
     hashes = [hash_prompt(prompt) for prompt in prompts]
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     expected = _Expected(palette_size, hashes, prompts.shape[1], sha256)
-    facts = {
+    metadata = {
         "schema": SCHEMA,
         "sha256": sha256,
         **made_by,
@@ -100,39 +107,39 @@ def write(
         "python": platform.python_version(),
         "requirements": exact_requirements(),
         "prompt_length": expected.prompt_length,
-        "prompt_hashes": expected.prompt_hashes,  # last: one for each sprite, and for no one to read
+        "prompt_hashes": expected.prompt_hashes,  # last, because it is long and nobody reads it
     }
-    with atomic_file(path) as aside:
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        report = _check(aside, expected, None)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        report = _check(temporary, expected, None)
         if report.faults:
-            raise PokemonGenError(f"the submission has faults; this is a bug of ours:\n{report}")
-        write_json(path.with_suffix(".json"), facts)
+            raise PokemonGenError(f"the submission has faults. This is a bug in pokemon_gen.\n{report}")
+        write_json(path.with_suffix(".json"), metadata)
     return replace(report, path=path)
 
 
 def check(path: Path, prompts: Path | None = None) -> Report:
-    """Read a submission back and find everything wrong with it.
+    """Read a submission and find all its faults.
 
     Args:
         path: the `.txt`.
-        prompts: a text file of the prompts, one a line (whole sprites will do: their first 240 tokens
-            count); none: the hashes in the sidecar, where there is one.
+        prompts: a text file with one prompt on each line, or with complete sprites, whose first 240
+            tokens are the prompts. By default, the prompts are compared with the hashes in the sidecar,
+            if it exists.
 
     Raises:
-        PokemonGenError: if a file cannot be read, or the prompts or the sidecar have faults of their own.
+        PokemonGenError: if a file cannot be read, or if the prompts or the sidecar are not valid.
     """
     if not path.is_file():
-        raise PokemonGenError(
-            f"{path}: cannot be read: {'it is a folder' if path.is_dir() else 'no such file'}"
-        )
+        reason = "it is a folder" if path.is_dir() else "no such file"
+        raise PokemonGenError(f"{path}: cannot be read: {reason}")
     expected = _read_sidecar(path.with_suffix(".json"))
     return _check(path, expected, read_prompts(prompts, expected.palette_size) if prompts else None)
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """What a submission must agree with; without a sidecar, the homework's palette alone."""
+    """The properties that a submission must have. The defaults are for a file without a sidecar."""
 
     palette_size: int = HOMEWORK_COLOURS
     prompt_hashes: list[str] | None = None
@@ -143,17 +150,18 @@ class _Expected:
 def _read_sidecar(sidecar: Path) -> _Expected:
     if not sidecar.is_file():
         return _Expected()
-    facts = read_json(sidecar)
+    metadata = read_json(sidecar)
     try:
         expected = _Expected(
-            facts["palette_size"],
-            facts.get("prompt_hashes"),  # of completions, whose prompts may have any lengths, there are none
-            facts.get("prompt_length", PROMPT_LENGTH),
-            facts["sha256"],
+            metadata["palette_size"],
+            metadata.get("prompt_hashes"),  # missing for completions of prompts of different lengths
+            metadata.get("prompt_length", PROMPT_LENGTH),
+            metadata["sha256"],
         )
     except (KeyError, TypeError) as error:
         raise PokemonGenError(
-            f"{sidecar}: not a sidecar of a submission, though called like one; move it to check the file"
+            f"{sidecar}: not a sidecar of a submission, although it has the name of one. Move it elsewhere to "
+            "check the submission without it."
         ) from error
     numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
     if not numbers or not isinstance(expected.prompt_hashes, list | None):
@@ -165,7 +173,9 @@ def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> 
     rows, faults = parse_rows(path, expected.palette_size, (LENGTH,), exact=True)
     written = path.read_bytes()
     if written.startswith(codecs.BOM_UTF8):
-        faults.append(Fault(1, 1, "begins with a byte order mark, which is no integer to a plain reader"))
+        faults.append(
+            Fault(1, 1, "the file begins with a byte order mark, which a plain reader cannot parse")
+        )
     count = HOMEWORK_SPRITES
     if prompts is not None:
         count = len(prompts)
@@ -182,15 +192,16 @@ def _check(path: Path, expected: _Expected, prompts: list[list[int]] | None) -> 
 
 
 def hash_prompt(prompt: Sequence[int] | NDArray[Any]) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a prompt's text form."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a prompt's text form."""
     return hashlib.sha256(row_text(prompt).encode()).hexdigest()[:16]
 
 
 def git_commit() -> str | None:
-    """Return the commit of this code, with `+changes` if files differ from it; none outside its git."""
+    """Return the commit of this code, or None outside its repository. `+changes` marks changed files."""
     here = Path(__file__).parent
     try:
-        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # not a repository around it
+        # An installed package may lie inside another repository, which does not track this file.
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         head = _git(here, "rev-parse", "HEAD").strip()
         return head + ("+changes" if _git(here, "status", "--porcelain", "--", ".").strip() else "")
     except (OSError, subprocess.SubprocessError):
@@ -198,12 +209,12 @@ def git_commit() -> str | None:
 
 
 def exact_requirements() -> list[str]:
-    """Return `name==version` of all that this package needs here, as `pip install -r` takes it.
+    """Return `name==version` of all installed packages that this one needs, for `pip install -r`.
 
-    A local part such as torch's `+cpu` is left out: no package index would find it. Run from a folder without
-    being installed, the package names no requirements.
+    A local version such as torch's `+cpu` is omitted, because package indexes do not have it. The list
+    is empty if this package runs from a folder without being installed.
     """
-    from importlib import metadata  # these take longer to load than a check takes in all
+    from importlib import metadata  # these imports take longer than a check
 
     from packaging.requirements import Requirement
     from packaging.version import Version
@@ -224,7 +235,7 @@ def exact_requirements() -> list[str]:
             try:
                 exact[key] = Version(metadata.version(key)).public
             except metadata.PackageNotFoundError:
-                continue  # an optional part that is not installed here
+                continue  # an optional requirement that is not installed
             waiting.append(key)
     return sorted(f"{name}=={version}" for name, version in exact.items())
 
@@ -236,7 +247,7 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _compare_prompts(rows: list[list[int]], prompts: list[list[int]]) -> list[Fault]:
-    """Point at the first token of each line that differs from its prompt."""
+    """Return a fault for each line that differs from its prompt, at the first token that differs."""
     faults = []
     for line, (row, prompt) in enumerate(zip(rows, prompts, strict=False), start=1):
         differs = next((i for i, t in enumerate(prompt) if i < len(row) and row[i] != t), None)

@@ -1,7 +1,7 @@
-"""The classic text form: one sprite a line, its tokens as integers between spaces.
+"""The homework's text form: one sprite per line, with its tokens as integers separated by spaces.
 
-The homework's files, its submissions and our own are all of this form, so it is read in one place,
-and every fault is found at once, with its line and column, instead of the first alone.
+The homework's files, its submissions and our own files all have this form, so this module alone reads and
+writes it. A reader reports every fault at once, with line and column, instead of stopping at the first.
 """
 
 import re
@@ -14,14 +14,14 @@ from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 
 FAULTS_SHOWN = 20
-"""How many faults an error lists before it only counts the rest."""
+"""The number of faults that an error lists before it only counts the rest."""
 WORD_SHOWN = 20
-"""How many characters of a word that is no token an error shows."""
+"""The number of characters that an error shows of a word that is not a token."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in a text file; line and column (in characters) count from 1."""
+    """A fault in a text file. Line and column (in characters) count from 1."""
 
     line: int
     column: int
@@ -29,7 +29,7 @@ class Fault:
 
 
 def show_faults(path: Path, faults: Sequence[Fault], shown: int | None = None) -> str:
-    """Return the faults as lines of `file:line:column: message`, at most `shown` of them."""
+    """Return at most `shown` faults as lines of `file:line:column: message`, and count the rest."""
     listed = faults if shown is None else faults[:shown]
     lines = [f"{path}:{fault.line}:{fault.column}: {fault.message}" for fault in listed]
     if len(faults) > len(listed):
@@ -40,18 +40,19 @@ def show_faults(path: Path, faults: Sequence[Fault], shown: int | None = None) -
 def parse_rows(
     path: Path, palette_size: int, lengths: Collection[int], exact: bool = False
 ) -> tuple[list[list[int]], list[Fault]]:
-    """Read every line of `path`: the rows, and all their faults.
+    """Read every line of `path`, and return the rows and all their faults.
 
     Args:
         path: a UTF-8 text file, with or without a newline at its end.
-        palette_size: tokens must lie in 0..palette_size-1.
-        lengths: how many tokens a line may have.
-        exact: hold the file to the form that any reader takes: tokens in digits without leading zeros, one
-            space between two, none around them. Otherwise several spaces and tabs will do.
+        palette_size: the number of colours. Tokens must be in 0..palette_size-1.
+        lengths: the numbers of tokens that a line may have.
+        exact: whether the file must have the form that any reader accepts: tokens in digits without leading
+            zeros, one space between two tokens, and none around them. Otherwise several spaces and tabs are
+            accepted too.
 
     Returns:
-        The rows as they stand (a word or a token outside the palette as -1, so that positions
-        keep), one for each line, and the faults in reading order.
+        One row for each line, and the faults in reading order. A word that is not a token, or a token outside
+        the palette, is -1 in its row, so that the positions of the other tokens do not change.
 
     Raises:
         PokemonGenError: if the file cannot be read as text.
@@ -72,18 +73,17 @@ def parse_rows(
         if not row:
             faults.append(Fault(number, 1, "blank line"))
         elif len(row) not in lengths:
-            expected = (
-                " or ".join(map(str, sorted(lengths)))
-                if len(lengths) < 5
-                else (f"{min(lengths)} to {max(lengths)}")
-            )
+            if len(lengths) < 5:
+                expected = " or ".join(map(str, sorted(lengths)))
+            else:
+                expected = f"{min(lengths)} to {max(lengths)}"
             faults.append(Fault(number, len(line.rstrip()) + 1, f"{len(row)} tokens, not {expected}"))
         rows.append(row)
     return rows, faults
 
 
 def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[list[int]]:
-    """Read a file without faults; see `parse_rows`. Tokens may be several spaces apart.
+    """Read a file that must have no faults; see `parse_rows`. Several spaces between tokens are accepted.
 
     Raises:
         PokemonGenError: listing the faults with file, line and column.
@@ -95,19 +95,19 @@ def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[l
 
 
 def read_prompts(path: Path, palette_size: int) -> list[list[int]]:
-    """Read prompts, 1 to 399 tokens a line; of a whole sprite the first 240 count.
+    """Read prompts of 1 to 399 tokens per line. Of a line of 400 tokens, the first 240 are the prompt.
 
     Raises:
-        PokemonGenError: listing the faults with file, line and column, or if there is no prompt.
+        PokemonGenError: listing the faults with file, line and column, or if the file has no prompts.
     """
     rows = read_rows(path, palette_size, range(1, LENGTH + 1))
     if not rows:
-        raise PokemonGenError(f"{path}: no prompts in it")
+        raise PokemonGenError(f"{path}: contains no prompts. Write one prompt per line.")
     return [row[:PROMPT_LENGTH] if len(row) == LENGTH else row for row in rows]
 
 
 def read_colormap(path: Path) -> list[list[int]]:
-    """Read a `colormap.txt`: one `red green blue` a line, 0..255; returns V rows of 3.
+    """Read a `colormap.txt`, which has one `red green blue` (0..255) per line; return V rows of 3 numbers.
 
     Raises:
         PokemonGenError: listing the faults with file, line and column.
@@ -116,56 +116,67 @@ def read_colormap(path: Path) -> list[list[int]]:
 
 
 def row_text(tokens: Iterable[int]) -> str:
-    """Return one sprite's line, without the newline."""
+    """Return the line of one sprite, without the newline."""
     return " ".join(str(int(token)) for token in tokens)
 
 
 def rows_text(sprites: Iterable[Iterable[int]]) -> str:
-    """Return sprites in the classic form, a line each, every line ended."""
+    """Return the text of sprites, one per line, with a newline after each."""
     return "".join(f"{row_text(sprite)}\n" for sprite in sprites)
 
 
 def _lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file.
+
+    Raises:
+        PokemonGenError: if the file cannot be read as text.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # as they are: a lone "\r" ends no line
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a lone "\r" does not end a line
             text = file.read().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise PokemonGenError(
-            f"{path}: not a UTF-8 text file (byte {error.start + 1} cannot be read)"
-        ) from error
+        raise PokemonGenError(f"{path}: not a UTF-8 text file (byte {error.start + 1} is invalid)") from error
     except OSError as error:
         raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
-    # Only "\n" and "\r\n" end a line: str.splitlines would also split at form feeds and such. The classic
-    # files have no newline at the very end.
+    # Only "\n" and "\r\n" end a line; str.splitlines would also split at form feeds and similar characters.
+    # The homework's files have no newline after the last line.
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def _spacing_fault(space: str, exact: bool, inside: bool) -> str | None:
-    """Return what is wrong with the space between two tokens or around them; None if it will do."""
+    """Return the fault of the space between two tokens or around them, or None if it is accepted."""
     if space == " " and (inside or not exact):
         return None
     if set(space) <= {" ", "\t"} and not exact:
         return None
-    odd = next((character for character in space if character != " "), None)
-    what = _character(odd) if odd else "a space" if space == " " else f"{len(space)} spaces"
-    return f"{what} {'between two tokens' if inside else 'around the tokens'}: one space separates them"
+    place = "between two tokens" if inside else "around the tokens"
+    return f"{_spacing_name(space)} {place}. Separate tokens with one space."
 
 
-def _character(space: str) -> str:
-    """Return what a character that shows as nothing is called."""
+def _spacing_name(space: str) -> str:
+    """Return the name of the first character that is not a space, or the number of spaces."""
+    special = next((character for character in space if character != " "), None)
+    if special:
+        return _character_name(special)
+    return "a space" if space == " " else f"{len(space)} spaces"
+
+
+def _character_name(space: str) -> str:
+    """Return the name of an invisible character."""
     names = {"\t": "a tab", "\r": "a carriage return that no line feed follows", "\f": "a form feed"}
     number = f"the character {ord(space):#04x}"
     return names.get(space) or unicodedata.name(space, number).lower()
 
 
 def _parse_token(word: str, palette_size: int, exact: bool) -> tuple[int, str | None]:
-    """Return the token (-1 if it is none) and what is wrong with it."""
+    """Return the token of a word (-1 if the word is invalid) and its fault, if it has one."""
     shown = word if len(word) <= WORD_SHOWN else f"{word[:WORD_SHOWN]}..."
-    if not re.fullmatch(r"-?[0-9]+", word):  # int() would also take "1_0", "+1" and "٣"
+    if not re.fullmatch(r"-?[0-9]+", word):  # int() would also accept "1_0", "+1" and "٣"
         return -1, f"{shown!r} is not an integer"
     digits = word.lstrip("0") or "0"
-    if len(digits) > WORD_SHOWN or not 0 <= int(digits) < palette_size:  # int() takes no 5,000 digits
+    # int() raises an error for 5,000 digits, so the length is checked first.
+    if len(digits) > WORD_SHOWN or not 0 <= int(digits) < palette_size:
         return -1, f"{shown} is not in 0..{palette_size - 1}"
     if exact and word != str(int(digits)):
-        return int(digits), f"{shown!r} is written {int(digits)}"
+        return int(digits), f"{shown!r} must be written as {int(digits)}"
     return int(digits), None

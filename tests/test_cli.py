@@ -18,7 +18,7 @@ import pokemon_gen
 from pokemon_gen import cli
 from pokemon_gen.settings import CRITERIA, Settings
 from pokemon_gen.training import callbacks
-from tests.conftest import ROOT
+from tests.builders import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
 VERBS = tuple(cli.cli.commands)

@@ -1,4 +1,4 @@
-"""Every shipped config trains: two steps of it, with its own model, batch and optimizer."""
+"""Every shipped config trains for two steps, with its own model, batch size and optimizer."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import pytest
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.run import train
-from tests.conftest import RUN_CONFIGS
+from tests.builders import RUN_CONFIGS
 
 TWO_STEPS = [
     "training.max_steps=2",
-    "training.torch_compile=false",  # `test_compiling.py` compiles; here it would take longer than all else
+    "training.torch_compile=false",  # compiling would take longer than all the rest; see `test_compiling.py`
     "training.eval_strategy=no",
     "training.save_strategy=steps",
     "training.save_steps=2",
@@ -19,7 +19,7 @@ TWO_STEPS = [
 
 
 @pytest.mark.parametrize("config", RUN_CONFIGS, ids=lambda c: c.stem)
-def test_two_steps(config: Path, few_sprites: Sprites) -> None:
-    settings = load_settings(config, TWO_STEPS)
-    result = train(settings, few_sprites)
+def test_a_config_trains_for_two_steps(config: Path, few_sprites: Sprites) -> None:
+    member = load_settings(config, TWO_STEPS).each_member()[0]  # the members of an ensemble train alike
+    result = train(member, few_sprites)
     assert (result.status, result.step) == ("finished", 2)

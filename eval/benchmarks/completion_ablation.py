@@ -30,25 +30,24 @@ from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.memorisation import nearest_train_distance
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
-from pokemon_gen.evaluation.scorecard import nearest_train_distance
-from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint, require_trained_on
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import FOLD, Sprites
 from pokemon_gen.sprites.loading import load_sprites
-from pokemon_gen.stages.complete import check_trained_on
 from pokemon_gen.stages.detector import detector as train_detector
-from pokemon_gen.stages.detector import judge as train_judge
+from pokemon_gen.stages.judge import judge as train_judge
 
 FIGURES = ("mean probability", "PDR", "new colours", "colours", "diversity", "nearest of train")
 
 
 def figures(made: NDArray[np.int64], judge: Judge, sprites: Sprites) -> tuple[float, ...]:
     """Return the figures of one model's completions, (N, 400), in the order of `FIGURES`."""
-    verdict = judge.verdict(made)
+    result = judge.evaluate(made)
     return (
-        verdict.mean_probability,
-        verdict.rate,
+        result.mean_probability,
+        result.rate,
         new_colours(made),
         float(np.mean([len(np.unique(one[PROMPT_LENGTH:])) for one in made])),
         mean_pairwise_distance(made),
@@ -68,7 +67,7 @@ def row(name: str, found: list[tuple[float, ...]]) -> str:
 
 def load_model(folder: Path, sprites: Sprites) -> Checkpoint:
     """Load a checkpoint that has not learned the sprites to be completed."""
-    check_trained_on(folder, sprites)
+    require_trained_on(folder, sprites)
     checkpoint = load_checkpoint(folder)
     if checkpoint.settings.sprites.fold_size < HELD_OUT:
         raise PokemonGenError(f"{folder}: was trained on the fold too; it needs sprites.fold_size={HELD_OUT}")

@@ -19,13 +19,13 @@ from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import Classifier
-from pokemon_gen.discriminator.judge import Judge, JudgeResult
+from pokemon_gen.discriminator.detector import detector_for
+from pokemon_gen.discriminator.judge import Judge, JudgeResult, find_judge
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.selection import HIGHER_IS_BETTER, CheckpointMetrics, measure_checkpoint
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from pokemon_gen.stages.detector import detector as train_detector
-from pokemon_gen.stages.detector import detector_of, find_judge
 
 CRITERIA = ("detector", "distance", "nll", "train_loss", "accuracy")
 
@@ -40,18 +40,18 @@ def follow(
         checkpoint = load_checkpoint(folder)
         completed = complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], checkpoint.settings.completion)
         figures = measure_checkpoint(checkpoint, completed, dev, detector, None)
-        found.append((figures, judge.verdict(completed)))
+        found.append((figures, judge.evaluate(completed)))
         values = " ".join(f"{name} {getattr(figures, name):.4f}" for name in CRITERIA)
-        verdict = found[-1][1]
-        print(f"{folder.name}: {values}; judge {verdict.mean_probability:.3f}, PDR {verdict.rate:.3f}")
+        result = found[-1][1]
+        print(f"{folder.name}: {values}; judge {result.mean_probability:.3f}, PDR {result.rate:.3f}")
     return found
 
 
 def study(run: Path, found: list[tuple[CheckpointMetrics, JudgeResult]]) -> None:
     """Print the correlations, and what each criterion would have chosen."""
     print(f"{run.name}, {len(found)} checkpoints: Spearman with the judge's mean probability, with its PDR")
-    judged = [verdict.mean_probability for _, verdict in found]
-    rates = [verdict.rate for _, verdict in found]
+    judged = [result.mean_probability for _, result in found]
+    rates = [result.rate for _, result in found]
     for name in CRITERIA:
         sign = 1 if name in HIGHER_IS_BETTER else -1
         values = [sign * getattr(figures, name) for figures, _ in found]
@@ -76,7 +76,7 @@ def main() -> None:
     overrides = [f"name=criteria-{options.detector_seed}", f"sprites.source={options.source}"]
     settings = load_settings("llama", [*overrides, f"detector.seed={options.detector_seed}"])
     trained = train_detector(settings, sprites)
-    detector, judge = detector_of(trained.folder.parent, sprites), find_judge(sprites)
+    detector, judge = detector_for(trained.folder.parent, sprites), find_judge(sprites)
     if detector is None or isinstance(judge, str):
         raise SystemExit(f"train the judge first: pokemon-gen judge {options.source}")
     for run in options.runs:

@@ -18,7 +18,7 @@ from machine import describe_machine
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.models.checkpoints import log_history
 from pokemon_gen.models.runs import valid_checkpoints
-from pokemon_gen.pipeline import train
+from pokemon_gen.training.run import train
 
 
 def measure(config: str, source: str, seed: int) -> dict[str, Any]:

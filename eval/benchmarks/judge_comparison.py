@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.discriminator.judge import Judge, JudgeResult
 from pokemon_gen.discriminator.negatives import splice
+from pokemon_gen.evaluation.memorisation import nearest_train_distance
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
-from pokemon_gen.evaluation.scorecard import nearest_train_distance
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import true_completion_nll
-from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.loading import load_checkpoint, require_trained_on
 from pokemon_gen.sprites.loading import load_sprites
-from pokemon_gen.stages.complete import check_palettes, check_trained_on, ranking
-from pokemon_gen.stages.detector import judge as train_judge
+from pokemon_gen.stages.judge import judge as train_judge
 
 BAR = 0.6
 SPLICES = 5
@@ -44,7 +44,7 @@ class Judged:
     """A set of sprites and what is known of it."""
 
     name: str
-    verdict: JudgeResult
+    result: JudgeResult
     nll: float | None
     nearest: float
     diversity: float
@@ -52,29 +52,31 @@ class Judged:
 
     def row(self) -> str:
         """Return a row of a Markdown table."""
-        v = self.verdict
+        result = self.result
         nll = "–" if self.nll is None else f"{self.nll:.4f}"
+        low, high = result.mean_interval
         return (
-            f"| {self.name} | {len(v.passed)} | {v.mean_probability:.3f} ({v.mean_interval[0]:.3f} to "
-            f"{v.mean_interval[1]:.3f}) | {v.rate:.3f} ({v.low:.3f} to {v.high:.3f}) | {nll} | "
+            f"| {self.name} | {len(result.passed)} | "
+            f"{result.mean_probability:.3f} ({low:.3f} to {high:.3f}) | "
+            f"{result.rate:.3f} ({result.low:.3f} to {result.high:.3f}) | {nll} | "
             f"{self.nearest:.3f} | {self.diversity:.3f} | {self.new_colours:.2f} |"
         )
 
 
-def mean_of(verdicts: Sequence[JudgeResult]) -> JudgeResult:
+def mean_of(results: Sequence[JudgeResult]) -> JudgeResult:
     """Return the mean of what the judge says of several splicings of the same sprites, intervals too."""
 
     def mean(figure: str) -> Any:
-        return np.mean([getattr(verdict, figure) for verdict in verdicts], axis=0)
+        return np.mean([getattr(result, figure) for result in results], axis=0)
 
     return JudgeResult(
-        passed=np.concatenate([verdict.passed for verdict in verdicts]),
+        passed=np.concatenate([result.passed for result in results]),
         rate=mean("rate"),
         low=mean("low"),
         high=mean("high"),
         mean_probability=mean("mean_probability"),
         mean_interval=tuple(mean("mean_interval")),
-        judge=verdicts[0].judge,
+        judge=results[0].judge,
     )
 
 
@@ -95,14 +97,14 @@ def main() -> None:
     dev, train = sprites.tokens("dev"), sprites.tokens("train")
 
     def judged(name: str, made: NDArray[Any], nll: float | None = None, sets: int = 1) -> Judged:
-        verdict = mean_of([judge.verdict(part) for part in np.split(made, sets)])
+        result = mean_of([judge.evaluate(part) for part in np.split(made, sets)])
         nearest = float(nearest_train_distance(made, train, sprites.palette).mean())
-        return Judged(name, verdict, nll, nearest, mean_pairwise_distance(made), new_colours(made))
+        return Judged(name, result, nll, nearest, mean_pairwise_distance(made), new_colours(made))
 
     def of_run(run: Path) -> Judged:
         checkpoint = load_checkpoint(choose_checkpoint(run).folder)
-        check_palettes(checkpoint, sprites)
-        check_trained_on(checkpoint.folder, sprites)
+        checkpoint.require_palette_of(sprites)
+        require_trained_on(checkpoint.folder, sprites)
         how = checkpoint.settings.completion
         how, detector = ranking(checkpoint, how)
         made = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], how, detector)
@@ -119,7 +121,7 @@ def main() -> None:
         print(one.row())
     for run in runs:
         shares = [
-            closed(*(getattr(one.verdict, figure) for one in (run, sample, real)))
+            closed(*(getattr(one.result, figure) for one in (run, sample, real)))
             for figure in ("mean_probability", "rate")
         ]
         word = "passed" if min(shares) >= BAR else "MISSED"

@@ -25,7 +25,7 @@ from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.report.tables import negative_types_table
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.loading import load_sprites
-from pokemon_gen.stages.detector import judge as train_judge
+from pokemon_gen.stages.judge import judge as train_judge
 
 LEAST_AUC = {
     "noise": 0.99,
@@ -41,10 +41,10 @@ def bar(passed: bool) -> str:
     return "passed" if passed else "MISSED"
 
 
-def show(name: str, verdict: JudgeResult) -> None:
-    """Print one verdict."""
-    print(f"{name}: PDR {verdict.rate:.3f} ({verdict.low:.3f} to {verdict.high:.3f}), mean probability "
-          f"{verdict.mean_probability:.3f}")  # fmt: skip
+def show(name: str, result: JudgeResult) -> None:
+    """Print the judge's evaluation of one set of sprites."""
+    print(f"{name}: PDR {result.rate:.3f} ({result.low:.3f} to {result.high:.3f}), mean probability "
+          f"{result.mean_probability:.3f}")  # fmt: skip
 
 
 def main() -> None:
@@ -66,9 +66,9 @@ def main() -> None:
     dev = load_sprites(options.source).tokens("dev")
 
     def judged(checkpoint: Checkpoint, how: CompletionSettings) -> JudgeResult:
-        return judge.verdict(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], how))
+        return judge.evaluate(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], how))
 
-    real = judge.verdict(dev)
+    real = judge.evaluate(dev)
     sample = judged(load_checkpoint(valid_checkpoints(options.sample)[-1]), CompletionSettings())
     show("real dev sprites", real)
     show(f"{options.sample.name}, greedy", sample)
@@ -77,10 +77,10 @@ def main() -> None:
     nll, probability = [], []
     for folder in valid_checkpoints(options.series):
         checkpoint = load_checkpoint(folder)
-        verdict = judged(checkpoint, checkpoint.settings.completion)
+        result = judged(checkpoint, checkpoint.settings.completion)
         nll.append(true_completion_nll(checkpoint.model, dev))
-        probability.append(verdict.mean_probability)
-        show(f"{folder.name}, NLL {nll[-1]:.4f}", verdict)
+        probability.append(result.mean_probability)
+        show(f"{folder.name}, NLL {nll[-1]:.4f}", result)
     best = nll.index(min(nll)) + 1
     rho = stats.spearmanr(probability[:best], [-value for value in nll[:best]]).statistic
     print(f"Spearman over {best} checkpoints: {rho:.3f}; bar 0.8 over 10: {bar(rho >= 0.8 and best >= 10)}")

@@ -34,8 +34,9 @@ from pokemon_gen.models.ensemble import Ensemble
 from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
-from pokemon_gen.pipeline import run, train_members
+from pokemon_gen.pipeline import run
 from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.stages.train import train_members
 
 SAMPLE = "gpt2-sample"
 BARS = (

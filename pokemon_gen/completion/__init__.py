@@ -1,1 +1,1 @@
-"""Completion: prompts → whole sprites, one or several of each, and the best of them."""
+"""Completion: from prompts to full sprites, with one or several candidates of which the best is kept."""

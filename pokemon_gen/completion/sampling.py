@@ -1,9 +1,9 @@
-"""Prompt → completion: exactly 400 tokens back, by the fast loop of `decoding.py`.
+"""Completion of prompts to exactly 400 tokens, greedily or by sampling, with the loop of `decoding.py`.
 
-Sampling is the Gumbel-max trick: adding Gumbel noise to the logits and taking the largest is drawing
-from the softmax (Gumbel 1954; Maddison et al. 2014, "A* Sampling"). The noise comes from a generator
-of each sprite's own, seeded by the run's seed and the prompt's tokens, so a sprite's completion does
-not depend on which others share its batch, or in which order.
+Sampling uses the Gumbel-max trick: adding Gumbel noise to the logits and taking the largest draws from the
+softmax (Gumbel 1954; Maddison et al. 2014, "A* Sampling"). Each sprite has its own noise generator, which is
+seeded by `completion.seed` and the tokens of the prompt. So a completion does not depend on the other prompts
+in its batch or on their order.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from pokemon_gen.models.ensemble import CompletionModel, Ensemble, palette_size
 from pokemon_gen.settings import CompletionSettings
 
 _ROWS = 320
-"""Rows of a batch, at most: more are hardly faster, and each row keeps its keys and values."""
+"""Maximum rows of a batch: more are hardly faster, and each row needs memory for its keys and values."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Candidates:
     """Several completions of each prompt.
 
     Attributes:
-        sprites: (N, K, 400) tokens; each begins with its prompt, untouched.
-        log_likelihood: (N, K) of the completion under the model's own distribution (whatever the
-            temperature it was drawn at), nats/token.
+        sprites: (N, K, 400) tokens; each sprite begins with its unchanged prompt.
+        log_likelihood: (N, K) log-likelihoods of the completions, nats/token, under the model's distribution
+            at temperature 1, whatever temperature they were drawn at.
     """
 
     sprites: NDArray[np.int64]
@@ -60,23 +60,23 @@ def complete_prompts(
     settings: CompletionSettings | None = None,
     progress: str = "",
 ) -> NDArray[np.int64]:
-    """Complete prompts to whole sprites, one each.
+    """Complete each prompt once, to 400 tokens.
 
     Args:
-        model: a causal language model over the palette's tokens, or an ensemble of them.
+        model: a causal language model over the palette's tokens, or an ensemble.
         prompts: N rows of 1 to 399 tokens.
-        settings: how tokens are chosen; none: greedy.
-        progress: the title of a bar, which counts tokens; none: no bar.
+        settings: the sampling settings; None completes greedily.
+        progress: the title of a progress bar, which counts tokens; empty for no bar.
 
     Returns:
-        (N, 400) tokens; each row begins with its prompt, untouched.
+        (N, 400) tokens; each row begins with its unchanged prompt.
 
     Raises:
-        PokemonGenError: for a prompt of no or of 400 and more tokens, or tokens the model does not
-            have.
+        PokemonGenError: for a prompt without tokens or with more than 399, or with tokens that the model does
+            not have.
     """
-    one = (settings or CompletionSettings()).single_candidate()
-    return draw_candidates(model, prompts, one, progress).sprites[:, 0]
+    single = (settings or CompletionSettings()).single_candidate()
+    return draw_candidates(model, prompts, single, progress).sprites[:, 0]
 
 
 def draw_candidates(
@@ -85,10 +85,10 @@ def draw_candidates(
     settings: CompletionSettings,
     progress: str = "",
 ) -> Candidates:
-    """Complete each prompt `settings.candidates` times; see `complete_prompts`.
+    """Complete each prompt `settings.candidates` times; see `complete_prompts` for the arguments.
 
-    Prompts of one length go through the model together, each read once for all its candidates, in equal
-    parts of at most 320 rows, and in smaller ones where memory runs out.
+    Prompts of equal length form batches of at most 320 rows, or fewer if memory runs out. The model reads
+    each prompt once for all its candidates.
     """
     rows_of_length: dict[int, list[int]] = defaultdict(list)
     for row, prompt in enumerate(prompts):
@@ -109,84 +109,100 @@ def draw_candidates(
 def _check_prompt(row: int, prompt: Sequence[int] | NDArray[Any], palette_size: int) -> None:
     if not 1 <= len(prompt) < LENGTH:
         raise PokemonGenError(f"prompt {row + 1}: {len(prompt)} tokens; a prompt has 1 to {LENGTH - 1}")
-    if min(prompt) < 0 or max(prompt) >= palette_size:
-        raise PokemonGenError(f"prompt {row + 1}: its tokens are not all in 0..{palette_size - 1}")
+    for token in prompt:
+        if not 0 <= token < palette_size:
+            raise PokemonGenError(
+                f"prompt {row + 1}: token {token} has no colour: the model's tokens are 0..{palette_size - 1}"
+            )
 
 
 def _draw_in_memory(
     model: CompletionModel, prompts: Tensor, settings: CompletionSettings, bar: Any
 ) -> Candidates:
-    """Complete prompts of one length, (B, length), in equal parts, as large as may be and memory allows."""
+    """Complete prompts of one length, (B, length), in equal batches as large as memory allows."""
 
     def in_batches(batch_size: int) -> Candidates:
-        parts = [_draw(model, part, settings, bar) for part in prompts.split(batch_size)]
+        batches = [_draw(model, batch, settings, bar) for batch in prompts.split(batch_size)]
         return Candidates(
-            np.concatenate([part.sprites for part in parts]),
-            np.concatenate([part.log_likelihood for part in parts]),
+            np.concatenate([batch.sprites for batch in batches]),
+            np.concatenate([batch.log_likelihood for batch in batches]),
         )
 
-    parts = math.ceil(len(prompts) / (_ROWS // settings.candidates))
-    batch_size = math.ceil(len(prompts) / parts)
+    batches = math.ceil(len(prompts) / (_ROWS // settings.candidates))
+    batch_size = math.ceil(len(prompts) / batches)
     try:
         drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
     except RuntimeError as error:
-        if "reached zero" not in str(error):  # that is all accelerate says
+        if "reached zero" not in str(error):  # accelerate's message when a batch of one does not fit
             raise
-        fewer = "; fewer (completion.candidates) may fit" if settings.candidates > 1 else ""
-        reason = f"memory does not hold one prompt's {settings.candidates} completions{fewer}"
-        raise PokemonGenError(reason) from error
+        advice = "Lower completion.candidates." if settings.candidates > 1 else "Use a smaller model."
+        raise PokemonGenError(
+            f"completion.candidates={settings.candidates}: the completions of one prompt do not fit in "
+            f"memory. {advice}"
+        ) from error
     return drawn
 
 
 def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings, bar: Any) -> Candidates:
     """Complete a batch of prompts of one length, (B, length), K times each."""
     repeats, new_tokens = settings.candidates, LENGTH - prompts.shape[1]
-    shift = TokenSampler(prompts, settings, (new_tokens, palette_size(model)), model.device)
+    sampler = TokenSampler(prompts, settings, (new_tokens, palette_size(model)), model.device)
     likelihoods: list[Tensor] = []
 
     def choose(scores: Tensor, number: int) -> Tensor:
-        chosen = shift(scores, number).argmax(-1)  # (B * K,)
+        chosen = sampler(scores, number).argmax(-1)  # (B * K,)
         likelihoods.append(scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0])
         bar.update(len(chosen))
         return chosen
 
     prompts = prompts.to(model.device)
-    given = prompts.repeat_interleave(repeats, dim=0)
+    repeated = prompts.repeat_interleave(repeats, dim=0)
     if can_decode(model):
-        whole = torch.cat([given, decode(model, prompts, new_tokens, choose, repeats)], dim=1)
+        sprites = torch.cat([repeated, decode(model, prompts, new_tokens, choose, repeats)], dim=1)
     elif isinstance(model, Ensemble):
-        raise PokemonGenError("an ensemble's members must keep their past as keys and values; one does not")
+        raise PokemonGenError(
+            "ensemble: a member does not cache keys and values, so the members cannot decode together. Use "
+            "members with a key-value cache, such as gpt2 or llama."
+        )
     else:
-        whole = _generate(model, given, choose)
+        sprites = _generate(model, repeated, choose)
     log_likelihood = torch.stack(likelihoods).mean(0)  # (B * K,)
     shape = (len(prompts), repeats)
     return Candidates(
-        whole.view(*shape, LENGTH).cpu().numpy(), log_likelihood.view(shape).cpu().double().numpy()
+        sprites.view(*shape, LENGTH).cpu().numpy(), log_likelihood.view(shape).cpu().double().numpy()
     )
 
 
 @torch.no_grad()
 def _generate(model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """Complete by `generate`, for models whose past is no keys and values: (B, length) → (B, 400)."""
-    # Nothing can end a sprite early: there is no end token. `num_beams` and the like keep defaults.
+    """Complete by `generate`, for models without a key-value cache: (B, length) → (B, 400)."""
+    # There is no end token, so a sprite cannot end early. Options such as `num_beams` keep their defaults.
     config = GenerationConfig(max_new_tokens=LENGTH - prompts.shape[1], do_sample=False)
-    given = prepend_identity(model, prompts)
+    inputs = prepend_identity(model, prompts)
     generated: Any = model.generate(
-        given,
-        attention_mask=torch.ones_like(given),  # nothing is padding
+        inputs,
+        attention_mask=torch.ones_like(inputs),  # there is no padding
         generation_config=config,
-        logits_processor=LogitsProcessorList([ForcedToken(choose, given.shape[1], palette_size(model))]),
+        logits_processor=LogitsProcessorList([ForcedToken(choose, inputs.shape[1], palette_size(model))]),
     )
     sprites: Tensor = generated[:, -LENGTH:]
     return sprites
 
 
 class TokenSampler:
-    """Shifts scores so that the largest is the token to take: greedy as they are, or a draw."""
+    """Changes scores so that the largest one is the token to take: the likeliest token, or a draw."""
 
     def __init__(
         self, prompts: Tensor, settings: CompletionSettings, shape: tuple[int, int], device: torch.device
     ) -> None:
+        """Draw the noise.
+
+        Args:
+            prompts: (B, length) tokens, which seed the noise.
+            settings: the sampling settings. Greedy settings leave the scores unchanged.
+            shape: the number of new tokens and V, the number of colours.
+            device: the device of the scores.
+        """
         self.warpers: list[LogitsProcessor] = []
         self.noise: Tensor | None = None  # (B * K, new tokens, V)
         if not settings.do_sample:
@@ -202,29 +218,47 @@ class TokenSampler:
         self.noise = torch.from_numpy(noise).to(device)
 
     def __call__(self, scores: Tensor, number: int) -> Tensor:
-        """Shift the scores, (B * K, V), of the completion's token of this number."""
+        """Return the changed scores of one new token.
+
+        Args:
+            scores: (B * K, V) logits.
+            number: the number of the new token, from 0.
+        """
         for warper in self.warpers:
-            scores = warper(None, scores)  # these look at the scores alone
+            scores = warper(None, scores)  # these warpers ignore the tokens
         return scores if self.noise is None else scores + self.noise[:, number]
 
 
 class ForcedToken(LogitsProcessor):
-    """Leaves `generate` no choice but the token chosen."""
+    """Forces `generate` to take the tokens that a function chooses."""
 
-    def __init__(self, choose: Callable[[Tensor, int], Tensor], given: int, palette_size: int) -> None:
+    def __init__(self, choose: Callable[[Tensor, int], Tensor], input_length: int, palette_size: int) -> None:
+        """Store the arguments.
+
+        Args:
+            choose: chooses the next token of each row from (B, V) logits and the number of the new token.
+            input_length: the number of tokens that `generate` starts from.
+            palette_size: V, the number of colours.
+        """
         self.choose = choose
-        self.given = given
+        self.input_length = input_length
         self.palette_size = palette_size
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        chosen = self.choose(scores[:, : self.palette_size], input_ids.shape[1] - self.given)
+        """Return scores that are 0 for the chosen token and minus infinity for all others.
+
+        Args:
+            input_ids: (B, T) tokens so far, conditioning tokens included.
+            scores: (B, V + conditioning tokens) logits of the next token.
+        """
+        chosen = self.choose(scores[:, : self.palette_size], input_ids.shape[1] - self.input_length)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0)
 
 
 def _noise(prompt: NDArray[Any], seed: int, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Return one sprite's Gumbel noise, (K, new tokens, V), from the seed and its prompt alone.
+    """Return the Gumbel noise of one sprite, (K, new tokens, V), from the seed and the prompt alone.
 
-    The first candidates are the same however many follow.
+    The noise of the first candidates does not depend on the number of candidates.
     """
     digest = hashlib.sha256(prompt.astype("<i8").tobytes()).digest()
     generator = np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])

@@ -1,1 +1,1 @@
-"""Configs: YAML files and overrides → `Settings`, with the place of every mistake."""
+"""Configs: YAML files and overrides → `Settings`. Every mistake is reported with its place."""

@@ -1,7 +1,7 @@
-"""Overrides that change less than they seem to: said once, when settings are read.
+"""Advice about overrides that change less than their names suggest, given once when settings are read.
 
-A sweep over `training.learning_rate` of a config that learns by Muon, or over `completion.temperature` of one
-that is greedy, compares a run with itself.
+A sweep over `training.learning_rate` with a config that trains by Muon, or over `completion.temperature`
+with a greedy config, compares a run with itself.
 """
 
 import re
@@ -9,49 +9,54 @@ from collections.abc import Iterator
 
 from pokemon_gen.settings import Settings
 
-_OF_MUON = {
+_MUON_COUNTERPARTS = {
     "learning_rate": "muon_learning_rate",
     "weight_decay": "muon_weight_decay",
     **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon", "optim"), ""),
 }
-"""Settings of the optimizer beside Muon, and Muon's own of the kind."""
-_NEED_DRAWING = {f"completion.{name}" for name in ("temperature", "top_k", "top_p", "seed")}
+"""Setting of AdamW → the setting of Muon with the same meaning, or an empty string if there is none."""
+_SAMPLING_ONLY = ("temperature", "top_k", "top_p", "seed")
+"""Settings of `completion` that have no effect on greedy completions."""
 
 
 def idle_overrides(settings: Settings) -> Iterator[str]:
-    """Yield, for each override that changes nothing, or not all that its name says, why."""
+    """Yield a sentence for each override that changes nothing, or less than its name suggests."""
+    advisers = {"training": _on_training, "completion": _on_completion, "augmentation": _on_augmentation}
     for dotted in settings.overridden():
         section, _, name = dotted.partition(".")
-        reason = {"training": _of_training, "completion": _of_completion, "augmentation": _of_augmentation}
-        found = reason[section](name, settings) if section in reason else None
-        if found:
-            yield f"{dotted} {found}"
+        advice = advisers[section](name, settings) if section in advisers else None
+        if advice:
+            yield f"{dotted} {advice}"
 
 
-def _of_training(name: str, settings: Settings) -> str | None:
+def _on_training(name: str, settings: Settings) -> str | None:
     training = settings.training
-    muon = training.get("muon_learning_rate")
-    other = _OF_MUON.get(name, "")
-    if muon and name in _OF_MUON and f"training.{other}" not in settings.overridden():
-        before = f", at training.{other}={training.get(other, 0.0)} as before" if other else ""
-        return "is AdamW's alone (for the colours' table and the norms); the matrices learn by Muon" + before
-    every = re.fullmatch(r"(eval|save|logging)_steps", name)
-    if every and training.get(f"{every[1]}_strategy", "epoch") != "steps":
-        return f"changes nothing: it needs training.{every[1]}_strategy=steps"
+    counterpart = _MUON_COUNTERPARTS.get(name, "")
+    changes_both = f"training.{counterpart}" in settings.overridden()
+    if training.get("muon_learning_rate") and name in _MUON_COUNTERPARTS and not changes_both:
+        value = training.get(counterpart, 0.0)
+        unchanged = f", with training.{counterpart}={value} as before" if counterpart else ""
+        return (
+            "changes AdamW only, which trains the table of colours and the norms. Muon trains the matrices"
+            + unchanged
+        )
+    interval = re.fullmatch(r"(eval|save|logging)_steps", name)
+    if interval and training.get(f"{interval[1]}_strategy", "epoch") != "steps":
+        return f"changes nothing: it needs training.{interval[1]}_strategy=steps"
     return None
 
 
-def _of_completion(name: str, settings: Settings) -> str | None:
+def _on_completion(name: str, settings: Settings) -> str | None:
     completion = settings.completion
-    if f"completion.{name}" in _NEED_DRAWING and not completion.do_sample:
+    if name in _SAMPLING_ONLY and not completion.do_sample:
         return "changes nothing: completions are greedy (completion.do_sample=false)"
     if name == "likelihood_weight" and completion.candidates == 1:
-        return "changes nothing: there is one candidate of each prompt (completion.candidates=1)"
+        return "changes nothing: each prompt has one candidate (completion.candidates=1)"
     return None
 
 
-def _of_augmentation(name: str, settings: Settings) -> str | None:
+def _on_augmentation(name: str, settings: Settings) -> str | None:
     augmentation = settings.augmentation
     if name == "identity_prob" and augmentation.hue_shifts == 1 and augmentation.flips == "none":
-        return "changes nothing: no sprite is changed (augmentation.flips, augmentation.hue_shifts)"
+        return "changes nothing: sprites are not augmented (augmentation.flips, augmentation.hue_shifts)"
     return None

@@ -1,8 +1,8 @@
-"""YAML as people mean it, and safe to read from anybody: plain values, a few levels deep, each in its place.
+"""A YAML loader that reads values as people mean them and is safe for files from anybody.
 
-PyYAML reads YAML 1.1, where `no` is false and `3e-4` a word, expands anchors until memory is full, and raises
-errors of Python's own for some values. Here each of these is an error with its line and column, or what it
-looks like.
+PyYAML reads YAML 1.1, in which `no` is false and `3e-4` is a text. It expands anchors until memory is
+full, and for some values it raises Python's own errors. This loader reads such values as they look, or
+reports an error with line and column.
 """
 
 import re
@@ -14,43 +14,48 @@ import yaml
 from pokemon_gen.errors import PokemonGenError
 
 DEEPEST = 20
-"""Levels of sections in sections; a config has five."""
+"""Largest number of nested levels. A shipped config has five."""
 
 
 def load_yaml(text: str, file: Path) -> tuple[yaml.Node | None, Any]:
-    """Read YAML: its nodes, which know their places, and its values.
+    """Read YAML text.
 
     Args:
-        text: what the file holds.
-        file: named in errors.
+        text: the content of the file.
+        file: its path, for error messages.
+
+    Returns:
+        The nodes, which know their line and column, and the values.
 
     Raises:
-        PokemonGenError: for a text that is no YAML of plain values, with line and column.
+        PokemonGenError: for text that is not YAML of plain values, with line and column.
     """
     try:
         return yaml.compose(text, PlainLoader), yaml.load(text, PlainLoader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-        raise PokemonGenError(f"not a YAML file: {place}: {error.problem}") from error
+        raise PokemonGenError(f"{place}: cannot be read as YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise PokemonGenError(f"not a YAML file: {file}: {error}") from error
+        raise PokemonGenError(f"{file}: cannot be read as YAML: {error}") from error
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Plain values as people mean them: `3e-4` is a number; `no`, `12:30`, `010` and `2026-11-26` are words.
+    """Loader of plain values: `3e-4` is a number; `no`, `12:30`, `010` and `2026-11-26` are texts.
 
-    PyYAML reads them as YAML 1.1 does, the other way round. A key that comes twice is an error, and so are
-    aliases, of which a short text unfolds to gigabytes, and values that are not what their tag says.
+    A repeated key is an error. So is an alias, because a short text of aliases can expand to gigabytes,
+    and a value that does not match its tag.
     """
 
     _level = 0
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
-        """Compose a value that is written out, not too deep."""
+        """Compose a node; refuse aliases and deep nesting."""
         mark = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias (*): write the value out", mark)
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (*) are not supported; write the value out", mark
+            )
         self._level += 1
         if self._level > DEEPEST:
             raise yaml.composer.ComposerError(None, None, f"more than {DEEPEST} levels deep", mark)
@@ -59,27 +64,29 @@ class PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Make a value; `!!int x` and an integer of 5,000 digits are errors of Python's own."""
+        """Construct a value; turn Python's own errors (`!!int x`, 5,000 digits) into errors of YAML."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
             kind = node.tag.rpartition(":")[2]
-            problem = f"not a value of the kind {kind!r}, or one too long"
+            problem = f"not a value of type {kind!r}, or too long"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make a section, of plain words that come once each."""
+        """Construct a section; its keys must be plain words, and each must appear once."""
         if not isinstance(node, yaml.MappingNode):
             raise yaml.constructor.ConstructorError(
-                None, None, "a section has keys and values", node.start_mark
+                None, None, "a section consists of `key: value` lines", node.start_mark
             )
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is a plain word", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain word", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands here a second time", key.start_mark
+                    None, None, f"the key {key.value!r} appears twice", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)

@@ -1,1 +1,1 @@
-"""The classifiers that tell real sprites from others: the detector chooses, the judge only reports."""
+"""Classifiers of real and corrupted sprites: the detector chooses, and the judge only reports."""

@@ -1,8 +1,8 @@
-"""Real or not: the image classifier under the detector and the judge, and how it is kept.
+"""The image classifier of real and corrupted sprites that the detector and the judge share.
 
-Any image classifier of `transformers`; `classifier_training.py` trains it with fresh weights. Its folder
-holds safetensors and JSON only, and says which role it has: what chooses (`detector`) and what reports
-(`judge`) are loaded as what they are, or not at all.
+Any image classifier of `transformers` can be used; `fit.py` trains it from random weights. The folder of a
+trained classifier holds only safetensors and JSON, and records its role. A classifier can only be loaded in
+this role, so that a judge, which reports, cannot be used as a detector, which chooses.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,13 @@ from pokemon_gen.models.loading import best_device, load_weights
 from pokemon_gen.palette import Palette, to_picture
 
 METADATA_NAME = "classifier.json"
-"""What the weights do not say: role, threshold, enlargement, sprites, measures."""
+"""The file of the metadata: role, fingerprint, threshold, upscaling factor, training sprites and metrics."""
 REAL = 1
-"""The label of a real sprite; 0 is the other."""
+"""The label of a real sprite; 0 is the label of a corrupted one."""
 BATCH = 256
-"""Sprites scored at once."""
+"""Sprites per forward pass."""
+_COMMANDS = {"detector": "pokemon-gen detector CONFIG", "judge": "pokemon-gen judge SOURCE"}
+"""The command that trains the classifier of a role, for errors."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Classifier:
     """A trained classifier of sprites.
 
     Attributes:
-        model: in evaluation mode.
-        palette: the colours of the tokens it takes.
-        upscale: screen pixels a sprite's pixel becomes, along each side, before it is looked at.
-        threshold: the probability from which a sprite passes for real.
-        metadata: what it was trained on, and what was measured; empty before it is saved.
+        model: the network in evaluation mode.
+        palette: the colours of the tokens that it takes.
+        upscale: the factor by which each side of a sprite is enlarged before classification.
+        threshold: the lowest probability with which a sprite passes for real.
+        metadata: the content of `classifier.json`; empty before the classifier is saved.
     """
 
     model: PreTrainedModel
@@ -49,99 +51,111 @@ class Classifier:
     threshold: float
     metadata: dict[str, Any]
 
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of its weights, config and palette."""
+        return str(self.metadata["fingerprint"])
+
     @torch.no_grad()
     def probabilities(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the probability of being real; (N, 400) → (N,)."""
+        """Return the probability that each sprite is real; (N, 400) → (N,)."""
         logits = [self.model(pixel_values=images).logits.float() for images in self._batches(sprites)]
         probabilities: NDArray[np.float64] = torch.cat(logits).softmax(1)[:, REAL].cpu().double().numpy()
         return probabilities
 
     @torch.no_grad()
     def features(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the features that the decision is made of; (N, 400) → (N, D)."""
+        """Return the pooled features before the classification layer; (N, 400) → (N, D)."""
         pooled = [
             self.model.base_model(pixel_values=images).pooler_output.flatten(1)  # (B, D)
             for images in self._batches(sprites)
         ]
-        features: NDArray[np.float64] = torch.cat(pooled).cpu().double().numpy()  # Apple's GPU has no double
+        features: NDArray[np.float64] = torch.cat(pooled).cpu().double().numpy()  # Apple's GPU lacks doubles
         return features
 
     def _batches(self, sprites: NDArray[Any]) -> list[Tensor]:
         pixels = to_pixels(to_picture(np.asarray(sprites), self.palette))
-        return [upscale_pixels(part, self.upscale).to(self.model.device) for part in pixels.split(BATCH)]
+        return [upscale_pixels(batch, self.upscale).to(self.model.device) for batch in pixels.split(BATCH)]
 
-    def save(self, folder: Path, role: str, about: dict[str, Any]) -> None:
-        """Write weights, config and palette, and last what makes the folder whole.
+    def save(self, folder: Path, role: str, metadata: dict[str, Any]) -> None:
+        """Write weights, config and palette, and finally the metadata file, which makes the folder valid.
 
         Args:
-            folder: is made if need be.
-            role: `detector` or `judge`; only as this can it be loaded.
-            about: what it was trained on, and what was measured.
+            folder: the folder, which is created if it does not exist.
+            role: `detector` or `judge`, the only role that the classifier can be loaded in.
+            metadata: the training settings and sprites, and the metrics on dev.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
             self.model.save_pretrained(folder)
         self.palette.save(folder)
         share_files(folder, like=folder / PALETTE_NAME)
-        metadata = {
+        identity = {
             "role": role,
             "fingerprint": fingerprint_checkpoint(folder)[:16],
             "threshold": self.threshold,
             "upscale": self.upscale,
-            **about,
         }
-        write_json(folder / METADATA_NAME, metadata)
+        write_json(folder / METADATA_NAME, identity | metadata)
 
     @classmethod
     def load(cls, folder: Path, role: str) -> Self:
         """Load a classifier of one role: `detector` or `judge`.
 
         Raises:
-            PokemonGenError: if there is none, it is damaged, or it is of another role.
+            PokemonGenError: if the folder does not hold a classifier, or one that is damaged or of another
+                role.
         """
         if not (folder / METADATA_NAME).is_file():
-            raise PokemonGenError(f"{folder}: no {role} in it")
+            raise PokemonGenError(
+                f"{folder}: there is no {role} in this folder. Train it with `{_COMMANDS[role]}`."
+            )
         metadata = read_json(folder / METADATA_NAME)
         palette = Palette.load(folder)
         try:
-            found, upscale, threshold = (
-                metadata["role"],
-                int(metadata["upscale"]),
-                float(metadata["threshold"]),
-            )
-            fingerprint = metadata["fingerprint"]
+            saved_role, fingerprint = metadata["role"], metadata["fingerprint"]
+            upscale, threshold = int(metadata["upscale"]), float(metadata["threshold"])
         except (KeyError, TypeError, ValueError) as error:
-            raise PokemonGenError(f"{folder / METADATA_NAME}: not a {role}'s") from error
-        if found != role:
-            raise PokemonGenError(f"{folder} holds a {found}, not a {role}")
+            raise PokemonGenError(
+                f"{folder / METADATA_NAME}: not the metadata of a {role}. Train the {role} again with "
+                f"`{_COMMANDS[role]} --overwrite`."
+            ) from error
+        if saved_role != role:
+            raise PokemonGenError(f"{folder}: this folder holds a {saved_role}, not a {role}")
         model = load_weights(AutoModelForImageClassification, folder, role)
         if fingerprint_checkpoint(folder)[:16] != fingerprint:
-            raise PokemonGenError(f"{folder}: the {role}'s files were changed since it was trained")
+            raise PokemonGenError(
+                f"{folder}: the files of the {role} were changed after its training. Train it again with "
+                f"`{_COMMANDS[role]} --overwrite`."
+            )
         return cls(model.to(best_device()).eval(), palette, upscale, threshold, metadata)
 
 
 def fingerprint_of(folder: Path) -> str | None:
-    """Return the fingerprint that a classifier's folder names, without loading it; None if there is none."""
+    """Return the fingerprint that a classifier's folder records; None if the folder holds no classifier."""
     fingerprint: str | None = metadata_of(folder).get("fingerprint")
     return fingerprint
 
 
 def sprites_fingerprint(metadata: dict[str, Any]) -> str | None:
-    """Return the fingerprint of the sprites that a classifier's metadata name; None if they name none."""
+    """Return the fingerprint of the sprites that a classifier was trained on; None if it is not recorded."""
     fingerprint: str | None = metadata.get("sprites", {}).get("fingerprint")
     return fingerprint
 
 
 def metadata_of(folder: Path) -> dict[str, Any]:
-    """Return the metadata of a classifier's folder, without loading it; empty if there is none."""
+    """Return the metadata of a classifier's folder without loading it; empty if it holds no classifier."""
     return read_json(folder / METADATA_NAME) if (folder / METADATA_NAME).is_file() else {}
 
 
 def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
-    """Turn (N, 20, 20, 3) bytes into (N, 3, 20, 20) numbers from -1 to 1."""
+    """Scale RGB bytes to values from -1 to 1; (N, 20, 20, 3) → (N, 3, 20, 20)."""
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def upscale_pixels(pixels: Tensor, times: int) -> Tensor:
-    """Repeat every pixel: networks made for photographs halve a picture twice before they look."""
+    """Enlarge images by repeating every pixel; (N, C, H, W) → (N, C, H * times, W * times).
+
+    Networks for photographs halve an image twice in their first layers, which would leave little of 20x20.
+    """
     return pixels.repeat_interleave(times, 2).repeat_interleave(times, 3)

@@ -1,8 +1,8 @@
-"""The detector: a classifier of a run's own that chooses its best checkpoint; and how far to trust one.
+"""The detector: the classifier of a run that chooses the best checkpoint, and its metrics.
 
-What is measured of a detector (or of the judge) is measured on dev, which it has never seen: how well its
-probabilities separate real dev sprites from each family of corrupted ones (AUC: the chance that a real one
-has the higher probability), and how many of each family pass its threshold.
+A detector or judge is measured on dev, which it has never seen. Its metrics are, for each negative type, how
+well its probabilities separate real dev sprites from corrupted ones (AUC: the probability that a real sprite
+gets the higher probability) and the share of corrupted sprites that pass its threshold.
 """
 
 import logging
@@ -32,18 +32,18 @@ from pokemon_gen.sprites.collection import Sprites
 _log = logging.getLogger(__name__)
 
 MEASURED_WITH_SEED = 20251108
-"""Spoils the dev sprites, alike for every detector, so that their measures can be compared."""
+"""The seed that corrupts the dev sprites alike for all detectors, so that their metrics are comparable."""
 
 
 @dataclass(frozen=True)
 class NegativeTypeMetrics:
-    """How a classifier takes one family of corrupted dev sprites.
+    """The metrics of a classifier on one negative type of dev sprites.
 
     Attributes:
-        negative_type: its name.
-        n: sprites.
-        auc: the chance that a real dev sprite has a higher probability than one of these.
-        passing: the share that passes the threshold.
+        negative_type: the name of the type.
+        n: the number of corrupted sprites.
+        auc: the probability that a real dev sprite gets a higher probability than a corrupted one.
+        passing: the share of corrupted sprites that pass the threshold.
     """
 
     negative_type: str
@@ -54,13 +54,13 @@ class NegativeTypeMetrics:
 
 @dataclass(frozen=True)
 class Measures:
-    """What dev says of a classifier.
+    """The metrics of a classifier on dev.
 
     Attributes:
-        real_passing: the share of real dev sprites that passes; 0.95 is meant.
-        negative_types: each family of corrupted ones.
-        probabilities: of the real, then of the completed sprites, for a calibration plot.
-        labels: 1 for the real ones.
+        real_passing: the share of real dev sprites that pass the threshold; the target is 0.95.
+        negative_types: the metrics on each negative type.
+        probabilities: (N + M,) of the N real, then of the M completed sprites, for the calibration plot.
+        labels: (N + M,) 1 for real sprites, 0 for completed ones.
     """
 
     real_passing: float
@@ -69,10 +69,10 @@ class Measures:
     labels: NDArray[np.int64]
 
     def as_metadata(self) -> dict[str, Any]:
-        """Return the figures for a JSON file."""
+        """Return the metrics as plain values for JSON."""
         return {
             "dev_passing": self.real_passing,
-            "negative_types": [asdict(one) for one in self.negative_types],
+            "negative_types": [asdict(metrics) for metrics in self.negative_types],
         }
 
 
@@ -80,7 +80,7 @@ def measure(classifier: Classifier, dev: NDArray[np.int64], completions: NDArray
     """Measure a classifier on dev.
 
     Args:
-        classifier: any.
+        classifier: a detector or a judge.
         dev: (N, 400) real sprites.
         completions: (M, 400) completions of dev prompts by generators.
     """
@@ -90,76 +90,82 @@ def measure(classifier: Classifier, dev: NDArray[np.int64], completions: NDArray
     negative_types = []
     for name, sprites in {**corrupted, COMPLETIONS: completions}.items():
         if not len(sprites):
-            continue  # of few sprites, all may come out like the originals
-        found = classifier.probabilities(sprites)
-        passing = float((found >= classifier.threshold).mean())
-        negative_types.append(NegativeTypeMetrics(name, len(sprites), auc(real, found), passing))
-    labels = np.repeat([1, 0], [len(real), len(found)])  # `found`: the completions come last
+            continue  # `corrupt` can drop all of a few sprites
+        probabilities = classifier.probabilities(sprites)
+        passing = float((probabilities >= classifier.threshold).mean())
+        negative_types.append(NegativeTypeMetrics(name, len(sprites), auc(real, probabilities), passing))
+    # The completions are the last type, so `probabilities` are theirs now.
     return Measures(
-        float((real >= classifier.threshold).mean()), negative_types, np.concatenate([real, found]), labels
+        real_passing=float((real >= classifier.threshold).mean()),
+        negative_types=negative_types,
+        probabilities=np.concatenate([real, probabilities]),
+        labels=np.repeat([1, 0], [len(real), len(probabilities)]),
     )
 
 
 def auc(real: NDArray[Any], others: NDArray[Any]) -> float:
-    """Return the area under the ROC curve: Mann-Whitney's U over the number of pairs."""
+    """Return the area under the ROC curve: Mann-Whitney's U divided by the number of pairs; (N,), (M,)."""
     return float(stats.mannwhitneyu(real, others).statistic / (len(real) * len(others)))
 
 
 def load_detector(run: Path) -> Classifier:
-    """Load a run's detector; the judge is refused, so that nothing can be chosen by it.
+    """Load the detector of a run.
 
     Raises:
-        PokemonGenError: if the run has none, or it is damaged.
+        PokemonGenError: if the run has no detector, it is damaged, or it is a judge, which must not choose.
     """
     return Classifier.load(detector_folder(run), DETECTOR_NAME)
 
 
 def copy_detector(source: Path, run: Path, replace: bool) -> None:
-    """Give a run a copy of another run's detector, if there is one: whole or not at all.
+    """Copy the detector of one run to another, atomically; do nothing if the source has no detector.
 
     Args:
         source: the folder of the run that has the detector.
         run: the folder of the run that receives the copy.
-        replace: also if it has another detector of its own.
+        replace: whether to replace another detector of the receiving run.
     """
-    copied, own = detector_folder(source), run / DETECTOR_NAME
-    fingerprint = fingerprint_of(copied)
-    if fingerprint is None or (own.exists() and not replace) or fingerprint_of(own) == fingerprint:
+    original, copy = detector_folder(source), run / DETECTOR_NAME
+    fingerprint = fingerprint_of(original)
+    if fingerprint is None or (copy.exists() and not replace) or fingerprint_of(copy) == fingerprint:
         return
-    with atomic_folder(own) as aside:
-        shutil.copytree(copied, aside)
+    with atomic_folder(copy) as temporary:
+        shutil.copytree(original, temporary)
 
 
 def detector_for(run: Path, sprites: Sprites) -> Classifier | None:
-    """Return a run's detector, or None if it has none.
+    """Return the detector of a run, or None if the run has no detector.
 
     Raises:
-        PokemonGenError: if it is damaged, or was trained on other sprites: it might know a fold that was held
-            out later.
+        PokemonGenError: if the detector is damaged or was trained on other sprites. Such a detector may have
+            learned the sprites of a fold that was held out later.
     """
     folder = detector_folder(run)
     if not (folder / METADATA_NAME).is_file():
         return None
-    found = load_detector(run)
-    trained = sprites_fingerprint(found.metadata), found.metadata.get("train")
-    if found.palette != sprites.palette or trained != (sprites.fingerprint, len(sprites.tokens("train"))):
+    detector = load_detector(run)
+    trained_on = sprites_fingerprint(detector.metadata), detector.metadata.get("train")
+    if detector.palette != sprites.palette or trained_on != (
+        sprites.fingerprint,
+        len(sprites.tokens("train")),
+    ):
         raise PokemonGenError(
             f"{folder}: this detector has another palette or other training sprites than the run "
-            f"({sprites.source}). `pokemon-gen detector CONFIG --overwrite` trains it again"
+            f"({sprites.source}). Train it again with `pokemon-gen detector CONFIG --overwrite`."
         )
-    return found
+    return detector
 
 
 def ranking(
     checkpoint: Checkpoint, settings: CompletionSettings
 ) -> tuple[CompletionSettings, Classifier | None]:
-    """Return how a checkpoint completes, and the detector that ranks its candidates.
+    """Return a checkpoint's completion settings and the detector that ranks its candidates.
 
-    Several candidates need a detector, which `train` alone does not make. Without one, a single completion of
-    each prompt is drawn, and the log says so.
+    Several candidates need a detector, which the command `train` alone does not train. Without a detector,
+    the settings are changed to a single completion of each prompt, and a warning is logged.
 
     Raises:
-        PokemonGenError: if the run's detector was trained on other sprites.
+        PokemonGenError: if the run's detector was trained on other sprites than the checkpoint.
     """
     if settings.candidates == 1:
         return settings, None
@@ -167,17 +173,17 @@ def ranking(
     if not (folder / METADATA_NAME).is_file():
         _log.warning(
             "%s has no detector to rank %d candidates (completion.candidates), so one completion of each "
-            "prompt is drawn. `pokemon-gen detector CONFIG name=%s` trains a detector",
+            "prompt is drawn. Train a detector with `pokemon-gen detector CONFIG name=%s`.",
             folder.parent.name, settings.candidates, checkpoint.settings.name,
         )  # fmt: skip
         return settings.single_candidate(), None
     detector = Classifier.load(folder, DETECTOR_NAME)
-    learned = sprites_fingerprint(detector.metadata)
+    fingerprint = sprites_fingerprint(detector.metadata)
     trained_on = checkpoint.provenance["trained_on"] or {}
-    if learned != trained_on.get("fingerprint", learned) or detector.palette != checkpoint.palette:
+    if fingerprint != trained_on.get("fingerprint", fingerprint) or detector.palette != checkpoint.palette:
         raise PokemonGenError(
-            f"{folder}: this detector was trained on other sprites than {checkpoint.folder}. `pokemon-gen "
-            f"detector CONFIG name={folder.parent.name} --overwrite` trains it again"
+            f"{folder}: this detector was trained on other sprites than {checkpoint.folder}. Train it again "
+            f"with `pokemon-gen detector CONFIG name={folder.parent.name} --overwrite`."
         )
     return settings, detector
 

@@ -1,8 +1,8 @@
-"""How a classifier of sprites learns: batches, network, threshold.
+"""The training of a classifier of sprites: the network, the batches and the threshold.
 
-A batch is half real sprites, half corrupted ones; *both* halves are then changed alike in ways that keep a
-sprite a sprite (mirrored, moved by a pixel, a little lighter or darker), so that no change tells real from
-corrupted.
+Half of each batch are real sprites, half corrupted ones. Both halves are augmented in the same ways, which
+keep a real sprite realistic (mirrored, shifted by a pixel, tinted a little), so that no augmentation reveals
+whether a sprite is real.
 """
 
 import tempfile
@@ -26,7 +26,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from pokemon_gen.config_files.fields import check_model
+from pokemon_gen.config_files.checks import check_model
 from pokemon_gen.constants import SIDE
 from pokemon_gen.discriminator.classifier import REAL, Classifier, to_pixels, upscale_pixels
 from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, corrupt
@@ -38,9 +38,9 @@ from pokemon_gen.training.arguments import helper_arguments
 from pokemon_gen.training.divergence import FiniteLossTrainer, train_to_end
 
 PASSING = 0.95
-"""The share of held-out real sprites that the threshold lets pass."""
+"""The share of real calibration sprites that pass the threshold."""
 LIGHTER = 0.06
-"""The most that a colour channel is made lighter or darker while training."""
+"""The maximum change of a colour channel by the random tint, in values from -1 to 1."""
 
 
 def train_classifier(
@@ -56,22 +56,22 @@ def train_classifier(
 
     Args:
         settings: the network and its training.
-        seed: of the initial weights and of all that is drawn.
-        positives: (N, 400) real sprites; all families but completions are made of them.
+        seed: the seed of the initial weights and of the batches.
+        positives: (N, 400) real sprites, from which all negative types except completions are made.
         completions: (M, 400) sprites completed by generators.
         calibration: (K, 400) real sprites that only set the threshold.
         palette: the colours of the tokens.
-        title: stands before the bar.
+        title: the title of the progress bar.
 
     Returns:
-        The classifier; its threshold lets 95 % of `calibration` pass.
+        The classifier. 95 % of `calibration` pass its threshold.
 
     Raises:
-        PokemonGenError: for settings that do not fit.
+        PokemonGenError: for invalid settings.
     """
     model = build_classifier(settings, seed)
     batches = RealFakeBatches(settings, seed, positives, completions, palette)
-    with tempfile.TemporaryDirectory() as folder:  # nothing is saved in between: it takes minutes
+    with tempfile.TemporaryDirectory() as folder:  # it takes minutes, so no checkpoint is kept
         trainer = FiniteLossTrainer(
             model=model,
             args=_arguments(settings, seed, folder),
@@ -86,24 +86,24 @@ def train_classifier(
 
 
 def with_threshold(classifier: Classifier, calibration: NDArray[np.int64]) -> Classifier:
-    """Return the classifier with the threshold at which 95 % of real sprites, (K, 400), pass."""
-    ordered = np.sort(classifier.probabilities(calibration))
-    threshold = float(ordered[int(np.floor((1 - PASSING) * len(ordered)))])
+    """Return the classifier with the threshold that 95 % of (K, 400) real calibration sprites pass."""
+    probabilities = np.sort(classifier.probabilities(calibration))
+    threshold = float(probabilities[int(np.floor((1 - PASSING) * len(probabilities)))])
     return replace(classifier, threshold=threshold)
 
 
 def build_classifier(
     settings: ClassifierSettings, seed: int, section: str = "classifier.model"
 ) -> PreTrainedModel:
-    """Make an image classifier with fresh weights: (B, 3, 20 * upscale, 20 * upscale) → (B, 2).
+    """Build an image classifier with random weights: (B, 3, 20 * upscale, 20 * upscale) → (B, 2).
 
     Args:
         settings: the network.
-        seed: of its weights.
-        section: where its fields stand in a config, for errors.
+        seed: the seed of its weights.
+        section: the dotted name of its section in a config, for errors.
 
     Raises:
-        PokemonGenError: for an unknown type or field, or pictures that the network cannot take.
+        PokemonGenError: for an unknown type or field, or a network that does not take images of this size.
     """
     fields = dict(settings.model)
     model_type = fields.pop("model_type")
@@ -111,26 +111,26 @@ def build_classifier(
         near = closest(model_type, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)
         raise SettingError(
             f"{section}.model_type",
-            f"model_type {model_type!r} is no image classifier of transformers{near}",
+            f"model_type {model_type!r} is not an image classifier of transformers{near}",
         )
     config_class = CONFIG_MAPPING[model_type]
-    refused = {"num_labels": "is two: real or not"}
+    refused = {"num_labels": "is two: real or corrupted"}
     check_model(fields, config_fields(config_class), model_type, section, refused)
     try:
         set_seed(seed)
         labels = {0: "not real", REAL: "real"}
         model = AutoModelForImageClassification.from_config(config_class(**fields, id2label=labels))
-        model.eval()  # a look at blank pictures leaves no trace in batch norms
+        model.eval()  # in training mode the blank images would change the statistics of batch norms
         blank = torch.zeros(2, 3, SIDE * settings.upscale, SIDE * settings.upscale)
         model(pixel_values=blank)
         model.base_model(pixel_values=blank).pooler_output.flatten(1)
         return model.train()
-    except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
+    except Exception as error:  # `transformers` raises many types of errors here
         raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {error}") from error
 
 
 class RealFakeBatches(torch.utils.data.Dataset[Any]):
-    """Batches of real and corrupted sprites, each drawn anew from the seed and its place in the training."""
+    """Batches of real and corrupted sprites, which depend only on the seed and the batch's indices."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class RealFakeBatches(torch.utils.data.Dataset[Any]):
         completions: NDArray[np.int64],
         palette: Palette,
     ) -> None:
-        """Hold (N, 400) real sprites and (M, 400) completions."""
+        """Store the (N, 400) real sprites and the (M, 400) completions."""
         self.settings, self.seed, self.palette = settings, seed, palette
         self.positives, self.completions = positives, completions
 
@@ -148,45 +148,45 @@ class RealFakeBatches(torch.utils.data.Dataset[Any]):
         return self.settings.steps * self.settings.batch_size
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return (B, 3, H, H) pixels and (B,) labels; the indices only seed the drawing."""
+        """Return a batch: (B, 3, H, H) pixels and (B,) labels. The indices only seed the random generator."""
         generator = np.random.default_rng([self.seed, *sorted(indices)[:4]])
-        real = _some(self.positives, len(indices) // 2, generator)
+        real = _sample(self.positives, len(indices) // 2, generator)
         sprites = np.concatenate([real, self._corrupted(len(indices) - len(real), generator)])
         labels = np.where(np.arange(len(sprites)) < len(real), REAL, 1 - REAL)
-        pixels = _changed_gently(to_pixels(to_picture(sprites, self.palette)), generator)
+        pixels = _augment(to_pixels(to_picture(sprites, self.palette)), generator)
         return {
             "pixel_values": upscale_pixels(pixels, self.settings.upscale),
             "labels": torch.from_numpy(labels),
         }
 
     def _corrupted(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return about `count` corrupted sprites: what came out like the original is left out."""
+        """Return up to `count` corrupted sprites, because `corrupt` drops those that equal their original."""
         counts = dict(zip(SHARES, generator.multinomial(count, list(SHARES.values())), strict=True))
-        parts = [_some(self.completions, counts[COMPLETIONS], generator)]
-        for kind in NEGATIVE_TYPES:
-            sprites = _some(self.positives, counts[kind], generator)
-            parts.append(corrupt(kind, sprites, len(self.palette), generator))
+        parts = [_sample(self.completions, counts[COMPLETIONS], generator)]
+        for negative_type in NEGATIVE_TYPES:
+            sprites = _sample(self.positives, counts[negative_type], generator)
+            parts.append(corrupt(negative_type, sprites, len(self.palette), generator))
         return np.concatenate(parts)
 
 
-def _some(sprites: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Draw `count` of (N, 400) sprites, one perhaps more than once."""
+def _sample(sprites: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw `count` of (N, 400) sprites with replacement."""
     return sprites[generator.integers(0, len(sprites), count)]
 
 
-def _changed_gently(pixels: Tensor, generator: np.random.Generator) -> Tensor:
-    """Mirror, move and tint sprites in ways that keep them real; (B, 3, 20, 20)."""
+def _augment(pixels: Tensor, generator: np.random.Generator) -> Tensor:
+    """Mirror, shift and tint sprites at random, so slightly that they stay realistic; (B, 3, 20, 20)."""
     count = len(pixels)
     mirrored = torch.from_numpy(generator.random(count) < 0.5)
     pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
-    padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate")  # what leaves the frame goes on
+    padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate")  # continues the border pixels
     down, right = generator.integers(0, 3, (2, count))
     rows = torch.from_numpy(down)[:, None] + torch.arange(SIDE)  # (B, 20)
     columns = torch.from_numpy(right)[:, None] + torch.arange(SIDE)
     batch = torch.arange(count)
-    moved = padded.permute(0, 2, 3, 1)[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
+    shifted = padded.permute(0, 2, 3, 1)[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
     tint = torch.from_numpy(generator.uniform(-LIGHTER, LIGHTER, (count, 1, 1, 3))).float()
-    return (moved + tint).permute(0, 3, 1, 2)
+    return (shifted + tint).permute(0, 3, 1, 2)
 
 
 def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> TrainingArguments:
@@ -203,7 +203,7 @@ def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> Training
 
 
 class _Bar(TrainerCallback):
-    """One bar for the classifier's training."""
+    """The progress bar of the classifier's training."""
 
     def __init__(self, title: str) -> None:
         self.title = title

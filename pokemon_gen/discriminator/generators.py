@@ -1,9 +1,9 @@
-"""Generators: short-trained models that complete training sprites they have not seen.
+"""Generators: models that are trained for a few steps and complete training sprites that they have not seen.
 
-Their completions are what a detector must learn to tell from real sprites. A model that had seen a sprite
-would give back its true completion, and a detector would learn nothing from it, so train is cut into
-parts, and each part is completed by a model trained on the others. Every sprite then stands among the
-real ones and among the completed ones alike: a detector cannot win by knowing prompts by heart.
+A detector learns to distinguish their completions from real sprites. A model that had seen a sprite could
+return its memorised completion, from which a detector learns nothing. So train is split into folds, and each
+fold is completed by a model that was trained on the other folds. Every prompt then occurs both among the real
+sprites and among the completed ones, so the detector gains nothing by memorising prompts.
 """
 
 import tempfile
@@ -30,11 +30,11 @@ Tokens = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Completed:
-    """What generators made; completions within 5 % of the truth are left out.
+    """Completions by generators, without those that differ from the truth in at most 5 % of their pixels.
 
     Attributes:
         train: (M, 400) completions of training prompts, each by a model that had not seen the sprite.
-        others: (K, 400) completions of the other prompts that were given.
+        others: (K, 400) completions of the prompts that are not in train.
     """
 
     train: Tokens
@@ -44,34 +44,38 @@ class Completed:
 def complete_unseen(
     settings: GeneratorSettings, seed: int, train: Tokens, others: Tokens, palette_size: int, title: str
 ) -> Completed:
-    """Train generators on parts of train and let them complete the rest, early to late.
+    """Train one generator per fold of train, and complete each fold with the generator that has not seen it.
+
+    Every generator completes sprites at several steps of its training, so that the completions range from bad
+    to good.
 
     Args:
-        settings: the models, the parts and the stages.
-        seed: of weights, parts and drawing.
+        settings: the models, the folds and the steps.
+        seed: the seed of the weights, the folds and the sampling.
         train: (N, 400) sprites.
-        others: (L, 400) sprites that no generator sees, completed by the first one, to measure by.
-        palette_size: V.
-        title: stands before the bar.
+        others: (L, 400) sprites that no generator is trained on. The first generator completes them; the
+            detector is measured on the result.
+        palette_size: V, the number of colours.
+        title: the title of the progress bar.
     """
     order = np.random.default_rng(seed).permutation(len(train))
-    parts = np.array_split(order, settings.folds)
-    made: list[Tokens] = []
-    of_others: list[Tokens] = []
+    folds = np.array_split(order, settings.folds)
+    completed_train: list[Tokens] = []
+    completed_others: list[Tokens] = []
     with tqdm(total=settings.snapshot_steps[-1] * settings.folds, desc=title, unit="step") as bar:
-        for number, part in enumerate(parts):
-            seen = np.setdiff1d(order, part)
-            unseen = np.concatenate([train[part], others[: len(others) if number == 0 else 0]])
-            for rows, completed in _one_generator(
+        for number, fold in enumerate(folds):
+            seen = np.setdiff1d(order, fold)
+            unseen = np.concatenate([train[fold], others[: len(others) if number == 0 else 0]])
+            for rows, completed in _train_generator(
                 settings, seed + number, train[seen], unseen, palette_size, bar
             ):
-                kept, of_part = differs(completed, unseen[rows]), rows < len(part)
-                made.append(completed[kept & of_part])
-                of_others.append(completed[kept & ~of_part])
-    return Completed(np.concatenate(made), np.concatenate(of_others))
+                kept, in_fold = differs(completed, unseen[rows]), rows < len(fold)
+                completed_train.append(completed[kept & in_fold])
+                completed_others.append(completed[kept & ~in_fold])
+    return Completed(np.concatenate(completed_train), np.concatenate(completed_others))
 
 
-def _one_generator(
+def _train_generator(
     settings: GeneratorSettings,
     seed: int,
     seen: Tokens,
@@ -79,15 +83,20 @@ def _one_generator(
     palette_size: int,
     bar: Any,
 ) -> list[tuple[Tokens, Tokens]]:
-    """Train on `seen`, (S, 400); return rows of `unseen`, (U, 400), and their completions, at each stage."""
+    """Train a generator on `seen`, (S, 400), and complete a share of `unseen`, (U, 400), at each snapshot.
+
+    Returns:
+        For each snapshot, the rows of `unseen` and their completions.
+    """
     model = build_model(settings.model, palette_size, seed)
     generator = np.random.default_rng(seed)
-    made: list[tuple[Tokens, Tokens]] = []
+    snapshots: list[tuple[Tokens, Tokens]] = []
 
-    def complete(stage: int) -> None:
+    def complete(step: int) -> None:
         model.eval()
         rows = np.sort(generator.permutation(len(unseen))[: max(2, round(settings.share * len(unseen)))])
-        made.append((rows, _half_greedy(model, unseen[rows], settings, seed + stage, len(made) % 2)))
+        completed = _complete_half_greedily(model, unseen[rows], settings, seed + step, len(snapshots) % 2)
+        snapshots.append((rows, completed))
         model.train()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -100,16 +109,18 @@ def _one_generator(
         )
         trainer.remove_callback(ProgressCallback)
         train_to_end(trainer, bar.desc)
-    return made
+    return snapshots
 
 
-def _half_greedy(model: Any, sprites: Tokens, settings: GeneratorSettings, seed: int, first: int) -> Tokens:
-    """Complete every other prompt greedily and the rest by sampling; `first` says which begin."""
+def _complete_half_greedily(
+    model: Any, sprites: Tokens, settings: GeneratorSettings, seed: int, first: int
+) -> Tokens:
+    """Complete every second prompt greedily, starting at row `first` (0 or 1), and the rest by sampling."""
     completed = np.empty_like(sprites)
     sampling = CompletionSettings(do_sample=True, temperature=settings.temperature, seed=seed)
-    for rows, how in ((slice(first, None, 2), None), (slice(1 - first, None, 2), sampling)):
+    for rows, completion in ((slice(first, None, 2), None), (slice(1 - first, None, 2), sampling)):
         if len(sprites[rows]):
-            completed[rows] = complete_prompts(model, sprites[rows, :PROMPT_LENGTH], how)
+            completed[rows] = complete_prompts(model, sprites[rows, :PROMPT_LENGTH], completion)
     return completed
 
 
@@ -129,7 +140,7 @@ def _arguments(settings: GeneratorSettings, seed: int, folder: str) -> TrainingA
 
 
 class _AtSnapshots(TrainerCallback):
-    """Calls `complete` after the steps asked for, and moves the bar."""
+    """Calls `complete` after each snapshot step, and updates the progress bar."""
 
     def __init__(self, snapshot_steps: tuple[int, ...], complete: Callable[[int], None], bar: Any) -> None:
         self.snapshot_steps, self.complete, self.bar = snapshot_steps, complete, bar

@@ -1,10 +1,11 @@
-"""The judge: frozen, one for each source of sprites, it reports how many completions pass for real (PDR).
+"""The judge: a frozen classifier that reports the share of completions that pass for real (PDR).
 
-The homework's server counts the completions that its classifier takes for Pokémon. The judge stands in for
-it: trained once per source, of another architecture, seed and generators than any run's detector. A judge
-that a run had been chosen by would flatter it: `selection.py` may not import this room (a test holds it), no
-criterion names the judge, and the detector's loader refuses the judge's folder. Detection rates of different
-judges are not compared: each names its judge's fingerprint.
+The homework's server counts the completions that its classifier takes for Pokémon. The judge substitutes for
+that classifier. It is trained once per source of sprites, with another architecture, seed and generators than
+the detector of any run. If a run were chosen by the judge, the judge would overrate it. So `selection.py` may
+not import this module (a test checks this), no criterion uses the judge, and the loader of detectors refuses
+the folder of a judge. Detection rates of different judges are not comparable, so each rate names the
+fingerprint of its judge.
 """
 
 from dataclasses import dataclass
@@ -23,21 +24,22 @@ from pokemon_gen.sprites.collection import Sprites
 
 ROLE = "judge"
 CONFIDENCE = 0.95
-"""Of the interval around a detection rate."""
+"""The confidence level of the intervals."""
 
 
 @dataclass(frozen=True)
 class JudgeResult:
-    """What the judge says of a set of sprites.
+    """The judge's evaluation of a set of sprites.
 
     Attributes:
-        passed: (N,) which of them pass for real.
-        rate: the detection rate (PDR), the share that passes.
-        low: of Wilson's 95 % interval for the rate.
-        high: the same.
-        mean_probability: of being real; a finer figure than the rate, for studies.
-        mean_interval: its 95 % interval, the percentiles of a bootstrap.
-        judge: the judge's fingerprint.
+        passed: (N,) whether each sprite passes for real.
+        rate: the detection rate (PDR), the share of sprites that pass.
+        low: the lower end of Wilson's 95 % interval of the rate.
+        high: the upper end of that interval.
+        mean_probability: the mean probability of being real, which studies use because it is finer than the
+            rate.
+        mean_interval: the 95 % interval of the mean probability, by a bootstrap's percentiles.
+        judge: the fingerprint of the judge.
     """
 
     passed: NDArray[np.bool_]
@@ -53,7 +55,7 @@ class Judge:
     """A frozen classifier that only reports."""
 
     def __init__(self, classifier: Classifier) -> None:
-        """Keep the classifier to itself."""
+        """Hide the classifier, so that nothing can rank sprites by its probabilities."""
         self.__classifier = classifier
 
     @classmethod
@@ -61,33 +63,33 @@ class Judge:
         """Load a judge.
 
         Raises:
-            PokemonGenError: if there is none, or it is damaged.
+            PokemonGenError: if the folder does not hold a judge, or the judge is damaged.
         """
         return cls(Classifier.load(folder, ROLE))
 
     @property
     def palette(self) -> Palette:
-        """The colours of the tokens it takes."""
+        """The colours of the tokens that the judge takes."""
         return self.__classifier.palette
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name the judge: of its weights, config and palette."""
+        """The identity of the judge: 16 hexadecimal digits of a hash of its weights, config and palette."""
         return str(self.__classifier.metadata["fingerprint"])
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What it was trained on, and what dev says of it."""
+        """The settings and sprites that the judge was trained with, and its metrics on dev."""
         return self.__classifier.metadata
 
-    def verdict(self, sprites: NDArray[Any]) -> JudgeResult:
-        """Judge (N, 400) sprites.
+    def evaluate(self, sprites: NDArray[Any]) -> JudgeResult:
+        """Evaluate (N, 400) sprites.
 
         Raises:
-            PokemonGenError: for fewer than two: a rate of one sprite says nothing.
+            PokemonGenError: for fewer than two sprites, because the rate of one sprite says nothing.
         """
         if len(sprites) < 2:
-            raise PokemonGenError("a detection rate needs two or more sprites")
+            raise PokemonGenError(f"a detection rate needs two or more sprites, not {len(sprites)}")
         probabilities = self.__classifier.probabilities(sprites)
         passed = probabilities >= self.__classifier.threshold
         low, high = wilson_interval(int(passed.sum()), len(passed))
@@ -96,36 +98,42 @@ class Judge:
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share (Wilson 1927), as SciPy computes it."""
+    """Return Wilson's 95 % interval of the share of successes (Wilson 1927), computed by SciPy."""
     interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean, (N,): percentiles of 2,000 resamples' means, always the same."""
+    """Return the 95 % interval of a mean; (N,) → (low, high).
+
+    The interval holds the percentiles of a bootstrap of 2,000 resamples with a fixed seed.
+    """
     draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
     low, high = np.percentile(draws, [50 - 50 * CONFIDENCE, 50 + 50 * CONFIDENCE])
     return float(low), float(high)
 
 
 def judge_folder(sprites_fingerprint: str) -> Path:
-    """Return the folder of a source's judge: `checkpoints/judge-<fingerprint>/`."""
+    """Return the folder of the judge of a sprite source: `checkpoints/judge-<fingerprint>/`."""
     return CHECKPOINTS / f"{ROLE}-{sprites_fingerprint}"
 
 
 def find_judge(sprites: Sprites) -> Judge | str:
-    """Return the judge of these sprites, or the reason why there is none.
+    """Return the judge of a sprite source, or the reason why it is missing.
 
     Raises:
-        PokemonGenError: if it is damaged, or has another palette.
+        PokemonGenError: if the judge is damaged, or has another palette than the sprites.
     """
     folder = judge_folder(sprites.fingerprint)
     if not (folder / METADATA_NAME).is_file():
         return (
-            f"these sprites have no judge yet. `pokemon-gen judge {sprites.source}` trains it once (add the "
-            "sprites.* settings of the run, if it has any)"
+            f"these sprites do not have a judge yet. Train it once with `pokemon-gen judge {sprites.source}` "
+            "and the sprites.* settings of the run, if it has any."
         )
-    found = Judge.load(folder)
-    if found.palette != sprites.palette:
-        raise PokemonGenError(f"{folder}: this judge has another palette than {sprites.source}")
-    return found
+    judge = Judge.load(folder)
+    if judge.palette != sprites.palette:
+        raise PokemonGenError(
+            f"{folder}: this judge has another palette than {sprites.source}. Train the judge again with "
+            f"`pokemon-gen judge {sprites.source} --overwrite`."
+        )
+    return judge

@@ -1,10 +1,9 @@
-"""Sprites that are none: what a detector must learn to refuse, in families that are reported apart.
+"""Corrupted sprites that a detector must learn to reject, in types whose metrics are reported separately.
 
-A detector trained on noise alone calls everything else a Pokémon, so each family keeps more of a real
-sprite than the one before: from random pixels to a real top on another sprite's real bottom. The hardest
-family, completions by generators that never saw the sprites, is made where models are trained
-(`generators.py`). Most families corrupt either the whole sprite or the completion's rows alone, since a
-completion is what will be judged.
+A detector that is trained on noise alone takes everything else for a Pokémon. So the negative types keep more
+and more of a real sprite: from random pixels to the top of one real sprite on the bottom of another. The
+hardest type consists of completions by generators that never saw the sprites; `generators.py` makes them.
+Most types corrupt either the entire sprite or only the completion, because the detector scores completions.
 """
 
 from collections.abc import Callable
@@ -17,15 +16,15 @@ from pokemon_gen.constants import BACKGROUND, COMPLETION_LENGTH, LENGTH, PROMPT_
 
 Tokens = NDArray[np.int64]
 LEAST_CHANGE = 0.05
-"""Share of the completion's pixels that must differ from the truth, for a sprite to count as corrupted."""
+"""Share of the completion's pixels above which a sprite counts as corrupted if they differ from the truth."""
 BLOCK = 4
-"""Pixels along each side of the blocks that a block shuffle moves: 25 of them make a sprite."""
+"""Side in pixels of the blocks that a block shuffle moves; a sprite has 25 of them."""
 
 
 def noise(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Draw every pixel of the completion, or of the whole sprite, at random; (N, 400) → (N, 400)."""
+    """Draw every pixel of the completion or of the entire sprite at random; (N, 400) → (N, 400)."""
     drawn = generator.integers(0, palette_size, sprites.shape)
-    return _whole_or_completion(sprites, drawn, generator)
+    return _keep_half_of_prompts(sprites, drawn, generator)
 
 
 def noise_completion(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
@@ -35,16 +34,16 @@ def noise_completion(sprites: Tokens, palette_size: int, generator: np.random.Ge
 
 
 def shuffle_pixels(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Shuffle the pixels of the completion, or of the whole sprite."""
+    """Shuffle the pixels of the completion or of the entire sprite."""
     corrupted = sprites.copy()
-    whole = generator.random(len(sprites)) < 0.5
-    corrupted[whole] = generator.permuted(sprites[whole], axis=1)
-    corrupted[~whole, PROMPT_LENGTH:] = generator.permuted(sprites[~whole, PROMPT_LENGTH:], axis=1)
+    entire = generator.random(len(sprites)) < 0.5
+    corrupted[entire] = generator.permuted(sprites[entire], axis=1)
+    corrupted[~entire, PROMPT_LENGTH:] = generator.permuted(sprites[~entire, PROMPT_LENGTH:], axis=1)
     return corrupted
 
 
 def shuffle_blocks(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Shuffle blocks of 4x4 pixels: textures stay, bodies fall apart."""
+    """Shuffle blocks of 4x4 pixels, which keeps textures but not shapes."""
     across = SIDE // BLOCK
     blocks = sprites.reshape(-1, across, BLOCK, across, BLOCK).swapaxes(2, 3)  # (N, 5, 5, 4, 4)
     blocks = blocks.reshape(len(sprites), across * across, BLOCK * BLOCK)
@@ -55,7 +54,7 @@ def shuffle_blocks(sprites: Tokens, palette_size: int, generator: np.random.Gene
 
 
 def cut_to_white(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Let the sprite end at the prompt's last row, or up to three rows later: the rest is background."""
+    """Replace all rows below the prompt, or below up to three more rows, by background."""
     corrupted = sprites.copy()
     rows = PROMPT_LENGTH // SIDE + generator.integers(0, 4, (len(sprites), 1))
     corrupted[np.arange(LENGTH) // SIDE >= rows] = BACKGROUND
@@ -63,19 +62,19 @@ def cut_to_white(sprites: Tokens, palette_size: int, generator: np.random.Genera
 
 
 def splice(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Give each prompt another sprite's completion; needs two or more sprites."""
+    """Give each prompt the completion of another sprite; a single sprite stays unchanged."""
     corrupted = sprites.copy()
     if len(sprites) > 1:
-        order = generator.permutation(len(sprites))  # each takes the completion of the next in the order
+        order = generator.permutation(len(sprites))  # each sprite gets the completion of the one before it
         corrupted[order, PROMPT_LENGTH:] = sprites[np.roll(order, 1), PROMPT_LENGTH:]
     return corrupted
 
 
 def remap_colours(sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Exchange the colours of the completion, or of the whole sprite, for random others; white stays."""
+    """Permute the colours of the completion or of the entire sprite at random, except the background."""
     maps = np.tile(np.arange(palette_size), (len(sprites), 1))
     maps[:, 1:] = generator.permuted(maps[:, 1:], axis=1)  # (N, V)
-    return _whole_or_completion(sprites, np.take_along_axis(maps, sprites, axis=1), generator)
+    return _keep_half_of_prompts(sprites, np.take_along_axis(maps, sprites, axis=1), generator)
 
 
 NEGATIVE_TYPES: dict[str, Callable[[Tokens, int, np.random.Generator], Tokens]] = {
@@ -87,7 +86,7 @@ NEGATIVE_TYPES: dict[str, Callable[[Tokens, int, np.random.Generator], Tokens]] 
     "colour remap": remap_colours,
 }
 COMPLETIONS = "completions"
-"""The family of completions by generators, made elsewhere."""
+"""The negative type of completions by generators, which `generators.py` makes."""
 SHARES = {
     COMPLETIONS: 0.40,
     "splice": 0.26,
@@ -97,25 +96,34 @@ SHARES = {
     "pixel shuffle": 0.06,
     "cut to white": 0.06,
 }
-"""Of the corrupted sprites that are learned from: the harder a family is to tell, the more of it."""
+"""Shares of the negative types among the corrupted training sprites; harder types have larger shares."""
 
 
 def corrupt(kind: str, sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Return corrupted sprites of one family, (M, 400), M <= N.
+    """Return corrupted sprites of one negative type; (N, 400) → (M, 400) with M <= N.
 
-    Those that came out like the sprite they were made of (a cut below a body's end) are left out.
+    Results that equal their original up to 5 % of the completion are dropped, such as a cut below the last
+    row of a body.
     """
     corrupted = NEGATIVE_TYPES[kind](sprites, palette_size, generator)
     return corrupted[differs(corrupted, sprites)]
 
 
 def differs(sprites: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which completions differ from the truth in more than 5 % of their pixels; (N, 400) → (N,)."""
-    changed = (sprites[:, PROMPT_LENGTH:] != truth[:, PROMPT_LENGTH:]).sum(1)
-    return changed > LEAST_CHANGE * COMPLETION_LENGTH
+    """Return whether each completion differs from the truth in more than 5 % of its pixels.
+
+    Args:
+        sprites: (N, 400) tokens.
+        truth: (N, 400) tokens of the true sprites.
+
+    Returns:
+        (N,) booleans.
+    """
+    different = (sprites[:, PROMPT_LENGTH:] != truth[:, PROMPT_LENGTH:]).sum(1)
+    return different > LEAST_CHANGE * COMPLETION_LENGTH
 
 
-def _whole_or_completion(sprites: Tokens, corrupted: Tokens, generator: np.random.Generator) -> Tokens:
-    """Keep the prompts of a random half of the sprites."""
+def _keep_half_of_prompts(sprites: Tokens, corrupted: Tokens, generator: np.random.Generator) -> Tokens:
+    """Restore the prompts of a random half of the corrupted sprites."""
     keep = (generator.random((len(sprites), 1)) < 0.5) & (np.arange(LENGTH) < PROMPT_LENGTH)
     return np.where(keep, sprites, corrupted)

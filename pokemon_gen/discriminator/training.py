@@ -1,7 +1,7 @@
-"""Training a detector or the judge, once: generators, then the classifier, then its metrics on dev.
+"""The training of a detector or a judge: the generators, the classifier, and its metrics on dev.
 
-Both roles are trained alike and kept alike; they differ by their settings, their folder and their name. A
-folder that already holds a classifier of the same settings and sprites is kept.
+Both roles are trained and saved in the same way; they differ in settings, folder and name. If the folder
+already holds a classifier of the same settings and sprites, it is not trained again.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import contents
-from pokemon_gen.report.sheets import save_calibration
+from pokemon_gen.report.plots import save_calibration
 from pokemon_gen.settings import DetectorSettings, JudgeSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
 
 CALIBRATION_NAME = "calibration.png"
+"""The plot of a classifier's calibration on dev, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class TrainedClassifier:
     """A detector or a judge on disk.
 
     Attributes:
-        folder: where it is.
-        metadata: what it was trained on, its threshold, and its metrics on dev.
-        kept: whether it existed before.
+        folder: its folder.
+        metadata: its settings and training sprites, its threshold, and its metrics on dev.
+        kept: whether it existed before and was not trained again.
     """
 
     folder: Path
@@ -46,17 +47,18 @@ class TrainedClassifier:
 def train_once(
     settings: Settings | JudgeSettings, sprites: Sprites, folder: Path, role: str, overwrite: bool
 ) -> TrainedClassifier:
-    """Train a classifier and save it, or return the one that exists.
+    """Train a classifier and save it, or return the existing one of the same settings and sprites.
 
     Args:
-        settings: of a run, whose `detector` section is read, or of the judge.
-        sprites: to learn from.
-        folder: of the classifier.
+        settings: the settings of the judge, or of a run, of which only the section `detector` is read.
+        sprites: the train split is learned, and the dev split is measured on.
+        folder: the folder of the classifier.
         role: `detector` or `judge`.
-        overwrite: replace a classifier of other settings or sprites.
+        overwrite: replace an existing classifier.
 
     Raises:
-        PokemonGenError: for settings that do not fit, too few sprites, or another classifier in the folder.
+        PokemonGenError: for invalid settings, too few sprites, or an existing classifier of other settings or
+            sprites without `overwrite`.
     """
     run = folder if role == JUDGE else folder.parent
     with writing_to(run):
@@ -69,7 +71,7 @@ def train_once(
 def check_trainable(
     settings: Settings | JudgeSettings, sprites: Sprites, folder: Path, role: str, overwrite: bool
 ) -> bool:
-    """Find every mistake before anything is trained.
+    """Validate the settings, the sprites and the folder before the training.
 
     Returns:
         Whether the folder already holds a classifier of these settings and sprites.
@@ -83,11 +85,15 @@ def check_trainable(
         same_settings = metadata.get("settings") == section.model_dump(mode="json")
         if not same_settings or trained_sprites(metadata) != train_identity(sprites):
             raise PokemonGenError(
-                f"{folder} holds a {role} of other settings or sprites, and is kept; --overwrite replaces it"
+                f"{folder}: this folder already holds a {role} of other settings or sprites. Replace it with "
+                "--overwrite."
             )
         return True
     if len(sprites.tokens("dev")) < 2:
-        raise PokemonGenError(f"{sprites.source}: a {role} is measured on two or more dev sprites")
+        raise PokemonGenError(
+            f"{sprites.source}: a {role} is measured on two or more dev sprites, but there are "
+            f"{len(sprites.tokens('dev'))}"
+        )
     _split(sprites.tokens("train"), section, sprites.source)
     with settings.placing_errors():
         build_classifier(section.classifier, section.seed, f"{role}.classifier.model")
@@ -96,36 +102,38 @@ def check_trainable(
 
 
 def detector_settings(settings: Settings | JudgeSettings) -> DetectorSettings:
-    """Return the section that says how a classifier is trained: a run's `detector`, or `judge`."""
+    """Return the section with a classifier's training settings: `detector` of a run, or `judge`."""
     return settings.judge if isinstance(settings, JudgeSettings) else settings.detector
 
 
 def trained_sprites(metadata: dict[str, Any]) -> tuple[Any, Any]:
-    """Return what a classifier's metadata say it was trained on: the fingerprint, and the number of sprites."""
+    """Return the fingerprint and the number of the training sprites that a classifier's metadata record."""
     return sprites_fingerprint(metadata), metadata.get("train")
 
 
 def train_identity(sprites: Sprites) -> tuple[str, int]:
-    """Return the same for loaded sprites; a fold that is held out makes the number smaller."""
+    """Return the fingerprint and the number of loaded training sprites; a fold reduces the number."""
     return sprites.fingerprint, len(sprites.tokens("train"))
 
 
 def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> None:
+    """Train the generators and the classifier, measure it on dev, and save it."""
     train, dev = sprites.tokens("train"), sprites.tokens("dev")
-    learned, calibration = _split(train, section, sprites.source)
-    size = len(sprites.palette)
-    made = complete_unseen(section.generator, section.seed, learned, dev, size, f"{role}: generators")
-    if not len(made.train) or not len(made.others):
-        raise PokemonGenError(
-            f"{sprites.source}: every completion equals the true one, so a {role} has nothing to tell apart. "
-            "Are these sprites all alike?"
-        )
-    title = f"{role}: classifier"
-    classifier = train_classifier(
-        section.classifier, section.seed, learned, made.train, calibration, sprites.palette, title
+    positives, calibration = _split(train, section, sprites.source)
+    completions = complete_unseen(
+        section.generator, section.seed, positives, dev, len(sprites.palette), f"{role}: generators"
     )
-    metrics = measure(classifier, dev, made.others)
-    remove(contents(folder))  # only now, so that a failed training leaves the old one
+    if not len(completions.train) or not len(completions.others):
+        raise PokemonGenError(
+            f"{sprites.source}: every completion equals the true one, so a {role} has nothing to learn. "
+            "Check that the sprites differ from each other."
+        )
+    classifier = train_classifier(
+        section.classifier, section.seed, positives, completions.train, calibration, sprites.palette,
+        f"{role}: classifier",
+    )  # fmt: skip
+    metrics = measure(classifier, dev, completions.others)
+    remove(contents(folder))  # only after the training, so that a failed training keeps the old classifier
     save_calibration(metrics.probabilities, metrics.labels, folder / CALIBRATION_NAME)
     metadata = {
         "settings": section.model_dump(mode="json"),
@@ -139,9 +147,12 @@ def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str)
 def _split(
     train: NDArray[np.int64], section: DetectorSettings, source: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split train into the sprites to learn from and those that set the threshold."""
+    """Split train into the real sprites to learn from and those that only set the threshold."""
     count = max(1, round(section.calibration_share * len(train)))
     if len(train) - count < section.generator.folds:
-        raise PokemonGenError(f"{source}: {len(train)} training sprites are too few for a detector")
+        raise PokemonGenError(
+            f"{source}: {len(train)} training sprites are too few for a detector: {count} set the threshold, "
+            f"and each of the {section.generator.folds} folds needs one. Provide more sprites."
+        )
     order = np.random.default_rng(section.seed).permutation(len(train))
     return train[order[count:]], train[order[:count]]

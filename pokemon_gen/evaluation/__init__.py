@@ -1,1 +1,1 @@
-"""How good completions are: distances, a detector that chooses, a judge that only reports, the scorecard."""
+"""The quality of completions: Inception distances, pixel metrics, the memorisation check, the scorecard."""

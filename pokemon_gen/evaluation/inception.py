@@ -1,13 +1,16 @@
-"""The 2048 pool features that FID is made of, by the two libraries' own networks, never mixed.
+"""The 2048 Inception pool features that FID and KID compare, computed by two libraries' own networks.
 
-FID is only comparable at one network, one set of weights, one resizing and one reference. The network is
-the Inception-v3 of 2015-12-05 in the form of two libraries, and a protocol is one of them whole:
+FID values are comparable only with the same network, weights, resizing and reference. The network is the
+Inception-v3 of 2015-12-05. Two libraries implement it, and a protocol is one of the two implementations. The
+protocols are never mixed:
 
-- `pytorch-fid`: 20 → 299 bilinear with half-pixel centres, inputs 2x/255 − 1; what most people report.
-- `torch-fidelity`: 20 → 299 as TensorFlow 1 did it (corners shifted), inputs (x − 128) / 128.
+- `pytorch-fid` resizes 20 → 299 bilinearly with half-pixel centres and scales the inputs to 2x/255 − 1. Most
+  published values come from it.
+- `torch-fidelity` resizes 20 → 299 like TensorFlow 1, with shifted corners, and scales the inputs to
+  (x − 128) / 128.
 
-The weights are one and the same file in both libraries' releases. We load it (`weights_only=True`: no
-pickled code is run) after checking its SHA-256, and hand it to the library's network.
+Both libraries release the same weights file. This module checks the file's SHA-256, loads it with
+`weights_only=True`, so that no pickled code runs, and passes the weights to the library's network.
 """
 
 import hashlib
@@ -36,26 +39,32 @@ WEIGHTS_URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_wei
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WEIGHTS_BYTES = 95_628_359
 WEIGHTS_VARIABLE = "POKEMON_GEN_INCEPTION"
-TWO_WAYS = (
-    f"download {WEIGHTS_URL} elsewhere and give the file with --inception-weights PATH, "
-    f"or set {WEIGHTS_VARIABLE}=PATH"
+WEIGHTS_ADVICE = (
+    f"Download {WEIGHTS_URL} on another machine and pass the file with --inception-weights PATH, "
+    f"or set {WEIGHTS_VARIABLE}=PATH."
 )
 DIMENSIONS = 2048
 BATCH = 32
-"""Pictures at once: at 299x299 this many take about 1 GB."""
+"""Images per forward pass; 32 images of 299x299 pixels take about 1 GB."""
 TIMEOUT = 20
-"""Seconds to wait for the server of the weights."""
+"""Seconds to wait for the server that offers the weights."""
 
 
 class WeightsMissingError(PokemonGenError):
-    """The weights cannot be had; everything but FID and KID can still be computed."""
+    """The Inception weights are not available. Only FID and KID need them."""
 
 
 class Inception:
-    """The network of one protocol, with weights, as a function of pictures."""
+    """The Inception network of one protocol with its weights."""
 
     def __init__(self, state: dict[str, Any], weights_sha256: str, protocol: Protocol) -> None:
-        """Build the protocol's network around `state`, the FID Inception's parameters by name."""
+        """Build the network.
+
+        Args:
+            state: the parameters of the FID Inception network by name.
+            weights_sha256: the SHA-256 of the weights, which the scorecard and the feature cache record.
+            protocol: the library that implements the network and the resizing.
+        """
         self.protocol = protocol
         self.weights_sha256 = weights_sha256
         self._device = best_device()
@@ -63,145 +72,173 @@ class Inception:
 
     @classmethod
     def load(cls, weights: str | Path | None = None, protocol: Protocol = "pytorch-fid") -> "Inception":
-        """Load the weights from a file, or get them.
+        """Load the weights from a file, or download them.
 
         Args:
-            weights: the file; none: `POKEMON_GEN_INCEPTION`, else a download on first use.
-            protocol: whose network and resizing.
+            weights: the file. Without it, the environment variable `POKEMON_GEN_INCEPTION` names the file;
+                without either, the weights are downloaded on first use.
+            protocol: the library that implements the network and the resizing.
 
         Raises:
-            PokemonGenError: if a given file is missing, damaged or another one.
-            WeightsMissingError: if none was given and they cannot be downloaded.
+            PokemonGenError: for an unknown protocol, or a weights file that is missing, damaged or not the
+                expected one.
+            WeightsMissingError: if no file is named and the download fails.
         """
         if protocol not in PROTOCOLS:
-            raise PokemonGenError(f"{protocol!r} is no protocol of FID: use {' or '.join(PROTOCOLS)}")
-        given = weights or os.environ.get(WEIGHTS_VARIABLE)
-        state = read_weights(Path(given) if given else _downloaded())
+            raise PokemonGenError(f"{protocol!r} is not an FID protocol. Use {' or '.join(PROTOCOLS)}.")
+        file = weights or os.environ.get(WEIGHTS_VARIABLE)
+        state = read_weights(Path(file) if file else _download_weights())
         return cls(state, WEIGHTS_SHA256, protocol)
 
     @torch.no_grad()
     def features(self, pictures: NDArray[np.uint8], name: str, progress: bool = False) -> NDArray[np.float64]:
-        """Return the pool features of pictures; (N, H, W, 3) RGB bytes → (N, 2048).
+        """Return the pool features of images.
 
-        In single precision, as both libraries have it, whatever autocast is on (a GPU's convolutions may
-        still be in TF32, as torch has it from the start). `name` says in errors whose pictures they are.
+        The network computes in single precision, as in both libraries, even under autocast. On a GPU the
+        convolutions may use TF32, which is the default of torch.
+
+        Args:
+            pictures: (N, H, W, 3) uint8 RGB.
+            name: the name of the images in errors.
+            progress: show a progress bar.
+
+        Returns:
+            (N, 2048) features.
 
         Raises:
-            PokemonGenError: for features that are not finite.
+            PokemonGenError: for fewer than two images, or features that are not finite.
         """
-        # In the memory order that both libraries have: others round differently.
+        # Both libraries use contiguous channels-first tensors. Another memory layout rounds differently.
         images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
-        found = []
+        parts = []
         with tqdm(total=len(images), desc="features", unit="sprite", disable=not progress) as bar:
             for batch in images.split(BATCH):
                 with torch.autocast(self._device.type, enabled=False):
-                    found.append(_FORWARDS[self.protocol](self._network, batch.to(self._device)).cpu())
+                    parts.append(_FORWARDS[self.protocol](self._network, batch.to(self._device)).cpu())
                 bar.update(len(batch))
-        features = torch.cat(found).double().numpy()
+        features = torch.cat(parts).double().numpy()
         return checked_features(features, f"{name}: Inception features ({self.protocol})")
 
     def cached_features(self, pictures: NDArray[np.uint8], name: str, folder: Path) -> NDArray[np.float64]:
-        """Return `features`, kept in `folder` by the content of the pictures, protocol and weights."""
+        """Return `features` of images from a cache.
+
+        Args:
+            pictures: (N, H, W, 3) uint8 RGB.
+            name: the name of the images in errors.
+            folder: the folder of the cache. Its key is a hash of the images, the protocol and the weights.
+
+        Returns:
+            (N, 2048) features.
+
+        Raises:
+            PokemonGenError: for fewer than two images, or features that are not finite.
+        """
         key = hashlib.sha256(f"{self.protocol} {self.weights_sha256} {pictures.shape} ".encode())
         key.update(np.ascontiguousarray(pictures).tobytes())
         file = folder / f"{self.protocol}-{key.hexdigest()[:32]}.npy"
         if file.is_file():
             try:
-                kept: NDArray[np.float64] = np.load(file, allow_pickle=False)
-                if kept.shape == (len(pictures), DIMENSIONS):
-                    return checked_features(kept, str(file))
+                cached: NDArray[np.float64] = np.load(file, allow_pickle=False)
+                if cached.shape == (len(pictures), DIMENSIONS):
+                    return checked_features(cached, str(file))
             except (ValueError, OSError, EOFError, PokemonGenError):
-                pass  # a damaged file is only made anew
+                pass  # the file is damaged, so the features are computed again
         features = self.features(pictures, name, progress=True)
-        with atomic_file(file) as aside, aside.open("wb") as stream:
+        with atomic_file(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, features)
         return features
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Read the weights' file after checking that it is the right one.
+    """Read the weights file after checking its size and SHA-256.
 
     Raises:
-        PokemonGenError: naming the file, if it is missing or not the one of 2015-12-05.
+        PokemonGenError: if the file is missing, or not the weights of 2015-12-05. It names the file.
     """
     if not path.is_file():
-        raise PokemonGenError(f"{path}: no such file of Inception weights")
+        raise PokemonGenError(
+            f"{path}: this file of Inception weights does not exist. Download {WEIGHTS_URL} to this path."
+        )
     size = path.stat().st_size
     if size != WEIGHTS_BYTES:
         raise PokemonGenError(
-            f"{path}: not the FID Inception weights, or cut off: {size} bytes, not {WEIGHTS_BYTES}"
+            f"{path}: not the FID Inception weights, or truncated: the file has {size} bytes, not "
+            f"{WEIGHTS_BYTES}. Download {WEIGHTS_URL} again."
         )
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != WEIGHTS_SHA256:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    if sha256 != WEIGHTS_SHA256:
         raise PokemonGenError(
-            f"{path}: not the FID Inception weights, or damaged: its SHA-256 is {found}, not {WEIGHTS_SHA256}"
+            f"{path}: not the FID Inception weights, or damaged: the SHA-256 is {sha256}, not "
+            f"{WEIGHTS_SHA256}. Download {WEIGHTS_URL} again."
         )
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
-        raise PokemonGenError(f"{path}: the weights cannot be loaded: {error}") from error
+        raise PokemonGenError(f"{path}: the Inception weights cannot be loaded: {error}") from error
     return state
 
 
 def check_given_weights() -> None:
-    """Say now that the weights `POKEMON_GEN_INCEPTION` names are none, if it names any.
+    """Check the weights file that `POKEMON_GEN_INCEPTION` names, if it is set.
 
     Raises:
-        PokemonGenError: naming the file, as `read_weights` does.
+        PokemonGenError: as `read_weights`.
     """
-    if given := os.environ.get(WEIGHTS_VARIABLE):
-        read_weights(Path(given))
+    if file := os.environ.get(WEIGHTS_VARIABLE):
+        read_weights(Path(file))
 
 
 def weights_at_hand() -> bool:
-    """Tell whether the weights can be loaded without a download and without being given."""
-    return bool(os.environ.get(WEIGHTS_VARIABLE)) or _download_place().is_file()
+    """Return whether `Inception.load()` finds the weights without a download."""
+    return bool(os.environ.get(WEIGHTS_VARIABLE)) or _download_path().is_file()
 
 
-def _download_place() -> Path:
+def _download_path() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(WEIGHTS_URL).name
 
 
-def _downloaded() -> Path:
-    """Return the weights in torch's folder of downloads (pytorch-fid's too), fetched if needed."""
-    path = _download_place()
+def _download_weights() -> Path:
+    """Return the weights file in torch's download folder, as pytorch-fid does; download it if needed."""
+    path = _download_path()
     if path.is_file():
         return path
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", ""):
-        raise WeightsMissingError(f"no network is wanted (HF_HUB_OFFLINE); {TWO_WAYS}")
-    before = socket.getdefaulttimeout()
+        raise WeightsMissingError(
+            f"the Inception weights cannot be downloaded, because HF_HUB_OFFLINE is set. {WEIGHTS_ADVICE}"
+        )
+    previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(WEIGHTS_URL, str(path), WEIGHTS_SHA256)
-    except (OSError, RuntimeError) as error:  # no network; another file than expected
+    except (OSError, RuntimeError) as error:  # there is no network, or the SHA-256 differs
         raise WeightsMissingError(
-            f"the Inception weights cannot be downloaded ({error}); {TWO_WAYS}"
+            f"the Inception weights cannot be downloaded: {error}. {WEIGHTS_ADVICE}"
         ) from error
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous_timeout)
     return path
 
 
 @contextmanager
-def _given(module: Any, state: dict[str, Any]) -> Iterator[None]:
-    """Let a library's network take `state` where it would download, or load with pickled code allowed."""
-    with mock.patch.object(module, "load_state_dict_from_url", lambda *_, **__: state):
+def _preloaded(module: Any, state: dict[str, Any]) -> Iterator[None]:
+    """Make a library's network use `state`; it would otherwise download weights and allow pickled code."""
+    with mock.patch.object(module, "load_state_dict_from_url", return_value=state):
         yield
 
 
 def _build_pytorch_fid(state: dict[str, Any]) -> torch.nn.Module:
     from pytorch_fid import inception
 
-    with _given(inception, state):
+    with _preloaded(inception, state):
         return inception.InceptionV3()
 
 
 def _build_torch_fidelity(state: dict[str, Any]) -> torch.nn.Module:
     from torch_fidelity import feature_extractor_inceptionv3 as extractor
 
-    with _given(extractor, state):
+    with _preloaded(extractor, state):
         return extractor.FeatureExtractorInceptionV3("inception-v3-compat", [str(DIMENSIONS)])
 
 
@@ -210,7 +247,7 @@ def _forward_pytorch_fid(network: Any, images: torch.Tensor) -> torch.Tensor:
 
 
 def _forward_torch_fidelity(network: Any, images: torch.Tensor) -> torch.Tensor:
-    return network(images)[0]  # takes bytes
+    return network(images)[0]  # the network takes bytes
 
 
 _BUILDERS = {"pytorch-fid": _build_pytorch_fid, "torch-fidelity": _build_torch_fidelity}

@@ -1,10 +1,11 @@
-"""How sure a Fréchet distance is: its standard error by the jackknife that leaves out a fifth of the sprites.
+"""The standard error of a Fréchet distance, by a jackknife that leaves out a fifth of the sprites.
 
-A bootstrap's resample holds doubles, and 80 sprites in hundreds of dimensions are farther from anything with
-doubles than without: it says 1.1 to 3.3 times the true error. Draws of four fifths without replacement have
-none. Their variance, times r / d where r of the sprites stay and d are left out, is that of the figure (Wu
-1986; Shao & Wu 1989, "A General Theory for Jackknife Variance Estimation"): 0.9 to 1.2 times the true error
-on normal features (`LOG.md`).
+The resamples of a bootstrap contain duplicates, which bias FID upwards: 80 sprites in hundreds of dimensions
+are farther from any set with duplicates than without. A bootstrap reports 1.1 to 3.3 times the true error.
+The jackknife draws four fifths of the sprites without replacement, so its draws contain no duplicates. If a
+draw keeps r sprites and leaves out d, the variance of the draws times r / d estimates the variance of the
+distance (Wu 1986; Shao & Wu 1989, "A General Theory for Jackknife Variance Estimation"). The estimate is 0.9
+to 1.2 times the true error on normal features (`LOG.md`).
 """
 
 import numpy as np
@@ -13,21 +14,22 @@ from numpy.typing import NDArray
 from pokemon_gen.evaluation.frechet import GramMatrices
 
 _SHARE = 0.8
-"""Of the sprites that stay. Nine tenths did as well; a half said up to 1.4 times the error."""
+"""Share of the sprites that a draw keeps. 0.9 works equally well; 0.5 gives up to 1.4 times the error."""
 _PAIRED_DRAWS = 200
+"""Draws of paired sets."""
 _DRAWS_OF_EACH = 30
-"""Of either set; the distance is taken between each and each."""
+"""Draws of each unpaired set; distances are computed between all 30 x 30 combinations."""
 
 
 def error_of_pairs(grams: GramMatrices, generator: np.random.Generator) -> float | None:
-    """Return the standard error of the distance between two sets whose samples belong together.
+    """Return the standard error of the distance between two paired sets.
 
     Args:
-        grams: the inner products of both, (n, n) each.
-        generator: of the draws.
+        grams: the inner products of both sets, (n, n) each.
+        generator: the random generator of the draws.
 
     Returns:
-        In the distance's units; none for fewer than three pairs, of which none can be left out.
+        The error in units of the distance, or None for fewer than three pairs, of which none can be left out.
     """
     n = len(grams.xx)
     kept = _kept(n)
@@ -39,37 +41,38 @@ def error_of_pairs(grams: GramMatrices, generator: np.random.Generator) -> float
 
 
 def error_of_draws(grams: GramMatrices, size: int, generator: np.random.Generator) -> float | None:
-    """Return the standard error of the mean distance between draws of `size` from either of two sets.
+    """Return the standard error of the mean distance between draws of `size` samples from each of two sets.
 
-    Both sets are samples of something; their parts of the variance are told apart as in a two-way analysis
-    of variance, since the less is drawn of a set, the more its draws differ, however sure the whole set is.
+    Both sets are samples of a population. A two-way analysis of variance separates their shares of the
+    variance, because each share needs its own correction: the smaller the draws are in relation to their set,
+    the more they differ, however certain the set itself is.
 
     Args:
         grams: the inner products of both sets, (n, n) and (m, m).
-        size: of a draw in the figure, at most n and m.
-        generator: of the draws.
+        size: the number of samples in each draw, at most n and m.
+        generator: the random generator of the draws.
 
     Returns:
-        In the distance's units; none where nothing of a set can be left out.
+        The error in units of the distance, or None if `size` is too small to leave out a sample.
     """
     kept = _kept(size)
     if kept >= size:
         return None
     n, m = grams.xy.shape
-    rows, columns = (_draws(whole, kept, _DRAWS_OF_EACH, generator) for whole in (n, m))
+    rows, columns = (_draws(total, kept, _DRAWS_OF_EACH, generator) for total in (n, m))
     distances = np.array([[grams.draw(r, c).frechet_distance() for c in columns] for r in rows])
     effects = distances.mean(1) - distances.mean(), distances.mean(0) - distances.mean()
-    rest = distances - distances.mean() - effects[0][:, None] - effects[1]
-    noise = (rest**2).sum() / (_DRAWS_OF_EACH - 1) ** 2 / _DRAWS_OF_EACH  # in each effect
+    residuals = distances - distances.mean() - effects[0][:, None] - effects[1]
+    noise = (residuals**2).sum() / (_DRAWS_OF_EACH - 1) ** 2 / _DRAWS_OF_EACH  # variance in each effect
     variance = 0.0
-    for effect, whole in zip(effects, (n, m), strict=True):
-        own = max(0.0, float((effect**2).sum()) / (_DRAWS_OF_EACH - 1) - noise)
-        variance += own * kept / (whole - kept)
+    for effect, total in zip(effects, (n, m), strict=True):
+        effect_variance = max(0.0, float((effect**2).sum()) / (_DRAWS_OF_EACH - 1) - noise)
+        variance += effect_variance * kept / (total - kept)
     return float(np.sqrt(variance))
 
 
 def _kept(n: int) -> int:
-    return max(2, round(_SHARE * n))  # one sample alone has no distance
+    return max(2, round(_SHARE * n))  # a distance needs two samples
 
 
 def _draws(n: int, kept: int, count: int, generator: np.random.Generator) -> list[NDArray[np.int64]]:

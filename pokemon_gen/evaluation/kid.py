@@ -1,10 +1,10 @@
-"""The kernel distance (KID): a second opinion that is not biased by few samples; NumPy alone.
+"""The kernel Inception distance (KID), which has no bias for small samples, in NumPy alone.
 
-The squared maximum mean discrepancy with the kernel k(x, y) = (x·y / d + 1)³ (Bińkowski et al. 2018,
-arXiv:1801.01401), in its unbiased form over all samples: a sample is never compared with itself. Libraries
-average random subsets, which only adds noise where there are 80 samples. It can be below zero: its mean is
-zero for two draws from one distribution, and it is lower still for *paired* sets, whose samples are more
-alike across the sets than two independent ones would be.
+KID is the squared maximum mean discrepancy with the kernel k(x, y) = (x·y / d + 1)³ (Bińkowski et al. 2018,
+arXiv:1801.01401). This module computes the unbiased estimate over all samples, which never compares a sample
+with itself. Libraries average over random subsets instead, which only adds noise when there are 80 samples.
+The estimate can be negative: its expectation is zero for two draws from one distribution. It is lower still
+for *paired* sets, because a sample resembles its partner more than an independent sample.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ from pokemon_gen.evaluation.frechet import Floats, checked_pair
 
 
 class Kernels:
-    """The kernel between all samples, from which any resampling's distance can be had."""
+    """The kernel values within and between two sets; the distance of any resample follows from them."""
 
     def __init__(self, xx: Floats, yy: Floats, xy: Floats) -> None:
-        """Hold (n, n), (m, m) and (n, m) kernel values."""
+        """Store the kernel values within and between the sets: (n, n), (m, m) and (n, m)."""
         self.xx, self.yy, self.xy = xx, yy, xy
 
     @classmethod
@@ -27,15 +27,20 @@ class Kernels:
         """Return the kernel values of features (n, d) and (m, d).
 
         Raises:
-            PokemonGenError: for fewer than two samples, other dimensions, or values that are not finite.
+            PokemonGenError: for fewer than two samples, different dimensions, or values that are not finite.
         """
         x, y = checked_pair(x, y)
         return cls(_kernel(x, x), _kernel(y, y), _kernel(x, y))
 
     def distance(self, x_counts: NDArray[Any] | None = None, y_counts: NDArray[Any] | None = None) -> float:
-        """Return the distance where each sample was drawn so many times, (n,) and (m,); none: once.
+        """Return the distance between two sets or between resamples of them.
 
-        Two draws of one sample are no pair: counted as one, a bootstrap would be biased upwards.
+        Two draws of the same sample are not counted as a pair, because such pairs would bias a bootstrap
+        upwards.
+
+        Args:
+            x_counts: (n,) number of draws of each sample of the first set; None draws each once.
+            y_counts: (m,) the same for the second set.
         """
         x_counts = np.ones(len(self.xx)) if x_counts is None else x_counts
         y_counts = np.ones(len(self.yy)) if y_counts is None else y_counts
@@ -43,17 +48,20 @@ class Kernels:
         return float(_within(self.xx, x_counts) + _within(self.yy, y_counts) - 2 * across)
 
     def paired_distance(self, counts: NDArray[Any]) -> float:
-        """Return the distance where sample i of both sets was drawn counts[i] times, together.
+        """Return the distance between resamples that draw a sample and its partner together.
 
-        A pair drawn twice is still one pair of belonging samples each time: as a product of counts it
-        would weigh four times, and a bootstrap would be biased downwards.
+        A partner pair that is drawn twice counts twice. A product of counts would give it four times the
+        weight and bias a bootstrap downwards.
+
+        Args:
+            counts: (n,) number of draws of sample i of both sets.
         """
-        # The whole set has n - 1 times as many pairs across as belonging ones; keep their shares.
-        own = counts @ self.xy.diagonal() / counts.sum()
-        others = (counts @ self.xy @ counts - counts**2 @ self.xy.diagonal()) / (
+        # In the full set, n of the n² pairs across the sets are partners. The resample keeps these shares.
+        partners = counts @ self.xy.diagonal() / counts.sum()
+        non_partners = (counts @ self.xy @ counts - counts**2 @ self.xy.diagonal()) / (
             counts.sum() ** 2 - (counts**2).sum()
         )
-        across = (own + (len(counts) - 1) * others) / len(counts)
+        across = (partners + (len(counts) - 1) * non_partners) / len(counts)
         return float(_within(self.xx, counts) + _within(self.yy, counts) - 2 * across)
 
 

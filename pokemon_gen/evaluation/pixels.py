@@ -1,7 +1,8 @@
-"""Plain measures of completions, in pixels: how right, remembered, varied, colourful; NumPy alone.
+"""Pixel metrics of completions: accuracy, nearest sprite, diversity, new colours; in NumPy alone.
 
-None of them says how good a picture is (pixel accuracy starts at 0.41 after one epoch and falls as the
-pictures get better), but each says something no other does, beside the same figure of real sprites.
+None of these metrics alone measures the quality of a picture: pixel accuracy starts at 0.41 after one epoch
+and falls as the pictures get better. Each of them shows something that no other metric shows, if it is
+compared with the same metric of real sprites.
 """
 
 from typing import Any
@@ -13,34 +14,34 @@ from pokemon_gen.constants import PROMPT_LENGTH
 
 
 def pixel_accuracy(sprites: NDArray[Any], truth: NDArray[Any]) -> float:
-    """Return the share of the completion's pixels that are the true ones; (N, 400) each."""
+    """Return the share of the completions' pixels that equal the true ones; both arrays are (N, 400)."""
     return float((_completion(sprites) == _completion(truth)).mean())
 
 
 def nearest_distances(sprites: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """Return how far each completion is from the most alike of others.
+    """Return the distance from each completion to the nearest of other sprites' completions.
 
     Args:
-        sprites: (N, 400).
-        others: (M, 400), the training sprites as a rule.
+        sprites: (N, 400) tokens.
+        others: (M, 400) tokens, usually the training sprites.
 
     Returns:
-        (N,) shares of differing pixels: 0 is one of those completions, given back by heart.
+        (N,) shares of pixels that differ; 0 means that the completion equals one of the others.
     """
     return _distances(_completion(sprites), _completion(others)).min(1)
 
 
 def mean_pairwise_distance(sprites: NDArray[Any]) -> float:
-    """Return the diversity of completions: the mean share of pixels in which two of them differ."""
+    """Return the diversity of completions: the mean share of pixels that differ between two of them."""
     distances = _distances(_completion(sprites), _completion(sprites))
     return float(distances[np.triu_indices(len(sprites), 1)].mean())
 
 
 def new_colours(sprites: NDArray[Any]) -> float:
-    """Return how many colours a completion has, in the mean, that its prompt has not; (N, 400).
+    """Return the mean number of colours in a completion that are not in its prompt; sprites are (N, 400).
 
-    A real sprite mostly goes on in the colours that it has. Colours drawn from the far end of a distribution
-    show as specks, which neither a likelihood nor a distance in pixels tells of.
+    The completion of a real sprite mostly uses the colours of its prompt. Colours from the tail of a
+    predicted distribution appear as specks, which neither the likelihood nor a distance in pixels detects.
     """
     rows = np.asarray(sprites)
     return float(np.mean([len(np.setdiff1d(row[PROMPT_LENGTH:], row[:PROMPT_LENGTH])) for row in rows]))
@@ -50,19 +51,19 @@ def match_truth(sprites: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.i
     """Find the true sprite of each completion by its prompt.
 
     Args:
-        sprites: (N, 400) completed.
+        sprites: (N, 400) completed sprites.
         candidates: (M, 400) true sprites.
 
     Returns:
-        (N,) rows of `candidates`, or None unless every prompt is the prompt of exactly one.
+        (N,) row numbers of `candidates`, or None unless each prompt belongs to exactly one candidate.
     """
     rows: dict[bytes, list[int]] = {}
     for row, prompt in enumerate(_prompts(candidates)):
         rows.setdefault(prompt, []).append(row)
-    found = [rows.get(prompt, []) for prompt in _prompts(sprites)]
-    if any(len(matches) != 1 for matches in found):
+    matching_rows = [rows.get(prompt, []) for prompt in _prompts(sprites)]
+    if any(len(matches) != 1 for matches in matching_rows):
         return None
-    return np.array([matches[0] for matches in found], dtype=np.int64)
+    return np.array([matches[0] for matches in matching_rows], dtype=np.int64)
 
 
 def _prompts(sprites: NDArray[Any]) -> list[bytes]:
@@ -73,6 +74,6 @@ def _completion(sprites: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(sprites)[:, PROMPT_LENGTH:]
 
 
-def _distances(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the share of differing pixels between all rows; (N, L), (M, L) → (N, M)."""
-    return np.stack([(row != other).mean(1) for row in one])
+def _distances(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the share of pixels that differ between each two rows; (N, L), (M, L) → (N, M)."""
+    return np.stack([(row != y).mean(1) for row in x])

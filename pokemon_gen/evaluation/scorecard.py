@@ -1,16 +1,9 @@
-"""The scorecard: all that is known of a set of completions before it is submitted, and how sure that is.
+"""The scorecard: everything that is known about a set of completions before it is submitted.
 
-Two Fréchet distances, never mixed, because at 80 sprites the reference decides:
-
-- *paired*: completions against the true sprites of the same prompts, which share 60 % of their pixels.
-  Its ideal is 0, and the homework's FID is of this kind. Beside it, what wrong completions (another
-  sprite's) and noise get.
-- *unpaired*: against sprites of other prompts, in equal draws, since the distance shrinks as sets grow.
-  Its ideal is what real sprites get, which stands beside it.
-
-Intervals of FID are a jackknife's (`jackknife.py`), since a bootstrap's doubles make them too wide; those of
-KID, which can leave doubles out, are a bootstrap's percentiles. What cannot be computed says why; no other
-number takes its name.
+It collects the distances (`distances.py`), the detection rate (PDR) of the judge, the likelihood, the pixel
+metrics and the memorisation check, and decides whether the homework's bars are passed. Each value is reported
+with its interval or with the same value of real sprites, because a value alone says little with 80 sprites.
+If a value cannot be computed, the scorecard gives the reason and puts no other value in its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,65 +12,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
-from pokemon_gen.augmentation import flip_table, hue_shift_table
 from pokemon_gen.discriminator.judge import Judge, JudgeResult
-from pokemon_gen.discriminator.negatives import noise_completion, splice
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.distances import (
+    ROUNDS,
+    SEED,
+    FeatureExtractor,
+    Reference,
+    Tokens,
+    paired_distances,
+    paired_grams,
+    unpaired_distances,
+)
 from pokemon_gen.evaluation.frechet import GramMatrices
 from pokemon_gen.evaluation.inception import Inception
-from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
-from pokemon_gen.evaluation.kid import Kernels
-from pokemon_gen.evaluation.pixels import (
-    mean_pairwise_distance,
-    nearest_distances,
-    new_colours,
-    pixel_accuracy,
-)
-from pokemon_gen.palette import Palette, to_picture
+from pokemon_gen.evaluation.memorisation import memorisation_check
+from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
+from pokemon_gen.palette import Palette
 
-SCHEMA = 4
-"""The scorecard's version; it changes when a field comes in or changes its meaning."""
-ROUNDS = 200
-"""Resamples of a bootstrap, draws of a reference, random halves."""
-SEED = 20251108
-"""Of all of these, so that a scorecard comes out the same again."""
-HUES = 12
-"""Turns of the colour circle in which a training completion is looked for: as many as `strong` learns."""
-Tokens = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Sprites that completions are compared with.
-
-    Attributes:
-        name: `dev`, `train`, or a file or folder.
-        sprites: (M, 400) tokens.
-    """
-
-    name: str
-    sprites: Tokens
+SCHEMA = 5
+"""The version of the scorecard's format. It changes when a field is added or changes its meaning."""
 
 
 @dataclass(frozen=True)
 class ScorecardInputs:
-    """All that a scorecard is made of.
+    """The inputs of a scorecard.
 
     Attributes:
-        name: where the completions come from, for errors.
+        name: the source of the completions, for errors.
         completions: (N, 400) tokens.
-        palette: their colours.
-        truth: (N, 400), the true sprites of the same prompts, and whose they are; if known.
-        reference: of the unpaired distance.
-        dev: real sprites that nothing was trained on, for the figures that stand beside.
-        train: for what is remembered, and beside an unpaired distance from dev.
-        nll: of the true completions under the model, nats/token; if truth and model are known.
-        judge: or the reason why there is none.
-        inception: or the reason why there is none.
-        cache: the folder of features already computed.
+        palette: the colours of all sprites.
+        truth: the (N, 400) true sprites of the same prompts in the same order; None if they are unknown.
+        reference: the sprites that the unpaired distance is measured from.
+        dev: real sprites that no model was trained on; the completions' values are compared with theirs.
+        train: the training sprites, for the memorisation check. They also replace dev as the real sprites of
+            the unpaired distance if dev is its reference.
+        nll: the likelihood of the true completions under the model, nats/token; None if the model or the
+            truth is unknown.
+        judge: the judge, or the reason why it is missing.
+        inception: the network, or the reason why it is missing.
+        cache: the folder of features that are already computed.
+        single_draw: (N, 400) completions of the same prompts, one draw each. If a detector chose
+            `completions` as the best of several candidates, they show the detection rate without that
+            choice.
     """
 
     name: str
@@ -91,256 +69,125 @@ class ScorecardInputs:
     judge: Judge | str
     inception: Inception | str
     cache: Path
+    single_draw: Tokens | None = None
 
 
 def make_scorecard(
-    material: ScorecardInputs, baselines: Mapping[str, Any], about: Mapping[str, Any]
+    inputs: ScorecardInputs, baselines: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Compute everything.
+    """Compute a scorecard.
 
     Args:
-        material: what is compared with what.
+        inputs: the completions, the sprites to compare them with, and the networks.
         baselines: year → bar → `fid` and `pdr`, as in `eval/baselines.yaml`.
-        about: goes into the scorecard as it is: name, sprites, checkpoint, `other_data`.
+        metadata: entries that are copied into the scorecard: name, sprites, checkpoint, `other_data`. If
+            `checkpoint` has an entry `chosen_on`, it names the split that the checkpoint was chosen on.
 
     Returns:
-        The scorecard, plain values all through, ready for JSON.
+        The scorecard as plain values, ready for JSON.
 
     Raises:
         PokemonGenError: for fewer than two completions, or features that are not finite.
     """
-    if len(material.completions) < 2:
-        raise PokemonGenError("a scorecard needs two or more completions")
-    verdict = None if isinstance(material.judge, str) else material.judge.verdict(material.completions)
-    distances, grams = _distances(material)
-    paired = distances["paired"]
-    halves = _halves(grams, verdict) if grams else None
+    if len(inputs.completions) < 2:
+        raise PokemonGenError(
+            f"{inputs.name}: a scorecard needs two or more completions, not {len(inputs.completions)}"
+        )
+    result = None if isinstance(inputs.judge, str) else inputs.judge.evaluate(inputs.completions)
+    paired, unpaired, grams = _distances(inputs)
+    truth = inputs.truth
     return {
         "schema": SCHEMA,
-        **about,
-        "n": len(material.completions),
-        "truth": material.truth.name if material.truth else None,
-        **distances,
-        "pdr": _pdr(material, verdict),
-        "nll": material.nll,
-        "pixel_accuracy": pixel_accuracy(material.completions, material.truth.sprites)
-        if material.truth
-        else None,
-        "nearest_training_completion": _nearest(material),
-        "diversity": _beside(material, mean_pairwise_distance),
-        "new_colours": _beside(material, new_colours),
-        "verdicts": _verdicts(paired.get("fid"), verdict, halves, baselines),
-        "warnings": _warnings(paired, verdict, baselines, about),
+        **metadata,
+        "n": len(inputs.completions),
+        "truth": truth.name if truth else None,
+        "paired": paired,
+        "unpaired": unpaired,
+        "pdr": _detection_rate(inputs, result),
+        "nll": inputs.nll,
+        "pixel_accuracy": pixel_accuracy(inputs.completions, truth.sprites) if truth else None,
+        "nearest_training_completion": _memorisation(inputs),
+        "diversity": _with_reference(inputs, mean_pairwise_distance),
+        "new_colours": _with_reference(inputs, new_colours),
+        "verdicts": _verdicts(paired.get("fid"), result, grams, baselines),
+        "warnings": _warnings(inputs, paired, result, baselines, metadata),
     }
 
 
-def _beside(material: ScorecardInputs, figure: Callable[[Tokens], float]) -> dict[str, Any]:
-    """Return a figure of the completions and, beside it, of real sprites."""
-    real = _real(material)
+def _distances(inputs: ScorecardInputs) -> tuple[dict[str, Any], dict[str, Any], GramMatrices | None]:
+    """Return the paired and the unpaired distances, and the inner products of the paired features."""
+    if isinstance(inputs.inception, str):
+        missing = {"not_computed": inputs.inception}
+        return missing, missing, None
+    extract = FeatureExtractor(inputs.inception, inputs.palette, inputs.cache)
+    completions = Reference(inputs.name, inputs.completions)
+    real = inputs.train if inputs.reference.name == inputs.dev.name else inputs.dev
+    unpaired = unpaired_distances(completions, inputs.reference, real, extract)
+    if inputs.truth is None:
+        return {"not_computed": "the true sprites of these prompts are unknown"}, unpaired, None
+    paired = paired_distances(completions, inputs.truth, extract)
+    return paired, unpaired, paired_grams(completions, inputs.truth, extract)
+
+
+def _detection_rate(inputs: ScorecardInputs, result: JudgeResult | None) -> dict[str, Any]:
+    """Return the detection rate of the completions, of real sprites and of single draws."""
+    if result is None or isinstance(inputs.judge, str):
+        return {"not_computed": str(inputs.judge)}
+    real = inputs.judge.evaluate(inputs.dev.sprites)
+    rate = {
+        "rate": result.rate,
+        "interval": [result.low, result.high],
+        "mean_probability": result.mean_probability,
+        "judge": result.judge,
+        "real": {"sprites": inputs.dev.name, "rate": real.rate, "interval": [real.low, real.high]},
+    }
+    if inputs.single_draw is not None:
+        single = inputs.judge.evaluate(inputs.single_draw)
+        rate["single_draw"] = {"rate": single.rate, "interval": [single.low, single.high]}
+    return rate
+
+
+def _real_sprites(inputs: ScorecardInputs) -> Reference:
+    """Return as many real sprites as completions, of the same prompts if they are known."""
+    real = inputs.truth or inputs.dev
+    return Reference(real.name, real.sprites[: len(inputs.completions)])
+
+
+def _memorisation(inputs: ScorecardInputs) -> dict[str, Any]:
+    """Return the memorisation check, which compares the completions with real sprites."""
+    real = _real_sprites(inputs)
+    check = memorisation_check(inputs.completions, real.sprites, inputs.train.sprites, inputs.palette)
+    return {**check, "real_sprites": real.name}
+
+
+def _with_reference(inputs: ScorecardInputs, metric: Callable[[Tokens], float]) -> dict[str, Any]:
+    """Return a metric of the completions and of real sprites."""
+    real = _real_sprites(inputs)
     return {
-        "completions": figure(material.completions),
-        "real": figure(real.sprites),
+        "completions": metric(inputs.completions),
+        "real": metric(real.sprites),
         "real_sprites": real.name,
     }
-
-
-def _nearest(material: ScorecardInputs) -> dict[str, Any]:
-    """Return how far completions are from the nearest of train, beside real sprites: far less is by heart.
-
-    Two means can be alike where a quarter of the completions are train's own and the rest wild, so that the
-    distributions are compared (Kolmogorov & Smirnov's two-sample test). It takes both for independent; of the
-    same prompts they are not quite, and p is then a little too large.
-    """
-    real = _real(material)
-    both = np.concatenate([material.completions, real.sprites])  # so that train is laid down but once
-    nearest = nearest_train_distance(both, material.train.sprites, material.palette)
-    completions, of_real = np.split(nearest, [len(material.completions)])
-    distances = {"completions": completions, "real": of_real}
-    test = stats.ks_2samp(completions, of_real)
-    return {
-        **{name: float(values.mean()) for name, values in distances.items()},
-        "real_sprites": real.name,
-        "distances": {name: values.tolist() for name, values in distances.items()},
-        "statistic": float(test.statistic),
-        "p_value": float(test.pvalue),
-    }
-
-
-def nearest_train_distance(sprites: Tokens, train: Tokens, palette: Palette) -> NDArray[np.float64]:
-    """Return how far each completion is from the nearest that a model can have learned from train.
-
-    That is train as it lies, and turned, mirrored and in other hues, as `strong` sees it: a training sprite
-    upside down and in blue is by heart too. It is the same for all models, so that they can be compared.
-
-    Args:
-        sprites: (N, 400).
-        train: (M, 400).
-        palette: of both.
-
-    Returns:
-        (N,) shares of differing pixels, the least of all eight ways and `HUES` hues.
-    """
-    small = np.int16  # a palette has 4096 colours at most; a quarter of the memory is read
-    sprites, hues = sprites.astype(small), hue_shift_table(palette, HUES).astype(small)
-    nearest = np.ones(len(sprites))
-    for way in flip_table("all"):
-        laid = train[:, way]
-        for colours in hues:
-            nearest = np.minimum(nearest, nearest_distances(sprites, colours[laid]))
-    return nearest
-
-
-def _real(material: ScorecardInputs) -> Reference:
-    """Return the real sprites that stand beside completions: as many, of the same prompts if known."""
-    real = material.truth or material.dev
-    return Reference(real.name, real.sprites[: len(material.completions)])
-
-
-def _distances(material: ScorecardInputs) -> tuple[dict[str, Any], GramMatrices | None]:
-    """Return both distances, and the inner products that the halves' paired ones are had from."""
-    if isinstance(material.inception, str):
-        missing = {"not_computed": material.inception}
-        return {"paired": missing, "unpaired": missing}, None
-    inception = material.inception
-
-    def features(sprites: Reference) -> NDArray[np.float64]:
-        pictures = to_picture(sprites.sprites, material.palette)
-        return inception.cached_features(pictures, sprites.name, material.cache)
-
-    made, grams = features(Reference(material.name, material.completions)), None
-    how = {"protocol": inception.protocol, "weights_sha256": inception.weights_sha256}
-    if material.truth is None:
-        paired: dict[str, Any] = {"not_computed": "the true sprites of these prompts are not known"}
-    else:
-        true = features(material.truth)
-        grams = GramMatrices.of(made, true)
-        paired = how | _paired(made, true, grams, material.truth, len(material.palette), features)
-    return {"paired": paired, "unpaired": how | _unpaired(made, material, features)}, grams
-
-
-def _paired(
-    made: NDArray[np.float64],
-    true: NDArray[np.float64],
-    grams: GramMatrices,
-    truth: Reference,
-    palette_size: int,
-    features: Callable[[Reference], NDArray[np.float64]],
-) -> dict[str, Any]:
-    generator = np.random.default_rng(SEED)
-    beside = {}
-    for name, corrupt in (("wrong_completions", splice), ("noise", noise_completion)):
-        sprites = corrupt(truth.sprites, palette_size, generator)
-        other = features(Reference(f"{truth.name}, {name}", sprites))
-        beside[name] = {
-            "fid": GramMatrices.of(other, true).frechet_distance(),
-            "kid": Kernels.of(other, true).distance(),
-        }
-    fid, n, kernels = grams.frechet_distance(), len(made), Kernels.of(made, true)
-    counts = [_resample(n, generator) for _ in range(ROUNDS)]  # a sprite and its truth together
-    return {
-        "n": n,
-        "reference": truth.name,
-        "fid": fid,
-        "fid_interval": _interval_around(fid, error_of_pairs(grams, generator)),
-        "kid": kernels.distance(),
-        "kid_interval": _interval([kernels.paired_distance(c) for c in counts]),
-        **beside,
-    }
-
-
-def _unpaired(
-    made: NDArray[np.float64], material: ScorecardInputs, features: Callable[[Reference], NDArray[np.float64]]
-) -> dict[str, Any]:
-    beside = material.train if material.reference.name == material.dev.name else material.dev
-    others, real = features(material.reference), features(beside)
-    n = min(len(made), len(others), len(real))
-    return {
-        "n": n,
-        "reference": material.reference.name,
-        "draws": ROUNDS,
-        **_in_equal_draws(made, others, n),
-        "real": {"sprites": beside.name, **_in_equal_draws(real, others, n)},
-    }
-
-
-def _in_equal_draws(some: NDArray[np.float64], others: NDArray[np.float64], n: int) -> dict[str, Any]:
-    """Return FID between draws of `n` from each, on average, and KID of all; both with intervals."""
-    grams, kernels = GramMatrices.of(some, others), Kernels.of(some, others)
-    generator = np.random.default_rng(SEED)
-    fids, kids = [], []
-    for _ in range(ROUNDS):
-        rows, columns = (generator.permutation(len(x))[:n] for x in (some, others))
-        fids.append(grams.draw(rows, columns).frechet_distance())
-        kids.append(kernels.distance(*(_resample(len(x), generator) for x in (some, others))))
-    fid = float(np.mean(fids))
-    return {
-        "fid": fid,
-        "fid_interval": _interval_around(fid, error_of_draws(grams, n, generator)),
-        "kid": kernels.distance(),
-        "kid_interval": _interval(kids),
-    }
-
-
-def _resample(n: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Draw n of n with replacement, not all the same; return how often each came, (n,)."""
-    while True:
-        counts = np.bincount(generator.integers(0, n, n), minlength=n)
-        if counts.max() < n:
-            return counts
-
-
-def _interval(figures: list[float]) -> list[float]:
-    return [float(q) for q in np.quantile(figures, [0.025, 0.975])]
-
-
-def _interval_around(figure: float, error: float | None) -> list[float] | None:
-    """Return a distance's 95 % interval, none without a standard error; no distance is below 0."""
-    return None if error is None else [max(0.0, figure - 1.96 * error), figure + 1.96 * error]
-
-
-def _pdr(material: ScorecardInputs, verdict: JudgeResult | None) -> dict[str, Any]:
-    if verdict is None or isinstance(material.judge, str):
-        return {"not_computed": str(material.judge)}
-    real = material.judge.verdict(material.dev.sprites)
-    return {
-        "rate": verdict.rate,
-        "interval": [verdict.low, verdict.high],
-        "mean_probability": verdict.mean_probability,
-        "judge": verdict.judge,
-        "real": {"sprites": material.dev.name, "rate": real.rate, "interval": [real.low, real.high]},
-    }
-
-
-def _halves(grams: GramMatrices, verdict: JudgeResult | None) -> list[tuple[float, float]] | None:
-    """Return the worse FID and the worse rate of both halves, for random halves of the sprites."""
-    if verdict is None or len(verdict.passed) < 4:  # a half of one sprite has no distance
-        return None
-    n = len(verdict.passed)
-    generator = np.random.default_rng(SEED)
-    worst = []
-    for _ in range(ROUNDS):
-        halves = np.array_split(generator.permutation(n), 2)
-        fid = max(grams.draw(half, half).frechet_distance() for half in halves)
-        worst.append((fid, float(min(verdict.passed[half].mean() for half in halves))))
-    return worst
 
 
 def _verdicts(
-    fid: float | None,
-    verdict: JudgeResult | None,
-    halves: list[tuple[float, float]] | None,
-    baselines: Mapping[str, Any],
+    fid: float | None, result: JudgeResult | None, grams: GramMatrices | None, baselines: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return for each year and bar whether both figures pass, and how often both halves do."""
-    if fid is None or verdict is None:
-        missing = "paired FID" if fid is None else "PDR"
-        return {"not_judged": f"a bar is passed by FID and PDR at once, and there is no {missing}"}
+    """Return for each year and bar whether FID and PDR pass it, and how often both do in two random halves.
+
+    The homework's leaderboard scores a public and a private half of the completions.
+    """
+    if fid is None or result is None:
+        missing = [name for name, value in (("paired FID", fid), ("PDR", result)) if value is None]
+        verb = "is" if len(missing) == 1 else "are"
+        return {"not_judged": f"it needs paired FID and PDR, and {' and '.join(missing)} {verb} missing"}
+    halves = _worse_halves(grams, result) if grams else None
     return {
         year: {
             bar: {
                 "fid_at_most": limits["fid"],
                 "pdr_at_least": limits["pdr"],
-                "passed": fid <= limits["fid"] and verdict.rate >= limits["pdr"],
+                "passed": fid <= limits["fid"] and result.rate >= limits["pdr"],
                 "both_halves_pass": _share_passing(halves, limits) if halves else None,
             }
             for bar, limits in bars.items()
@@ -349,27 +196,47 @@ def _verdicts(
     }
 
 
+def _worse_halves(grams: GramMatrices, result: JudgeResult) -> list[tuple[float, float]] | None:
+    """Return the worse FID and the worse rate of the two halves, for random splits into halves."""
+    n = len(result.passed)
+    if n < 4:  # a half of one sprite has no distance
+        return None
+    generator = np.random.default_rng(SEED)
+    worse = []
+    for _ in range(ROUNDS):
+        halves = np.array_split(generator.permutation(n), 2)
+        fid = max(grams.draw(half, half).frechet_distance() for half in halves)
+        worse.append((fid, float(min(result.passed[half].mean() for half in halves))))
+    return worse
+
+
 def _share_passing(halves: list[tuple[float, float]], limits: Mapping[str, float]) -> float:
+    """Return the share of random splits of which both halves pass a bar."""
     return float(np.mean([fid <= limits["fid"] and rate >= limits["pdr"] for fid, rate in halves]))
 
 
 def _warnings(
+    inputs: ScorecardInputs,
     paired: Mapping[str, Any],
-    verdict: JudgeResult | None,
+    result: JudgeResult | None,
     baselines: Mapping[str, Any],
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> list[str]:
-    found = []
-    if about.get("other_data"):
-        found.append("other data: not allowed by the homework")
+    """Return what makes the completions invalid, the values optimistic or the verdicts uncertain."""
+    warnings = []
+    if metadata.get("other_data"):
+        warnings.append("trained on other data, which the homework does not allow")
+    chosen_on = (metadata.get("checkpoint") or {}).get("chosen_on")
+    if inputs.truth and chosen_on == inputs.truth.name:
+        warnings.append(f"chosen on {chosen_on}, scored on {chosen_on}: the values are optimistic")
     for year, bars in baselines.items():
         for bar, limits in bars.items():
-            if paired.get("fid_interval") and _crosses(paired["fid_interval"], limits["fid"]):
-                found.append(f"FID: the interval crosses the {bar} bar of {year}, {limits['fid']}")
-            if verdict and _crosses([verdict.low, verdict.high], limits["pdr"]):
-                found.append(f"PDR: the interval crosses the {bar} bar of {year}, {limits['pdr']}")
-    return found
+            if paired.get("fid_interval") and _contains(paired["fid_interval"], limits["fid"]):
+                warnings.append(f"FID: the 95 % interval contains the {bar} bar of {year}, {limits['fid']}")
+            if result and _contains([result.low, result.high], limits["pdr"]):
+                warnings.append(f"PDR: the 95 % interval contains the {bar} bar of {year}, {limits['pdr']}")
+    return warnings
 
 
-def _crosses(interval: list[float], bar: float) -> bool:
-    return interval[0] <= bar <= interval[1]
+def _contains(interval: list[float], value: float) -> bool:
+    return interval[0] <= value <= interval[1]

@@ -8,6 +8,8 @@ token, would stop a sprite in the middle); and every one of the 400 tokens has a
 
 import inspect
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pokemon_gen.augmentation import NO_CONDITIONING, ConditioningTokens
-from pokemon_gen.config_files.fields import MODEL_REFUSED, check_family, check_model
+from pokemon_gen.config_files.checks import MODEL_REFUSED, check_family, check_model
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError
 
@@ -34,21 +36,21 @@ def build_model(
     section: str = "model",
     conditioning: ConditioningTokens = NO_CONDITIONING,
 ) -> PreTrainedModel:
-    """Make a decoder-only model with fresh weights.
+    """Return a decoder-only model with fresh weights.
 
     Args:
         model: `model_type` and fields of that type's config, as in a config's `model:` section.
-        palette_size: the vocabulary's size, V.
+        palette_size: V, the number of colours.
         seed: of the initial weights.
-        section: where these fields stand in a config, for errors.
-        conditioning: the special tokens that say what was done to a sprite; by default there are none.
+        section: where these fields are in a config, for errors.
+        conditioning: the conditioning tokens, which follow the colours; by default there are none.
 
     Returns:
-        A causal language model: `input_ids` (B, T) → `logits` (B, T, V + special tokens).
+        A causal language model: `input_ids` (B, T) → `logits` (B, T, V + conditioning tokens).
 
     Raises:
-        PokemonGenError: for an unknown type or field, a value that does not fit, too few positions,
-            or a model that sees later tokens.
+        PokemonGenError: for an unknown type or field, a value that does not fit, too few positions, a model
+            too large for memory, or one that sees later tokens.
     """
     model_type, fields = model["model_type"], {k: v for k, v in model.items() if k != "model_type"}
     config_class = _config_class(model_type, section)
@@ -57,29 +59,85 @@ def build_model(
     if positions:
         fields.setdefault(positions, LENGTH + len(conditioning.identity))
     no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-    try:
+    with _library_errors(section, model_type, fields):
         config = config_class(vocab_size=palette_size + conditioning.count, **no_tokens, **fields)
-        if conditioning.count:
-            config.palette_size, config.identity_tokens = palette_size, list(conditioning.identity)
-        needed = LENGTH + len(conditioning.identity)
-        if positions and getattr(config, positions) < needed:
-            more = f", of which {needed - LENGTH} say what `augmentation:` did" if needed > LENGTH else ""
-            raise ValueError(f"{getattr(config, positions)} positions cannot hold {needed} tokens{more}")
-        _refuse_too_large(config)
+    if positions:
+        _require_positions(getattr(config, positions), conditioning, f"{section}: {model_type}")
+    with _library_errors(section, model_type, fields):
+        _require_memory(config, section)
         transformers.set_seed(seed)
         built = AutoModelForCausalLM.from_config(config)
-    except Exception as error:  # `transformers` raises its own, torch's and dataclass' errors here
-        # A key that is missing in a table of the library's, such as that of its activations.
+    _describe_tokens(built, palette_size, conditioning)
+    _check_runs(built, section)
+    return built
+
+
+def adopt_model(
+    model: PreTrainedModel, palette_size: int, conditioning: ConditioningTokens
+) -> PreTrainedModel:
+    """Prepare a person's own model for a run, and return it.
+
+    Args:
+        model: a causal language model with fresh weights.
+        palette_size: V, the number of colours.
+        conditioning: of the run.
+
+    Raises:
+        PokemonGenError: for another vocabulary, or a model that sees later tokens.
+    """
+    size = palette_size + conditioning.count
+    if model.config.vocab_size != size:
+        raise PokemonGenError(
+            f"model: its vocabulary has {model.config.vocab_size} tokens; this run needs {size}: "
+            f"{palette_size} colours and {conditioning.count} conditioning tokens"
+        )
+    for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.config, token, None)
+        setattr(model.generation_config, token, None)
+    _describe_tokens(model, palette_size, conditioning)
+    _check_runs(model, "model")
+    return model
+
+
+def _describe_tokens(model: PreTrainedModel, palette_size: int, conditioning: ConditioningTokens) -> None:
+    """Record in a model which of its tokens are colours, and how its loss counts them."""
+    # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens per sprite,
+    # though only 399 are predicted.
+    model.loss_type = "ForCausalLM"
+    if conditioning.count:
+        model.config.palette_size, model.config.identity_tokens = palette_size, list(conditioning.identity)
+        # Plain `generate` then draws colours alone.
+        model.generation_config.suppress_tokens = list(range(palette_size, model.config.vocab_size))
+
+
+@contextmanager
+def _library_errors(section: str, model_type: str, fields: Mapping[str, Any]) -> Iterator[None]:
+    """Turn an error that `transformers` or torch raises for bad fields into one for people.
+
+    Raises:
+        PokemonGenError: naming the section and the reason.
+    """
+    try:
+        yield
+    except PokemonGenError:
+        raise
+    except Exception as error:  # configs and models raise errors of many kinds
+        # A key that is missing in one of the library's tables, such as that of its activations.
         unknown = isinstance(error, KeyError) and error.args[0] in fields.values()
         reason = f"unknown {error}" if unknown else error
         raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {reason}") from error
-    # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens a
-    # sprite where only 399 are predicted.
-    built.loss_type = "ForCausalLM"
-    if conditioning.count:  # so that plain `generate` draws colours alone
-        built.generation_config.suppress_tokens = list(range(palette_size, config.vocab_size))
-    _check_runs(built, section)
-    return built
+
+
+def _require_positions(positions: int, conditioning: ConditioningTokens, where: str) -> None:
+    """Check that a model has a position for each token of a sprite.
+
+    Raises:
+        PokemonGenError: naming both numbers.
+    """
+    needed = LENGTH + len(conditioning.identity)
+    if positions < needed:
+        more = f", of which {needed - LENGTH} describe the augmentation" if needed > LENGTH else ""
+        raise PokemonGenError(f"{where}: {positions} positions cannot hold {needed} tokens{more}")
 
 
 def _config_class(model_type: str, section: str) -> Any:
@@ -99,13 +157,14 @@ def _positions_field(config_class: Any) -> str | None:
     return name if name in inspect.signature(config_class.__init__).parameters else None
 
 
-def _refuse_too_large(config: Any) -> None:
-    """Refuse a model whose weights do not fit into memory: the system would kill the process without a word.
+def _require_memory(config: Any, section: str) -> None:
+    """Refuse a model whose weights do not fit into memory: the system would kill the process silently.
 
-    A type's defaults are those of its first famous model: billions of weights. Small widths are not counted.
+    The defaults of a type are those of its first famous model, with billions of weights. Models of small
+    width are not counted.
 
     Raises:
-        ValueError: naming the number of weights.
+        PokemonGenError: naming the number of weights.
     """
     if getattr(config, "hidden_size", 0) < WIDE or not hasattr(os, "sysconf"):
         return
@@ -114,22 +173,23 @@ def _refuse_too_large(config: Any) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     needed = weights * BYTES_PER_WEIGHT
     if needed > memory:
-        raise ValueError(
-            f"{weights / 1e9:.1f} billion weights, for which training needs {needed / 1e9:.0f} GB; this "
-            f"machine has {memory / 1e9:.0f}. Set its width (hidden_size={config.hidden_size}) and depth"
+        raise PokemonGenError(
+            f"{section}: {config.model_type} has {weights / 1e9:.1f} billion weights; training them needs "
+            f"{needed / 1e9:.0f} GB; this machine has {memory / 1e9:.0f}. Set its width "
+            f"(hidden_size={config.hidden_size}) and depth"
         )
 
 
 def _check_runs(model: PreTrainedModel, section: str) -> None:
-    """Make sure that a model reads tokens, and is decoder-only.
+    """Check that a model runs on tokens, and is decoder-only.
 
     Raises:
-        PokemonGenError: for fields that do not fit together, which `transformers` finds out only here.
+        PokemonGenError: for fields that do not fit together, which `transformers` notices only here.
     """
     model_type = model.config.model_type
     try:
         causal = _is_causal(model)
-    except Exception as error:  # of any kind: shapes, divisions, layers that are not there
+    except Exception as error:  # shapes, divisions, missing layers
         raise PokemonGenError(
             f"{section}: {model_type} can be built from this, but not run: {_reason(error)}. Do its fields "
             "fit together? The heads must divide the hidden size, and the key-value heads the heads; a type "
@@ -137,12 +197,12 @@ def _check_runs(model: PreTrainedModel, section: str) -> None:
         ) from error
     if not causal:
         raise PokemonGenError(
-            f"{section}: {model_type} with these fields sees later tokens; it is not decoder-only"
+            f"{section}: {model_type} with these fields sees later tokens, so it is not decoder-only"
         )
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error's message, with its kind where it says little."""
+    """Return the first line of an error's message, with the error's class where that says little."""
     lines = str(error).strip().splitlines()
     plain = isinstance(error, ValueError | RuntimeError) and lines
     return lines[0] if plain else f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
@@ -150,14 +210,15 @@ def _reason(error: Exception) -> str:
 
 @torch.no_grad()
 def _is_causal(model: PreTrainedModel) -> bool:
-    """Tell whether changing the last token leaves all earlier predictions as they were."""
-    with torch.random.fork_rng(devices=[]):  # dropout draws, and is looked at too
+    """Tell whether changing the last token leaves all earlier predictions unchanged."""
+    device = model.device
+    tokens = torch.zeros(1, 8, dtype=torch.long, device=device)
+    with torch.random.fork_rng(devices=[]):  # dropout is tried too, and draws random numbers
         model.train()
-        model(torch.zeros(1, 8, dtype=torch.long))
+        model(tokens)
     model.eval()
-    one = torch.zeros(1, 8, dtype=torch.long)
-    other = one.clone()
-    other[0, -1] = 1
-    same = torch.allclose(model(one).logits[:, :-1], model(other).logits[:, :-1], atol=1e-5)
+    changed = tokens.clone()
+    changed[0, -1] = 1
+    same = torch.allclose(model(tokens).logits[:, :-1], model(changed).logits[:, :-1], atol=1e-5)
     model.train()
     return same

@@ -40,10 +40,18 @@ from pokemon_gen.settings import Settings
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen checkpoint's folder, and the reason in words."""
+    """A chosen checkpoint.
+
+    Attributes:
+        folder: where it is.
+        reason: why it was chosen, in words.
+        chosen_on: the split whose sprites chose it, `dev` or `fold`; None if no sprites did, or it is not
+            known.
+    """
 
     folder: Path
     reason: str
+    chosen_on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class CheckpointFiles:
     Attributes:
         folder: where it is.
         reason: why it was chosen, in words.
+        chosen_on: the split whose sprites chose it; None if no sprites did, or it is not known.
         settings: its run's, with the overrides that were given.
         trained_on: source and fingerprint of the sprites it was trained on; empty if not recorded.
         detector: the folder of the run's detector, which may not exist.
@@ -60,6 +69,7 @@ class CheckpointFiles:
 
     folder: Path
     reason: str
+    chosen_on: str | None
     settings: Settings
     trained_on: dict[str, str]
     detector: Path
@@ -84,7 +94,7 @@ def read_choice(choice: Choice, overrides: Sequence[str] = ()) -> CheckpointFile
     require_parts(folder)
     settings = load_settings(folder / SETTINGS_NAME, overrides)
     detector = detector_folder(folder.resolve().parent)
-    return CheckpointFiles(folder, choice.reason, settings, trained_on(folder), detector)
+    return CheckpointFiles(folder, choice.reason, choice.chosen_on, settings, trained_on(folder), detector)
 
 
 def choose_checkpoint(place: str | Path) -> Choice:
@@ -102,16 +112,17 @@ def choose_checkpoint(place: str | Path) -> Choice:
     """
     folder = find_run(place)
     if is_loadable(folder):
-        return Choice(folder, "named explicitly")
+        return Choice(folder, "named explicitly", _chosen_on(folder))
     if not folder.is_dir():
         raise PokemonGenError(f"{folder}: no such checkpoint or run{closest_run(folder)}")
     if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
         members = member_folders(folder / BEST_NAME)
         _require_current_members(folder)
-        return Choice(folder / BEST_NAME, f"the ensemble of its {len(members)} members")
+        reason = f"the ensemble of its {len(members)} members"
+        return Choice(folder / BEST_NAME, reason, _chosen_on(folder / BEST_NAME))
     selection = current_selection(folder)
     if selection:
-        return Choice(folder / BEST_NAME, selection["reason"])
+        return Choice(folder / BEST_NAME, selection["reason"], selection["on"])
     return _lowest_logged_nll(require_checkpoints(folder))
 
 
@@ -127,7 +138,19 @@ def _lowest_logged_nll(checkpoints: list[Path]) -> Choice:
         return Choice(checkpoints[-1], "the last one, since dev was never measured at a saved step")
     best = min(ranked, key=lambda checkpoint: measured[step_of(checkpoint)])
     nll = measured[step_of(best)]
-    return Choice(best, f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token")
+    reason = f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token"
+    return Choice(best, reason, "dev")
+
+
+def _chosen_on(folder: Path) -> str | None:
+    """Return the split whose sprites chose a run's `best/`, or the members of an ensemble; None if not
+    known.
+    """
+    if (folder / ENSEMBLE_NAME).is_file():
+        members = read_json(folder / ENSEMBLE_NAME)["members"]
+        return next((member["chosen_on"] for member in members if member.get("chosen_on")), None)
+    selection = _read_selection(folder.parent) if folder.name == BEST_NAME else None
+    return selection["on"] if selection else None
 
 
 def _require_current_members(folder: Path) -> None:

@@ -1,9 +1,9 @@
 """Several models that complete as one: at each token their probabilities are averaged.
 
-Where data is short and models are cheap, models that differ by their seeds alone err in different places,
-and the mean of their probabilities is better than any of them (Lakshminarayanan et al. 2017, "Simple and
-Scalable Predictive Uncertainty Estimation using Deep Ensembles"). An ensemble keeps every member as an
-ordinary checkpoint in a folder of its own, so that nothing but stock models is ever loaded.
+Where data is short and models are cheap, models that differ only by their seeds make different errors, and
+the mean of their probabilities is better than any of them (Lakshminarayanan et al. 2017, "Simple and
+Scalable Predictive Uncertainty Estimation using Deep Ensembles"). On disk every member is an ordinary
+checkpoint in its own folder, so only stock models are ever loaded.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 
 class Ensemble(torch.nn.Module):
-    """The members, all over the same colours and on one device."""
+    """Members with the same colours, on one device."""
 
     def __init__(self, members: Sequence[PreTrainedModel]) -> None:
         """Hold one or more members."""
@@ -29,27 +29,27 @@ class Ensemble(torch.nn.Module):
 
 
 CompletionModel: TypeAlias = PreTrainedModel | Ensemble
-"""What completes prompts."""
+"""A model that completes prompts."""
 
 
 def members_of(model: CompletionModel) -> list[PreTrainedModel]:
-    """Return an ensemble's members, or the one model."""
+    """Return the members of an ensemble, or a list of the one model."""
     return list(model.members) if isinstance(model, Ensemble) else [model]
 
 
-def average_probabilities(scores: Sequence[Tensor]) -> Tensor:
-    """Average what members say of the next token.
+def average_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """Average the members' distributions of the next token.
 
     Args:
-        scores: one tensor a member, (..., V), of logits over the same colours.
+        logits: one tensor for each member, (..., V), over the same colours.
 
     Returns:
-        (..., V): the logits of one alone, or the logarithm of the members' mean probability but for a
-        constant.
+        (..., V): the logits of a single member unchanged; of several, the logarithm of their mean
+        probability, up to a constant.
     """
-    if len(scores) == 1:
-        return scores[0]
-    return torch.stack(list(scores)).log_softmax(-1).logsumexp(0)
+    if len(logits) == 1:
+        return logits[0]
+    return torch.stack(list(logits)).log_softmax(-1).logsumexp(0)
 
 
 def palette_size(model: CompletionModel) -> int:

@@ -19,6 +19,7 @@ from pokemon_gen.models.checkpoints import (
     fingerprint_checkpoint,
     member_folders,
     require_parts,
+    trained_on,
 )
 from pokemon_gen.models.choice import CheckpointFiles, resolve_checkpoint
 from pokemon_gen.models.ensemble import CompletionModel, Ensemble, members_of, palette_size
@@ -87,6 +88,7 @@ def load_checkpoint(place: str | Path | CheckpointFiles) -> Checkpoint:
         "trained_on": files.trained_on or None,
         "sha256": fingerprint_checkpoint(files.folder),
         "chosen_for": files.reason,
+        "chosen_on": files.chosen_on,
     }
     return Checkpoint(model, palette, files.settings, files.folder, files.detector, provenance)
 
@@ -117,6 +119,21 @@ def _load_ensemble(folder: Path) -> tuple[CompletionModel, Palette]:
     if any(palette != palettes[0] for palette in palettes):
         raise PokemonGenError(f"{folder}: its members have different palettes")
     return Ensemble(models).eval(), palettes[0]
+
+
+def require_trained_on(checkpoint: Path, sprites: Sprites) -> None:
+    """Check that a run is measured with the sprites that it was trained on.
+
+    Raises:
+        PokemonGenError: naming both fingerprints.
+    """
+    known = trained_on(checkpoint)
+    if known["fingerprint"] != sprites.fingerprint:
+        raise PokemonGenError(
+            f"{checkpoint.parent} was trained on other sprites ({known['source']}, fingerprint "
+            f"{known['fingerprint']}) than {sprites.source} ({sprites.fingerprint}). If they moved, name "
+            "their new location with sprites.source=..."
+        )
 
 
 def best_device() -> torch.device:

@@ -1,8 +1,9 @@
-"""One writer a run: a lock on its folder, which ends with the process that holds it.
+"""One writer per run: a lock on its folder, which ends with the process that holds it.
 
-Two processes that train under one name would mix the checkpoints of two seeds, and the second would empty the
-folder of the first. So whatever writes into a run's folder holds `checkpoints/<name>/.lock` while it does;
-reading needs no lock. The lock is the operating system's (`filelock`), so that a kill leaves none behind.
+Two processes that train under one name would mix the checkpoints of two seeds, and the second would empty
+the folder of the first. So every process that writes to a run's folder holds `checkpoints/<name>/.lock`
+meanwhile; reading needs no lock. The lock belongs to the operating system (`filelock`), so a killed process
+leaves none.
 """
 
 import contextlib
@@ -25,18 +26,18 @@ from pokemon_gen.models.runs import HOLDER_NAME, LOCK_NAME, run_root
 
 _log = logging.getLogger(__name__)
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-"""What some network file systems answer, which have no locks."""
+"""The error numbers of network file systems that have no locks."""
 
 
 @contextmanager
 def writing_to(run: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder; a process that holds it already may take it again.
+    """Hold the lock of a run's folder; the process that holds it may take it again.
 
-    A member of an ensemble shares the ensemble's lock. A folder that holds nothing but its lock in the end is
-    removed again, so that a mistaken command leaves nothing behind.
+    A member of an ensemble shares the ensemble's lock. A folder that holds only its lock in the end is
+    removed, so that a mistaken command leaves nothing.
 
     Raises:
-        PokemonGenError: if another process holds it, naming that process.
+        PokemonGenError: if another process holds the lock, naming that process.
     """
     root = run_root(run)
     root.mkdir(parents=True, exist_ok=True)
@@ -46,13 +47,13 @@ def writing_to(run: Path) -> Iterator[None]:
     except Timeout:
         raise PokemonGenError(
             f"{root}: another process is writing to this run: {_holder(root)}. Nothing was changed. "
-            "Wait until it is done, stop it, or choose another name (name=...)"
+            "Wait until it ends, stop it, or choose another name (name=...)"
         ) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
         _log.warning(
-            "%s: this file system has no locks, so a second process under this name would not be noticed",
+            "%s: this file system has no locks, so a second process with this name would not be noticed",
             root,
         )
         yield
@@ -69,9 +70,9 @@ def writing_to(run: Path) -> Iterator[None]:
 
 
 def _remove_empty(root: Path) -> None:
-    """Remove a folder in which nothing is but the lock, and the folder of all runs if it was the only one."""
+    """Remove a folder that holds only its lock, and the folder of all runs if that is empty then."""
     if set(root.iterdir()) == {root / LOCK_NAME}:
-        with contextlib.suppress(OSError):  # another process waits for it, or Windows keeps an open file
+        with contextlib.suppress(OSError):  # another process waits, or Windows keeps an open file
             (root / LOCK_NAME).unlink()
             root.rmdir()
             root.parent.rmdir()
@@ -87,9 +88,9 @@ def _this_process() -> dict[str, Any]:
 
 
 def _holder(root: Path) -> str:
-    """Describe the process that holds a run's lock, as far as it says so."""
+    """Describe the process that holds a run's lock, as far as its file does."""
     try:
         holder = read_json(root / HOLDER_NAME)
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']} ({holder['command']})"
     except (PokemonGenError, KeyError, TypeError):
-        return "it does not say which"
+        return "an unknown process"

@@ -1,1 +1,1 @@
-"""What people look at: pictures of sprites, plots and tables."""
+"""The pictures, plots and tables that people look at."""

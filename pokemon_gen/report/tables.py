@@ -1,7 +1,7 @@
-"""What people read on the screen: tables of the scorecard, of a selection, of a detector's families."""
+"""The tables on the screen: a scorecard, a run's checkpoints, and a detector's negative types."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -9,117 +9,144 @@ from rich.table import Table
 
 NOTHING = "–"
 MISSING = "not computed: see below"
+SIGNIFICANT = 0.05
+"""The p value below which completions are said to differ from real sprites."""
 
 
 def scorecard_table(scorecard: dict[str, Any]) -> Table:
-    """Return a scorecard as a table: what, the figure and its 95 % interval, what stands beside it."""
+    """Return a scorecard as a table of metrics, their values with 95 % intervals, and references for each."""
     table = _table(
-        f"scorecard of {scorecard['name']}: {scorecard['n']} completions", "what", "figure", "beside it"
+        f"scorecard of {scorecard['name']}: {scorecard['n']} completions",
+        "metric",
+        "value (95 % interval)",
+        "reference",
     )
-    for name, ideal in (("paired", "ideal 0"), ("unpaired", "ideal: as the real ones")):
+    for name, ideal in (("paired", "0"), ("unpaired", "the value of real sprites")):
         distance = scorecard[name]
         if "not_computed" in distance:
             table.add_row(f"FID, {name}", MISSING, NOTHING)
             continue
-        what = f"against {distance['reference']}, n={distance['n']}, {distance['protocol']}; {ideal}"
-        for figure, digits in (("fid", 2), ("kid", 5)):
-            value = _with_interval(distance[figure], distance[f"{figure}_interval"], digits)
-            table.add_row(f"{figure.upper()}, {name}", value, _beside(distance, figure, digits))
-        table.add_row("", f"[dim]{escape(what)}[/]", "")
+        for metric, digits in (("fid", 2), ("kid", 5)):
+            value = _with_interval(distance[metric], distance[f"{metric}_interval"], digits)
+            table.add_row(f"{metric.upper()}, {name}", value, _distance_reference(distance, metric, digits))
+        detail = f"against {distance['reference']}, n={distance['n']}, {distance['protocol']}; ideal: {ideal}"
+        table.add_row("", "", f"[dim]{escape(detail)}[/]")
     _add_pdr(table, scorecard["pdr"])
-    _add_plain(table, scorecard)
+    _add_plain_metrics(table, scorecard)
     _add_verdicts(table, scorecard["verdicts"])
     return table
 
 
 def scorecard_notes(scorecard: dict[str, Any]) -> list[str]:
-    """Return in full why a figure or the verdict is missing, and every warning; too long for a table."""
-    whats: dict[str, list[str]] = {}
-    for name, what in (("paired", "paired FID"), ("unpaired", "unpaired FID"), ("pdr", "PDR")):
+    """Return the reasons for missing metrics and verdicts, and the warnings: all too long for a table."""
+    metrics_by_reason: dict[str, list[str]] = {}
+    for name, metric in (("paired", "paired FID"), ("unpaired", "unpaired FID"), ("pdr", "PDR")):
         if "not_computed" in scorecard[name]:
-            whats.setdefault(scorecard[name]["not_computed"], []).append(what)
-    notes = [f"{', '.join(names)}: not computed: {why}" for why, names in whats.items()]
+            metrics_by_reason.setdefault(scorecard[name]["not_computed"], []).append(metric)
+    notes = [f"{', '.join(metrics)} not computed: {reason}" for reason, metrics in metrics_by_reason.items()]
     if "not_judged" in scorecard["verdicts"]:
-        notes.append(f"verdict: none: {scorecard['verdicts']['not_judged']}")
+        notes.append(f"No verdict: {scorecard['verdicts']['not_judged']}.")
     return notes + [f"warning: {warning}" for warning in scorecard["warnings"]]
 
 
 def selection_table(by: str, ranked: Sequence[Any]) -> Table:
-    """Return a run's checkpoints, best first, with every figure that was measured."""
+    """Return the checkpoints of a run, best first, with every metric that was measured."""
     names = [field.name for field in dataclasses.fields(ranked[0])][2:]  # after checkpoint and step
-    known = [name for name in names if any(getattr(f, name) is not None for f in ranked)]
-    table = _table(f"checkpoints, best first by {by}", "checkpoint", *known)
-    for figures in ranked:
-        table.add_row(figures.checkpoint, *(_number(getattr(figures, name), 4) for name in known))
+    measured = [name for name in names if any(getattr(metrics, name) is not None for metrics in ranked)]
+    table = _table(f"checkpoints ranked by {by}, best first", "checkpoint", *measured)
+    for metrics in ranked:
+        table.add_row(metrics.checkpoint, *(_number(getattr(metrics, name), 4) for name in measured))
     return table
 
 
 def negative_types_table(metadata: dict[str, Any]) -> Table:
-    """Return how a detector or the judge takes real dev sprites and each family of corrupted ones."""
+    """Return the share of real dev sprites and of each negative type that a detector or the judge passes."""
     table = _table(f"{metadata['role']} on dev", "negative type", "n", "AUC", "passing")
     table.add_row("real", NOTHING, NOTHING, f"{metadata['dev_passing']:.1%}")
-    for one in metadata["negative_types"]:
-        table.add_row(one["negative_type"], str(one["n"]), f"{one['auc']:.3f}", f"{one['passing']:.1%}")
+    for entry in metadata["negative_types"]:
+        table.add_row(
+            entry["negative_type"], str(entry["n"]), f"{entry['auc']:.3f}", f"{entry['passing']:.1%}"
+        )
     return table
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=escape(title), title_justify="left", header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 or column == "beside it" else "right")
+        table.add_column(column, justify="left" if number == 0 or column == "reference" else "right")
     return table
 
 
-def _beside(distance: dict[str, Any], figure: str, digits: int) -> str:
+def _distance_reference(distance: Mapping[str, Any], metric: str, digits: int) -> str:
+    """Return the values of a distance that the completions' value is compared with."""
     if "real" in distance:
         real = distance["real"]
-        value = _with_interval(real[figure], real[f"{figure}_interval"], digits)
+        value = _with_interval(real[metric], real[f"{metric}_interval"], digits)
         return f"real ({escape(real['sprites'])}): {value}"
-    wrong, noise = (_number(distance[name][figure], digits) for name in ("wrong_completions", "noise"))
+    wrong, noise = (_number(distance[name][metric], digits) for name in ("wrong_completions", "noise"))
     return f"wrong completions {wrong}, noise {noise}"
 
 
-def _add_pdr(table: Table, pdr: dict[str, Any]) -> None:
+def _add_pdr(table: Table, pdr: Mapping[str, Any]) -> None:
+    """Add the detection rate, and that of single draws if a detector chose the completions."""
     if "not_computed" in pdr:
         table.add_row("PDR", MISSING, NOTHING)
         return
     real = pdr["real"]
-    beside = f"real ({real['sprites']}): {_with_interval(real['rate'], real['interval'], 3)}"
-    table.add_row(f"PDR, judge {pdr['judge']}", _with_interval(pdr["rate"], pdr["interval"], 3), beside)
+    reference = f"real ({escape(real['sprites'])}): {_with_interval(real['rate'], real['interval'], 3)}"
+    table.add_row(f"PDR, judge {pdr['judge']}", _with_interval(pdr["rate"], pdr["interval"], 3), reference)
+    if "single_draw" in pdr:
+        single = pdr["single_draw"]
+        value = _with_interval(single["rate"], single["interval"], 3)
+        table.add_row("PDR of single draws", value, "[dim]one draw each, not chosen by the detector[/]")
 
 
-def _add_plain(table: Table, scorecard: dict[str, Any]) -> None:
+def _add_plain_metrics(table: Table, scorecard: Mapping[str, Any]) -> None:
+    """Add the metrics that need neither Inception nor the judge."""
     table.add_row("NLL of the completion, nats/token", _number(scorecard["nll"], 4), NOTHING)
     table.add_row("pixel accuracy", _number(scorecard["pixel_accuracy"], 3), NOTHING)
-    for key, what in (
-        ("nearest_training_completion", "distance to the nearest training completion, any way up, any hue"),
-        ("diversity", "diversity: distance between two completions"),
-        ("new_colours", "colours that the prompt has not, a completion"),
+    for key, label in (
+        (
+            "nearest_training_completion",
+            "memorisation check: share of pixels that differ from the nearest training sprite",
+        ),
+        ("diversity", "diversity: share of pixels that differ between two completions"),
+        ("new_colours", "new colours per completion (not in the prompt)"),
     ):
-        figures = scorecard[key]
-        beside = f"real ({figures['real_sprites']}): {figures['real']:.3f}"
-        if "p_value" in figures:
-            beside += f"; Kolmogorov–Smirnov p {figures['p_value']:.2g} (small: unlike)"
-        table.add_row(what, _number(figures["completions"], 3), beside)
+        metric = scorecard[key]
+        reference = f"real ({escape(metric['real_sprites'])}): {metric['real']:.3f}"
+        if "p_value" in metric:
+            reference += f"; {_difference(metric['p_value'])}"
+        table.add_row(label, _number(metric["completions"], 3), reference)
+        if key == "nearest_training_completion":
+            table.add_row("", "", "[dim]training sprites in any orientation and any hue[/]")
 
 
-def _add_verdicts(table: Table, verdicts: dict[str, Any]) -> None:
+def _difference(p_value: float) -> str:
+    """Return in words whether two distributions differ by the Kolmogorov–Smirnov test."""
+    result = "differs" if p_value < SIGNIFICANT else "does not differ significantly"
+    return f"{result} from real sprites (KS test, p = {p_value:.2g})"
+
+
+def _add_verdicts(table: Table, verdicts: Mapping[str, Any]) -> None:
     if "not_judged" in verdicts:
-        table.add_row("verdict", "none", NOTHING)
+        table.add_row("verdict", "none: see below", NOTHING)
         return
     for year, bars in verdicts.items():
         for bar, verdict in bars.items():
-            word = "[green]passed[/]" if verdict["passed"] else "[red]missed[/]"
-            limits = f"FID ≤ {verdict['fid_at_most']}, PDR ≥ {verdict['pdr_at_least']}"
+            result = "[green]passed[/]" if verdict["passed"] else "[red]missed[/]"
+            reference = f"FID ≤ {verdict['fid_at_most']}, PDR ≥ {verdict['pdr_at_least']}"
             share = verdict["both_halves_pass"]
-            halves = "" if share is None else f"; both halves pass in {share:.0%} of random halves"
-            table.add_row(f"{bar} bar of {year}", word, limits + halves)
+            if share is not None:
+                reference += "; passes on both the public and the private half in "
+                reference += f"{100 * share:.0f} % of simulated splits"
+            table.add_row(f"{bar} bar of {year}", result, reference)
 
 
-def _with_interval(figure: float, interval: Sequence[float] | None, digits: int) -> str:
+def _with_interval(value: float, interval: Sequence[float] | None, digits: int) -> str:
     if interval is None:
-        return f"{figure:.{digits}f}"
-    return f"{figure:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,1 +1,1 @@
-"""Where sprites come from: `procedural`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
+"""The sources of sprites (`procedural`, `hub:`, `text:` and `images:`), which all give the same `Sprites`."""

@@ -1,6 +1,7 @@
-"""What every source gives: three splits of sprites, and the palette their tokens point into.
+"""The common form of every source: three splits of sprites and the palette of their tokens.
 
-A split is one NumPy array, (N, 400): sprites are few and small, and every stage indexes them as a whole.
+A split is one NumPy array, (N, 400). The sprites are few and small, so every stage keeps a split in memory
+and indexes it as one array.
 """
 
 import hashlib
@@ -19,21 +20,21 @@ from pokemon_gen.palette import Palette
 
 SPLITS = ("train", "dev", "test")
 FOLD = "fold"
-"""The split that `hold_out` takes from train."""
+"""The name of the split that `hold_out` takes from train."""
 SPLIT_SIZES = (632, 80, 80)
-"""Sprites in train, dev and test (homework); other counts are split in this proportion."""
+"""Number of sprites in train, dev and test (homework). Other totals are split in the same proportion."""
 
 
 @dataclass(frozen=True)
 class Sprites:
-    """Sprites of one source.
+    """The sprites of one source.
 
     Attributes:
-        splits: (N, 400) tokens of `train`, `dev` and `test`, and of `fold` if a part of train is held out; a
-            blind test has (N, 240).
+        splits: (N, 400) tokens of `train`, `dev` and `test`, and of `fold` if a part of train is held out. A
+            blind test split has (N, 240).
         palette: the colours of the tokens.
-        source: where they come from: kind and place.
-        notes: what was left out or changed while reading, for people.
+        source: the kind and the place of the source, such as `text:my_sprites`.
+        notes: messages for the user about sprites that were left out or changed while reading.
     """
 
     splits: Mapping[str, NDArray[np.int64]]
@@ -41,29 +42,33 @@ class Sprites:
     source: str
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.splits.items())
+        return f"Sprites({self.source!r}: {counts}, {len(self.palette)} colours)"
+
     def tokens(self, split: str) -> NDArray[np.int64]:
-        """Return one split's sprites: (N, 400), or (N, 240) for a blind test."""
+        """Return the sprites of one split: (N, 400), or (N, 240) for a blind test split."""
         return self.splits[split]
 
     def prompts(self, split: str) -> NDArray[np.int64]:
-        """Return the first 12 rows of one split's sprites: (N, 240)."""
+        """Return the first 12 rows of each sprite of one split: (N, 240)."""
         return self.tokens(split)[:, :PROMPT_LENGTH]
 
     def background_share(self) -> float:
-        """Return the share (0..1) of the train and dev sprites' pixels that are background."""
-        whole = np.concatenate([self.tokens("train"), self.tokens("dev")])
-        return float((whole == BACKGROUND).mean())
+        """Return the share (0..1) of background pixels in the train and dev sprites."""
+        sprites = np.concatenate([self.tokens("train"), self.tokens("dev")])
+        return float((sprites == BACKGROUND).mean())
 
     @property
     def origin(self) -> dict[str, str]:
-        """Source and fingerprint, as every file that depends on these sprites names them."""
+        """The source and its fingerprint, which identify these sprites in every file that depends on them."""
         return {"source": self.source, "fingerprint": self.fingerprint}
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the palette and every split's tokens.
+        """16 hexadecimal digits of the SHA-256 of the palette and of every split's tokens.
 
-        It names the source: train is hashed whole, whatever is held out of it.
+        The fingerprint identifies the source. A fold that is held out of train therefore does not change it.
         """
         digest = hashlib.sha256(self.palette.rgb.tobytes())
         for split in SPLITS:
@@ -81,17 +86,17 @@ def collect(
     source: str,
     notes: Sequence[str] = (),
 ) -> Sprites:
-    """Check the splits' rows and make `Sprites` of them.
+    """Check the rows of the splits and build `Sprites` from them.
 
     Args:
-        rows: for each of `train`, `dev` and `test`, rows of tokens.
-        palette: what the tokens point into.
-        source: named in errors.
-        notes: what was left out or changed while reading. One is added if the same sprite is in two splits.
+        rows: rows of tokens for each of `train`, `dev` and `test`.
+        palette: the colours of the tokens.
+        source: the kind and the place of the source, for errors.
+        notes: messages about the reading. A note is added for every two splits that share sprites.
 
     Raises:
-        PokemonGenError: for an empty or missing split, a row of another length, or a token that
-            the palette does not have.
+        PokemonGenError: if a split is empty or missing, a row has a wrong length, or a token is outside the
+            palette.
     """
     for split in SPLITS:
         if len(rows.get(split, ())) == 0:
@@ -99,82 +104,99 @@ def collect(
         allowed = (PROMPT_LENGTH, LENGTH) if split == "test" else (LENGTH,)
         _check_rows(rows[split], palette, allowed, f"{source}: {split}")
     splits = {split: np.array(rows[split], dtype=np.int64) for split in SPLITS}
-    return Sprites(splits, palette, source, (*notes, *_shared(rows)))
+    return Sprites(splits, palette, source, (*notes, *_overlap_notes(rows)))
 
 
-def _shared(rows: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Iterator[str]:
-    """Yield a note for each two splits that share sprites: what was trained on measures nothing."""
-    for one, other in itertools.combinations(SPLITS, 2):
-        length = min(len(rows[one][0]), len(rows[other][0]))  # of a blind test, the tops alone
-        first, second = (
-            {tuple(int(token) for token in row[:length]) for row in rows[split]} for split in (one, other)
+def _overlap_notes(rows: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Iterator[str]:
+    """Yield a note for every two splits that share sprites, because a model must not be measured on train."""
+    for first, second in itertools.combinations(SPLITS, 2):
+        length = min(len(rows[first][0]), len(rows[second][0]))  # a blind test split has prompts only
+        sprites_of_first, sprites_of_second = (
+            {tuple(int(token) for token in row[:length]) for row in rows[split]} for split in (first, second)
         )
-        count = len(first & second)
+        count = len(sprites_of_first & sprites_of_second)
         if count:
-            what = "sprite" if length == LENGTH else "prompt"
-            yield f"{count} {f'{what} is' if count == 1 else f'{what}s are'} both in {one} and in {other}"
+            noun = "sprite" if length == LENGTH else "prompt"
+            verb = "is" if count == 1 else "are"
+            yield f"{count_noun(count, noun)} {verb} in both {first} and {second}"
+
+
+def _check_rows(
+    rows: Sequence[Any] | NDArray[Any], palette: Palette, lengths: tuple[int, ...], where: str
+) -> None:
+    """Check that all rows have one of the allowed lengths, the same one, and only tokens of the palette.
+
+    Raises:
+        PokemonGenError: naming the first row at fault.
+    """
+    for number, row in enumerate(rows, start=1):
+        if len(row) not in lengths:
+            expected = " or ".join(map(str, lengths))
+            raise PokemonGenError(f"{where}, row {number}: {len(row)} tokens, not {expected}")
+        if len(row) != len(rows[0]):
+            raise PokemonGenError(
+                f"{where}, row {number}: {len(row)} tokens, but row 1 has {len(rows[0])}. "
+                "Give all rows of a split the same length."
+            )
+        lowest, highest = min(row), max(row)
+        if lowest < 0 or highest >= len(palette):
+            bad = lowest if lowest < 0 else highest
+            raise PokemonGenError(
+                f"{where}, row {number}: token {bad} has no colour, because the palette has {len(palette)} "
+                f"(0..{len(palette) - 1}). Use the palette that belongs to these sprites."
+            )
 
 
 def hold_out(sprites: Sprites, count: int) -> Sprites:
     """Move the last `count` sprites of train to a split of their own, `fold`.
 
     Raises:
-        PokemonGenError: if that would leave nothing to train on.
+        PokemonGenError: if no sprite would remain in train.
     """
     train = sprites.tokens("train")
-    left = len(train) - count
-    if left < 1:
+    remaining = len(train) - count
+    if remaining < 1:
         raise PokemonGenError(
-            f"{sprites.source}: sprites.fold_size={count} would leave nothing of the {len(train)} in train"
+            f"{sprites.source}: sprites.fold_size={count} leaves nothing to train on, because train has "
+            f"{len(train)} sprites. Use a smaller sprites.fold_size."
         )
-    return replace(sprites, splits={**sprites.splits, "train": train[:left], FOLD: train[left:]})
-
-
-def _check_rows(
-    rows: Sequence[Any] | NDArray[Any], palette: Palette, lengths: tuple[int, ...], where: str
-) -> None:
-    expected = " or ".join(map(str, lengths))
-    for number, row in enumerate(rows, start=1):
-        if len(row) not in lengths or len(row) != len(rows[0]):
-            like = f", and row 1 has {len(rows[0])}" if len(row) in lengths else ""
-            raise PokemonGenError(f"{where}, row {number}: {len(row)} tokens, not {expected}{like}")
-        lowest, highest = min(row), max(row)
-        if lowest < 0 or highest >= len(palette):
-            bad = lowest if lowest < 0 else highest
-            raise PokemonGenError(
-                f"{where}, row {number}: token {bad} has no colour: the palette has {len(palette)} "
-                f"(0..{len(palette) - 1}). Is it the palette of these sprites?"
-            )
+    return replace(sprites, splits={**sprites.splits, "train": train[:remaining], FOLD: train[remaining:]})
 
 
 def without_duplicates(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Return which rows come for the first time, in their order: (N, ...) → (M,) indices."""
+    """Return the index of the first occurrence of each distinct row, in order: (N, ...) → (M,)."""
     _, first = np.unique(rows.reshape(len(rows), -1), axis=0, return_index=True)
     return np.sort(first)
 
 
 def duplicates_note(count: int) -> list[str]:
-    """Return a note of duplicates that were left out, if there are any."""
-    return [f"left out {count} {'duplicate' if count == 1 else 'duplicates'}"] if count else []
+    """Return a note about the duplicates that were left out, or no note if there were none."""
+    return [f"left out {count_noun(count, 'duplicate')}"] if count else []
+
+
+def count_noun(count: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 picture` or `3 pictures`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def split_rows(
     rows: NDArray[Any], seed: int, source: str, splits: Sequence[str] = SPLITS
 ) -> dict[str, NDArray[Any]]:
-    """Shuffle rows by a seed and split them 632/80/80, or in that proportion.
+    """Shuffle rows with a seed and split them 632/80/80, or in that proportion.
 
     Args:
         rows: (N, ...), without duplicates.
-        seed: of the shuffling.
-        source: named in errors.
-        splits: `train` and what else is to be filled.
+        seed: the seed of the shuffling.
+        source: the kind and the place of the source, for errors.
+        splits: the splits to fill: `train` and at least one of `dev` and `test`.
 
     Raises:
-        PokemonGenError: for fewer than three rows, which leave a split empty.
+        PokemonGenError: if there are fewer rows than splits, so that a split would be empty.
     """
     if len(rows) < len(splits):
         raise PokemonGenError(
-            f"{source}: {len(rows)} different sprites cannot fill {', '.join(splits[:-1])} and {splits[-1]}"
+            f"{source}: {len(rows)} different sprites cannot fill {', '.join(splits[:-1])} and {splits[-1]}. "
+            f"Provide at least {len(splits)}."
         )
     sizes = dict(zip(SPLITS, SPLIT_SIZES, strict=True))
     held_out = max(1, round(len(rows) * sizes["dev"] / sum(sizes[split] for split in splits)))

@@ -1,8 +1,8 @@
-"""Sprites from the Hugging Face hub, or from a local folder laid out as the hub answers.
+"""Sprites from the Hugging Face hub, or from a local folder with the same files.
 
-The homework keeps sprites and palette in two data sets: `lca0503/ml2025-hw4-pokemon` (splits train,
-dev, test; column `pixel_color`; test rows have 240 tokens) and `lca0503/ml2025-hw4-colormap` (column
-`color`). No code of a data set is ever run: only its data files are read.
+The homework keeps the sprites and the palette in two data sets: `lca0503/ml2025-hw4-pokemon` (splits train,
+dev and test; column `pixel_color`; test rows have 240 tokens) and `lca0503/ml2025-hw4-colormap` (column
+`color`). A data set's own code never runs: only its data files are read.
 """
 
 import tempfile
@@ -21,60 +21,61 @@ from pokemon_gen.sprites.collection import SPLITS, Sprites, collect
 from pokemon_gen.sprites.sources import find_splits, is_local
 
 COLUMN = "pixel_color"
-"""The column of tokens, named as in `lca0503/ml2025-hw4-pokemon`."""
+"""The column of tokens in `lca0503/ml2025-hw4-pokemon`."""
 HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
 COLOUR_COLUMN = "color"
 
 
 def load_hub(dataset: str, palette: Palette | None) -> Sprites:
-    """Load the sprites of a hub data set's id, or of a local folder.
+    """Load the sprites of a data set on the hub, or of a local folder.
 
     Args:
         dataset: an id such as `lca0503/ml2025-hw4-pokemon`, or a folder.
-        palette: none: the folder `colormap` beside a local folder, else the homework's.
+        palette: the palette of the tokens. None means the folder `colormap` next to a local folder, or the
+            homework's palette for an id.
 
     Raises:
-        PokemonGenError: without a network, for a data set that is not there, or one of another form.
+        PokemonGenError: if there is no network, or the data set is missing or has another form.
     """
     splits = _load(dataset)
-    named = find_splits(list(splits), f"hub:{dataset}")
+    names = find_splits(list(splits), f"hub:{dataset}")
     for split in SPLITS:
-        if split not in named or COLUMN not in splits[named[split]].column_names:
+        if split not in names or COLUMN not in splits[names[split]].column_names:
             raise PokemonGenError(
                 f"hub:{dataset}: has no {COLUMN!r} column in a {split!r} split (splits: {', '.join(splits)})"
             )
-    rows = {split: _whole_numbers(splits[name], COLUMN, name, dataset) for split, name in named.items()}
+    rows = {split: _integer_rows(splits[name], COLUMN, name, dataset) for split, name in names.items()}
     return collect(rows, palette or _palette_of(dataset), f"hub:{dataset}")
 
 
 def _palette_of(dataset: str) -> Palette:
-    """Load the palette that belongs to a data set: beside a local folder, else the homework's."""
+    """Load the palette next to a local folder, or the homework's palette for an id on the hub."""
     if not is_local(dataset):
         return load_hub_palette(HOMEWORK_COLORMAP)
-    beside = Path(dataset).resolve().parent / "colormap"
-    if not beside.is_dir():
+    colormap = Path(dataset).resolve().parent / "colormap"
+    if not colormap.is_dir():
         raise PokemonGenError(
-            f"hub:{dataset}: has no palette: there is no folder {beside}. Put a copy of the colour map "
-            f"there, or name one (sprites.palette=FILE, or sprites.palette=hub:{HOMEWORK_COLORMAP})"
+            f"hub:{dataset}: has no palette, because there is no folder {colormap}. Copy the colour map to "
+            f"that folder, or pass sprites.palette=FILE or sprites.palette=hub:{HOMEWORK_COLORMAP}."
         )
-    return load_hub_palette(str(beside))
+    return load_hub_palette(str(colormap))
 
 
 def load_hub_palette(dataset: str) -> Palette:
-    """Load the palette from a colormap data set's id, or a local folder (split `train`, column `color`).
+    """Load the palette from a colormap data set's id or local folder (split `train`, column `color`).
 
     Raises:
-        PokemonGenError: as `load_hub`.
+        PokemonGenError: in the same cases as `load_hub`.
     """
     splits = _load(dataset)
     if "train" not in splits or COLOUR_COLUMN not in splits["train"].column_names:
         raise PokemonGenError(f"hub:{dataset}: has no {COLOUR_COLUMN!r} column in a 'train' split")
-    colours = _whole_numbers(splits["train"], COLOUR_COLUMN, "train", dataset)
+    colours = _integer_rows(splits["train"], COLOUR_COLUMN, "train", dataset)
     for number, colour in enumerate(colours, start=1):
         if len(colour) != 3:
             raise PokemonGenError(
-                f"hub:{dataset}: train, row {number}, column {COLOUR_COLUMN!r}: {colour!r} is no colour: "
-                "red, green and blue, each 0..255"
+                f"hub:{dataset}: train, row {number}, column {COLOUR_COLUMN!r}: {colour!r} is not a colour. "
+                "Write red, green and blue, each 0..255."
             )
     try:
         return Palette(np.array(colours, dtype=np.int64))
@@ -82,64 +83,66 @@ def load_hub_palette(dataset: str) -> Palette:
         raise PokemonGenError(f"hub:{dataset}: {error}") from error
 
 
-def _whole_numbers(split: Any, column: str, name: str, dataset: str) -> list[list[int]]:
-    """Return a column of lists of whole numbers.
+def _integer_rows(split: Any, column: str, name: str, dataset: str) -> list[list[int]]:
+    """Return a column of lists of integers.
 
     Raises:
-        PokemonGenError: for a cell that is empty, a text, a fraction or a truth value, naming split, row and
-            column.
+        PokemonGenError: if a cell is empty or holds a string, a fraction or a Boolean. The message names the
+            split, the row and the column.
     """
     rows: list[Any] = split[column][:]
     for number, row in enumerate(rows, start=1):
         where = f"hub:{dataset}: {name}, row {number}, column {column!r}"
         if not isinstance(row, list):
-            raise PokemonGenError(f"{where}: {_shown(row)} is no list of whole numbers")
-        wrong = next((place for place, cell in enumerate(row) if not is_valid(cell)), None)
-        if wrong is not None:
-            raise PokemonGenError(f"{where}, number {wrong + 1}: {_shown(row[wrong])} is no whole number")
+            raise PokemonGenError(f"{where}: {_describe(row)} is not a list of integers")
+        bad = next((index for index, cell in enumerate(row) if not _is_integer(cell)), None)
+        if bad is not None:
+            raise PokemonGenError(f"{where}, number {bad + 1}: {_describe(row[bad])} is not an integer")
     return [list(map(int, row)) for row in rows]
 
 
-def is_valid(cell: Any) -> bool:
-    """Tell whether a cell is a whole number; a table that once had empty cells holds 3 as 3.0."""
+def _is_integer(cell: Any) -> bool:
+    """Tell whether a cell is an integer. A table that once had empty cells stores 3 as 3.0."""
     return type(cell) is int or (isinstance(cell, float) and cell.is_integer())
 
 
-def _shown(cell: Any) -> str:
-    """Return a cell as an error shows it."""
+def _describe(cell: Any) -> str:
+    """Return a cell as an error message shows it."""
     return "an empty cell (null)" if cell is None else repr(cell)[:40]
 
 
-def _load_apart(folder: str, cache: str) -> dict[str, Any]:
-    """Load each split of a local folder by itself: together, `datasets` casts all to the types of the first.
+def _load_local_splits(folder: str, cache: str) -> dict[str, Any]:
+    """Load each split of a local folder separately.
 
-    So a column of `true` would come out as ones.
+    If `datasets` loads all splits at once, it casts them to the types of the first split, so that a column of
+    `true` becomes a column of ones.
     """
-    found = datasets.load_dataset_builder(folder, cache_dir=cache).config.data_files or {}
-    return {str(split): _load_files(folder, str(split), list(paths), cache) for split, paths in found.items()}
+    files = datasets.load_dataset_builder(folder, cache_dir=cache).config.data_files or {}
+    return {str(split): _load_local_files(folder, str(split), list(files[split]), cache) for split in files}
 
 
-def _load_files(folder: str, split: str, paths: list[Any], cache: str) -> Any:
-    """Load the files of one split, each by itself.
+def _load_local_files(folder: str, split: str, paths: list[Any], cache: str) -> Any:
+    """Load each file of one split separately, and concatenate the files.
 
     Raises:
-        PokemonGenError: if their columns are of different types.
+        PokemonGenError: if the columns of the files have different types.
     """
     options = {"split": split, "cache_dir": cache, "keep_in_memory": True}
     parts = [datasets.load_dataset(folder, data_files={split: [path]}, **options) for path in paths]
     if any(part.features != parts[0].features for part in parts):
+        types = ", ".join(
+            f"{Path(str(path)).name} {part.features}" for path, part in zip(paths, parts, strict=True)
+        )
         raise PokemonGenError(
-            f"hub:{folder}: {split}: the columns of its files are of different types: "
-            + ", ".join(
-                f"{Path(str(path)).name} {part.features}" for path, part in zip(paths, parts, strict=True)
-            )
+            f"hub:{folder}: {split}: the files have columns of different types: {types}. "
+            "Write all files of a split with the same types."
         )
     return datasets.concatenate_datasets(parts)
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep `datasets` from drawing bars of its own."""
+def _without_progress_bars() -> Iterator[None]:
+    """Suppress the progress bars of `datasets`."""
     disabled = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
@@ -150,26 +153,29 @@ def _no_bars() -> Iterator[None]:
 
 
 def _load(dataset: str) -> Any:
+    """Load the splits of a data set on the hub or of a local folder.
+
+    Raises:
+        PokemonGenError: if the data set cannot be downloaded or read.
+    """
     local = is_local(dataset)
     try:
-        with _no_bars():
+        with _without_progress_bars():
             if not local:
                 return {str(name): split for name, split in datasets.load_dataset(dataset).items()}
-            # `datasets` knows a local folder by its name alone: kept in the common cache, any other
-            # folder of that name, or this one with other files, would give these sprites again.
+            # `datasets` identifies a local folder in its cache by the folder's name alone. With the common
+            # cache, another folder of that name, or this folder with new files, would give the old sprites.
             with tempfile.TemporaryDirectory() as cache:
-                return _load_apart(dataset, cache)
+                return _load_local_splits(dataset, cache)
     except StopIteration as error:
-        raise PokemonGenError(f"hub:{dataset}: one of its files is empty") from error
+        raise PokemonGenError(f"hub:{dataset}: one of the data set's files is empty") from error
     except (OSError, DatasetsError, ValueError) as error:  # ConnectionError is an OSError
         if local or isinstance(error, DatasetGenerationError):
-            reason = error.__cause__ or error  # `datasets` says only that an error occurred
-            raise PokemonGenError(
-                f"hub:{dataset}: damaged, or not laid out as a data set of the hub is: {reason}"
-            ) from error
+            reason = error.__cause__ or error  # the error itself says only that an error occurred
+            raise PokemonGenError(f"hub:{dataset}: damaged, or not a data set: {reason}") from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PokemonGenError(
-            f"hub:{dataset}: cannot be had from the hub: {reason}\n"
-            "Without a network use sprites.source=procedural (embedded), text:FOLDER or "
+            f"hub:{dataset}: cannot be downloaded from the hub: {reason}\n"
+            "Without a network, use sprites.source=procedural (embedded), text:FOLDER or "
             "hub:FOLDER with a copy of the data set."
         ) from error

@@ -1,4 +1,8 @@
-"""Where sprites come from: `procedural`, `hub:`, `text:` and `images:`, all giving the same `Sprites`."""
+"""Loading the sprites or the palette of any source.
+
+The source's name selects the loader: `procedural`, `hub:`, `text:` or `images:`. All loaders return
+`Sprites`.
+"""
 
 import logging
 from pathlib import Path
@@ -32,28 +36,35 @@ def load_sprites(
     """Load the sprites of a source.
 
     Args:
-        source: `procedural`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`.
-        palette: see `load_palette`; none: the source's own, or one learned from its images.
-        seed: draws the procedural sprites; splits a source that comes in one piece.
-        colours: size of a palette learned from images.
-        skip_bad_images: leave out files that are no images instead of stopping at them.
-        fold_size: move the last so many sprites of train to the split `fold`.
+        source: `procedural`, `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`; a folder alone is also
+            accepted, and its files decide its kind.
+        palette: the palette, as `load_palette` takes it. None means the source's own palette, or one that is
+            learned from its images.
+        seed: the seed that draws the procedural sprites, and splits a source that has no splits.
+        colours: the size of a palette that is learned from images.
+        skip_bad_images: whether files that are not images are left out instead of raising an error.
+        fold_size: the number of sprites at the end of train that are moved to the split `fold`.
 
     Raises:
-        PokemonGenError: for a source that is not known, not there, empty, or at fault.
+        PokemonGenError: if the source is unknown, missing, empty or invalid.
     """
     kind, place = parse_source(source)
     if kind == "procedural" and palette is not None:
-        raise PokemonGenError("the procedural sprites have their own palette; leave sprites.palette out")
-    given = load_palette(palette) if palette else None
+        raise PokemonGenError(
+            f"sprites.palette: {palette} cannot be used, because the procedural sprites have their own "
+            "palette. Leave sprites.palette out."
+        )
+    given_palette = load_palette(palette) if palette else None
     if kind == "hub":
         from pokemon_gen.sprites.hub import load_hub  # imports `datasets`, which takes seconds
 
-        sprites = load_hub(place, given)
+        sprites = load_hub(place, given_palette)
     elif kind == "text":
-        sprites = load_text(Path(place), given, seed)
+        sprites = load_text(Path(place), given_palette, seed)
     elif kind == "images":
-        sprites = load_images(Path(place), given, seed=seed, colours=colours, skip_bad_images=skip_bad_images)
+        sprites = load_images(
+            Path(place), given_palette, seed=seed, colours=colours, skip_bad_images=skip_bad_images
+        )
     else:
         parts = np.split(draw_sprites(sum(SPLIT_SIZES), seed), np.cumsum(SPLIT_SIZES)[:-1])
         sprites = collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
@@ -63,10 +74,10 @@ def load_sprites(
 
 
 def load_palette(place: str) -> Palette:
-    """Load a palette from a file (`PALETTE_FILES`), a checkpoint's folder, or a colormap data set.
+    """Load a palette from a file (`PALETTE_FILES`), a checkpoint's folder or a colormap data set.
 
     Raises:
-        PokemonGenError: if there is none, or it is at fault.
+        PokemonGenError: if the palette is missing or invalid.
     """
     check_palette(place)
     path = Path(place)

@@ -1,4 +1,4 @@
-"""The stage that scores: a checkpoint, a text file or a folder of images → the scorecard."""
+"""`pokemon-gen score`: a checkpoint, a text file or a folder of images → the scorecard."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,36 +12,33 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pokemon_gen.completion.reranking import complete_best
-from pokemon_gen.config_files.loading import override_sprites
+from pokemon_gen.completion.sampling import complete_prompts
+from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SETTINGS_NAME
-from pokemon_gen.discriminator.judge import Judge
+from pokemon_gen.discriminator.detector import ranked_by, ranking
+from pokemon_gen.discriminator.judge import Judge, find_judge
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.distances import Reference
 from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError, weights_at_hand
 from pokemon_gen.evaluation.pixels import match_truth
-from pokemon_gen.evaluation.scorecard import SCHEMA, Reference, ScorecardInputs, make_scorecard
+from pokemon_gen.evaluation.scorecard import SCHEMA, ScorecardInputs, make_scorecard
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_loadable
-from pokemon_gen.models.choice import choose_checkpoint
+from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.models.runs import BEST_NAME, member_runs, require_checkpoints, valid_checkpoints
 from pokemon_gen.palette import from_picture
-from pokemon_gen.report.sheets import save_nearest_plot
-from pokemon_gen.settings import CompletionSettings, Settings, SpriteSettings
-from pokemon_gen.sprites.images import find_images, log_notes, read_pictures
-from pokemon_gen.sprites.loading import Sprites, load_sprites
-from pokemon_gen.stages.complete import (
-    check_palettes,
-    checkpoint_facts,
-    ranked_by,
-    ranking,
-)
-from pokemon_gen.stages.detector import find_judge
-from pokemon_gen.stages.plans import SCORECARD_NAME, plan_score, result_name, settings_of
+from pokemon_gen.report.plots import save_nearest_plot
+from pokemon_gen.settings import CompletionSettings, SpriteSettings
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.pictures import find_images, log_notes, read_pictures
+from pokemon_gen.stages.plans import SCORECARD_NAME, ScorePlan, plan_score, result_name
 from pokemon_gen.text_rows import read_rows
 
 NEAREST_NAME = "nearest.png"
-"""Beside it: how far completions are from the nearest of train, and real ones."""
+"""The plot of the memorisation check, next to the scorecard."""
 SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
 BASELINES = "eval/baselines.yaml"
 
@@ -56,13 +53,23 @@ class Score:
 
 @dataclass(frozen=True)
 class _Completions:
-    """Completions, and what is known of where they come from."""
+    """Completions, and what is known of their origin.
 
-    sprites: NDArray[np.int64]
-    source: Sprites
+    Attributes:
+        tokens: (N, 400).
+        sprites: those they belong to.
+        checkpoint: that completed them, if one did.
+        metadata: for the scorecard.
+        skip_bad_images: of the sprites' settings.
+        single_draw: (N, 400) one draw for each prompt, if these are the best of several.
+    """
+
+    tokens: NDArray[np.int64]
+    sprites: Sprites
     checkpoint: Checkpoint | None
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     skip_bad_images: bool
+    single_draw: NDArray[np.int64] | None = None
 
 
 def score(
@@ -80,51 +87,57 @@ def score(
     """Score completions.
 
     Args:
-        completions: a checkpoint or a run (its best; it completes the dev prompts), a `.txt` of
-            sprites (its sidecar says whose), or a folder of images.
-        reference: `dev`, `train`, a folder of images or a `.txt` of whole sprites: what the distances
-            are measured from. The paired distance needs the true sprites among them.
-        overrides: `sprites.source=...` for completions that do not say whose sprites they are;
-            `completion.temperature=0.9` and the like for a checkpoint; `name=...` names the scorecard.
+        completions: a checkpoint, or a run (its best checkpoint), which completes the dev prompts; a `.txt`
+            of sprites, whose sidecar names their source; or a folder of images.
+        reference: `dev`, `train`, a folder of images or a `.txt` of whole sprites: what the distances are
+            measured from. The paired distance needs the true sprites among them.
+        overrides: `sprites.source=...` for completions of unknown source; `completion.temperature=0.9` and
+            the like for a checkpoint; `name=...` names the scorecard.
         inception_weights: see `Inception.load`.
-        protocol: of FID.
-        resize: bring images of other sizes to 20x20; without it they are refused.
-        overwrite: replace a scorecard that is there.
-        completion: how a checkpoint completes; none: as its own settings say.
-        sprites: a checkpoint's own, if they are loaded already.
+        protocol: the FID implementation.
+        resize: resize images of other sizes to 20x20; otherwise they are refused.
+        overwrite: replace a scorecard that exists.
+        completion: how a checkpoint completes; None: as its own settings say.
+        sprites: of the checkpoint; None loads them.
 
     Returns:
         The scorecard, written to `eval/results/<name>/scorecard.json`.
 
     Raises:
-        PokemonGenError: for completions, a reference or weights at fault.
+        PokemonGenError: for bad completions, a bad reference or bad weights.
     """
-    path, name, file, overrides = plan_score(completions, reference, overrides, overwrite, inception_weights)
+    plan = plan_score(completions, reference, overrides, overwrite, inception_weights)
     baselines, inception = _baselines(), _inception(inception_weights, protocol)
-    judged = _load(path, overrides, resize, completion, sprites)
-    compared = _reference(reference, judged.source, resize, judged.skip_bad_images)
+    judged = _load(plan, resize, completion, sprites)
+    compared = _reference(reference, judged.sprites, resize, judged.skip_bad_images)
     truth = _truth(judged, compared)
-    dev, train = (Reference(split, judged.source.tokens(split)) for split in ("dev", "train"))
+    dev, train = (Reference(split, judged.sprites.tokens(split)) for split in ("dev", "train"))
     if truth is not None and compared.name == truth.name:
-        compared = train  # unpaired means other prompts than the completions' own
-    material = ScorecardInputs(
-        name=str(path),
-        completions=judged.sprites,
-        palette=judged.source.palette,
+        compared = train  # unpaired means sprites of other prompts
+    inputs = ScorecardInputs(
+        name=str(plan.completions),
+        completions=judged.tokens,
+        palette=judged.sprites.palette,
         truth=truth,
         reference=compared,
         dev=dev,
         train=train,
         nll=_nll(judged.checkpoint, truth),
-        judge=find_judge(judged.source),
+        judge=find_judge(judged.sprites),
         inception=inception,
         cache=FEATURES,
+        single_draw=judged.single_draw,
     )
-    about = {"name": name, "asked_reference": reference, "asked_protocol": protocol, **judged.facts}
-    scorecard = make_scorecard(material, baselines, about)
-    save_nearest_plot(scorecard["nearest_training_completion"], file.with_name(NEAREST_NAME))
-    write_json(file, scorecard)
-    return Score(scorecard, file)
+    metadata = {
+        "name": plan.name,
+        "asked_reference": reference,
+        "asked_protocol": protocol,
+        **judged.metadata,
+    }
+    scorecard = make_scorecard(inputs, baselines, metadata)
+    save_nearest_plot(scorecard["nearest_training_completion"], plan.file.with_name(NEAREST_NAME))
+    write_json(plan.file, scorecard)
+    return Score(scorecard, plan.file)
 
 
 def _inception(weights: str | Path | None, protocol: Protocol) -> Inception | str:
@@ -136,10 +149,10 @@ def _inception(weights: str | Path | None, protocol: Protocol) -> Inception | st
 
 
 def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -> Score | None:
-    """Return the run's scorecard, unless another would come out now.
+    """Return the run's scorecard, unless scoring now would give another one.
 
-    It must be of the chosen checkpoint, of these completion settings, of the judge of now and against dev;
-    and if it has no FID, the weights must still be missing.
+    It must belong to the chosen checkpoint, these completion settings and the current judge, and compare
+    with dev. If it has no FID, the weights must still be missing.
     """
     file = RESULTS / result_name(run) / SCORECARD_NAME
     if not file.is_file():
@@ -147,9 +160,9 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     scorecard = read_json(file)
     judge = find_judge(sprites)
     fingerprint = judge.fingerprint if isinstance(judge, Judge) else None
-    sha256 = fingerprint_checkpoint(choose_checkpoint(run).checkpoint)
-    how = (completion.model_dump(mode="json"), ranked_by(run, completion))
-    now = (SCHEMA, sha256, *how, fingerprint, "dev", "pytorch-fid")
+    sha256 = fingerprint_checkpoint(choose_checkpoint(run).folder)
+    completed = (completion.model_dump(mode="json"), ranked_by(run, completion))
+    now = (SCHEMA, sha256, *completed, fingerprint, "dev", "pytorch-fid")
     try:
         before = (
             scorecard["schema"],
@@ -167,111 +180,110 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
 
 
 def _load(
-    path: Path,
-    overrides: Sequence[str],
-    resize: bool,
-    completion: CompletionSettings | None,
-    source: Sprites | None,
+    plan: ScorePlan, resize: bool, completion: CompletionSettings | None, sprites: Sprites | None
 ) -> _Completions:
+    """Load or make the completions that a plan names."""
+    path = plan.completions
     if path.suffix == ".txt":
-        return _load_text(path, overrides)
+        return _load_text(path, plan.overrides)
     if is_loadable(path) or is_loadable(path / BEST_NAME) or valid_checkpoints(path) or member_runs(path):
-        return _load_checkpoint(path, overrides, completion, source)
+        return _complete_dev(path, plan.overrides, completion, sprites)
     if not path.is_dir():
-        raise PokemonGenError(f"{path}: no checkpoint, .txt or folder of images to score")
+        raise PokemonGenError(f"{path}: not a checkpoint, a .txt or a folder of images to score")
     if (path / SETTINGS_NAME).is_file():
-        require_checkpoints(path)  # a run, and there are none
-    settings = _sprite_settings(None, overrides, path)
-    source = load_sprites(**settings.model_dump())
-    pictures = _pictures(path, resize, settings.skip_bad_images)
-    sprites = from_picture(pictures, source.palette)
-    return _Completions(sprites, source, None, _facts(source, None, sprites), settings.skip_bad_images)
+        require_checkpoints(path)  # a run without any
+    settings = _sprite_settings(None, plan.overrides, path)
+    sprites = load_sprites(**settings.model_dump())
+    tokens = from_picture(_pictures(path, resize, settings.skip_bad_images), sprites.palette)
+    metadata = _metadata(sprites, None, tokens)
+    return _Completions(tokens, sprites, None, metadata, settings.skip_bad_images)
 
 
 def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
+    """Load completions from a text file and its sidecar."""
     sidecar = path.with_suffix(".json")
     known, palette, checkpoint = _read_sidecar(sidecar, path) if sidecar.is_file() else (None, None, None)
     settings = _sprite_settings(known, overrides, path)
-    source = load_sprites(**settings.model_dump())
-    if palette not in (None, source.palette.fingerprint):
+    sprites = load_sprites(**settings.model_dump())
+    if palette not in (None, sprites.palette.fingerprint):
         raise PokemonGenError(
-            f"{path}: written for another palette ({palette}) than {source.source} has "
-            f"({source.palette.fingerprint})"
+            f"{path}: written for another palette ({palette}) than {sprites.source} has "
+            f"({sprites.palette.fingerprint})"
         )
-    rows = read_rows(path, len(source.palette), (LENGTH,))
+    rows = read_rows(path, len(sprites.palette), (LENGTH,))
     if len(rows) < 2:
         raise PokemonGenError(f"{path}: a scorecard needs two or more completions")
-    sprites = np.array(rows, dtype=np.int64)
-    facts = _facts(source, checkpoint, sprites)
-    return _Completions(sprites, source, None, facts, settings.skip_bad_images)
+    tokens = np.array(rows, dtype=np.int64)
+    metadata = _metadata(sprites, checkpoint, tokens)
+    return _Completions(tokens, sprites, None, metadata, settings.skip_bad_images)
 
 
 def _read_sidecar(sidecar: Path, path: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
-    """Return a sidecar's sprites, the fingerprint of its palette, and its checkpoint.
+    """Return the sprite settings, the palette's fingerprint and the checkpoint that a sidecar records.
 
     Raises:
-        PokemonGenError: if it is none, or of another file than the one beside it.
+        PokemonGenError: if it is not a sidecar, or belongs to another file.
     """
-    facts = read_json(sidecar)
+    metadata = read_json(sidecar)
     try:
-        known = SpriteSettings.model_validate(facts["settings"]["sprites"])
-        palette, checkpoint = facts["palette"], facts["checkpoint"]
+        known = SpriteSettings.model_validate(metadata["settings"]["sprites"])
+        palette, checkpoint = metadata["palette"], metadata["checkpoint"]
         checkpoint["trained_on"]
     except (KeyError, TypeError, ValidationError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of completions") from error
-    if facts.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+    if metadata.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
         raise PokemonGenError(
-            f"{path}: not the file that {sidecar.name} describes (another SHA-256); moved away from it, it "
-            "can be scored with sprites.source=..."
+            f"{path}: not the file that {sidecar.name} describes (its SHA-256 differs). Move it away from "
+            "the sidecar, and score it with sprites.source=..."
         )
     return known, palette, checkpoint
 
 
-def _load_checkpoint(
-    path: Path, overrides: Sequence[str], completion: CompletionSettings | None, source: Sprites | None
+def _complete_dev(
+    path: Path, overrides: Sequence[str], completion: CompletionSettings | None, sprites: Sprites | None
 ) -> _Completions:
-    choice = choose_checkpoint(path)
-    settings: Settings = settings_of(choice.checkpoint, overrides)
-    completion = completion or settings.completion
-    loaded = load_checkpoint(choice.checkpoint)
-    source = source or load_sprites(**settings.sprites.model_dump())
-    check_palettes(loaded, source)
-    prompts = source.prompts("dev")
-    completion, detector = ranking(loaded, completion)
-    sprites = complete_best(loaded.model, prompts, completion, detector, progress="complete dev")
-    checkpoint = {
-        **checkpoint_facts(loaded.folder),
-        "chosen_for": choice.reason,
+    """Complete the dev prompts with a checkpoint."""
+    checkpoint = load_checkpoint(resolve_checkpoint(path, overrides))
+    settings = checkpoint.settings
+    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    checkpoint.require_palette_of(sprites)
+    prompts = sprites.prompts("dev")
+    completion, detector = ranking(checkpoint, completion or settings.completion)
+    tokens = complete_best(checkpoint.model, prompts, completion, detector, progress="complete dev")
+    single_draw = complete_prompts(checkpoint.model, prompts, completion) if detector else None
+    recorded = {
+        **checkpoint.provenance,
         "completion": completion.model_dump(mode="json"),
-        "ranked_by_detector": detector.metadata["fingerprint"] if detector else None,
+        "ranked_by_detector": detector.fingerprint if detector else None,
     }
-    facts = _facts(source, checkpoint, sprites)
-    return _Completions(sprites, source, loaded, facts, settings.sprites.skip_bad_images)
+    metadata = _metadata(sprites, recorded, tokens)
+    skip_bad_images = settings.sprites.skip_bad_images
+    return _Completions(tokens, sprites, checkpoint, metadata, skip_bad_images, single_draw)
 
 
-def _facts(source: Sprites, checkpoint: dict[str, Any] | None, sprites: NDArray[np.int64]) -> dict[str, Any]:
-    """Return what the scorecard says of where completions come from."""
+def _metadata(
+    sprites: Sprites, checkpoint: dict[str, Any] | None, tokens: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return what the scorecard records of the origin of completions."""
     learned = (checkpoint or {}).get("trained_on") or {}
-    other_data = learned.get("fingerprint") not in (None, source.fingerprint)
     return {
-        "completions_sha256": hashlib.sha256(sprites.astype("<i8").tobytes()).hexdigest(),
-        "sprites": source.origin,
+        "completions_sha256": hashlib.sha256(tokens.astype("<i8").tobytes()).hexdigest(),
+        "sprites": sprites.origin,
         "checkpoint": checkpoint,
-        "other_data": other_data,
+        "other_data": learned.get("fingerprint") not in (None, sprites.fingerprint),
     }
 
 
 def _sprite_settings(known: SpriteSettings | None, overrides: Sequence[str], path: Path) -> SpriteSettings:
-    """Return whose sprites completions are, as their sidecar or the overrides say."""
+    """Return the settings of the sprites that completions belong to, from their sidecar or the overrides."""
     if known is None and not any(word.startswith("sprites.source=") for word in overrides):
         raise PokemonGenError(
-            f"{path}: nothing says whose sprites these are; add sprites.source=..., such as "
-            "sprites.source=text:FOLDER"
+            f"{path}: unknown sprite source. Pass sprites.source=..., such as sprites.source=text:FOLDER"
         )
     return override_sprites(known or SpriteSettings(), overrides)
 
 
-def _reference(reference: str, source: Sprites, resize: bool, skip_bad_images: bool) -> Reference:
+def _reference(reference: str, sprites: Sprites, resize: bool, skip_bad_images: bool) -> Reference:
     """Return the sprites to compare with.
 
     Raises:
@@ -279,33 +291,33 @@ def _reference(reference: str, source: Sprites, resize: bool, skip_bad_images: b
     """
     path = Path(reference)
     if reference in ("dev", "train"):
-        sprites = source.tokens(reference)
+        tokens = sprites.tokens(reference)
     elif path.suffix == ".txt":
-        rows = read_rows(path, len(source.palette), (PROMPT_LENGTH, LENGTH))
+        rows = read_rows(path, len(sprites.palette), (PROMPT_LENGTH, LENGTH))
         if any(len(row) < LENGTH for row in rows):
-            raise PokemonGenError(f"{path}: a blind test: its sprites have no completion to compare with")
-        sprites = np.array(rows, dtype=np.int64)
+            raise PokemonGenError(f"{path}: a blind test, whose sprites have no completion to compare with")
+        tokens = np.array(rows, dtype=np.int64)
     else:
-        sprites = from_picture(_pictures(path, resize, skip_bad_images), source.palette)
-    if len(sprites) < 2:
+        tokens = from_picture(_pictures(path, resize, skip_bad_images), sprites.palette)
+    if len(tokens) < 2:
         raise PokemonGenError(f"{reference}: a reference needs two or more sprites")
-    return Reference(reference, sprites)
+    return Reference(reference, tokens)
 
 
 def _truth(judged: _Completions, reference: Reference) -> Reference | None:
     """Return the true sprites of the completions' prompts, from the reference if it has them."""
     candidates = [reference]
     for split in SPLITS_OF_TRUTH:
-        if split in judged.source.splits:
-            tokens = judged.source.tokens(split)
+        if split in judged.sprites.splits:
+            tokens = judged.sprites.tokens(split)
             if tokens.shape[1] == LENGTH:
                 candidates.append(Reference(split, tokens))
     for candidate in candidates:
-        rows = match_truth(judged.sprites, candidate.sprites)
+        rows = match_truth(judged.tokens, candidate.sprites)
         if rows is not None:
             return Reference(candidate.name, candidate.sprites[rows])
-    if judged.checkpoint:  # it completed dev in its order, where two sprites may have the same top
-        return Reference("dev", judged.source.tokens("dev"))
+    if judged.checkpoint:  # it completed dev in order, even if two sprites share a prompt
+        return Reference("dev", judged.sprites.tokens("dev"))
     return None
 
 
@@ -319,18 +331,19 @@ def _pictures(folder: Path, resize: bool, skip_bad_images: bool) -> NDArray[np.u
     """Read a folder of 20x20 images.
 
     Raises:
-        PokemonGenError: for one image or none, files that are none, and other sizes unless told to resize.
+        PokemonGenError: for fewer than two images, files that are not images, and other sizes unless
+            `resize`.
     """
     files = find_images(folder)
     if len(files) < 2:
-        raise PokemonGenError(f"{folder}: a distance needs two or more images, and there is one")
+        raise PokemonGenError(f"{folder}: it holds one image; a distance needs two or more")
     read = read_pictures(files, skip_bad_images, any_size=resize)
     log_notes(folder, read)
     return read.rgb
 
 
 def _baselines() -> dict[str, Any]:
-    """Read the homework's thresholds: of the working directory, else the ones that came with the package."""
+    """Read the homework's bars: those of the working directory, else the ones shipped with the package."""
     package = Path(__file__).parent.parent
     for folder in (Path(), package.parent, package):
         if (folder / BASELINES).is_file():

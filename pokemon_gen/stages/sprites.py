@@ -1,11 +1,12 @@
-"""The stage that shows a source of sprites: counts, and a contact sheet. It needs no torch."""
+"""`pokemon-gen sprites`: count the sprites of a source and draw a contact sheet. It needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pokemon_gen.report.sheets import draw_contact_sheet, save_picture
-from pokemon_gen.sprites.loading import Sprites, load_sprites
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.plans import plan_preview
 
 SHEET_SPRITES = 128
@@ -14,7 +15,7 @@ SHEET_SPRITES = 128
 
 @dataclass(frozen=True)
 class SourcePreview:
-    """Sprites, how many each split has, and a contact sheet of the first of `train`."""
+    """The sprites of a source, the size of each split, and a contact sheet of the first ones of `train`."""
 
     sprites: Sprites
     counts: dict[str, int]
@@ -32,13 +33,14 @@ def preview(
     Args:
         source: as `load_sprites` takes it.
         overrides: `sprites.colours=64` and the like.
-        output: the contact sheet's PNG; none: in `eval/results/sprites/`, numbered.
-        overwrite: replace a contact sheet that is there.
+        output: the PNG of the contact sheet; None: in `eval/results/sprites/`, numbered.
+        overwrite: replace a contact sheet that exists.
 
     Raises:
-        PokemonGenError: for a source at fault, or a contact sheet that exists.
+        PokemonGenError: for a bad source, or a contact sheet that exists.
     """
     settings, picture = plan_preview(source, overrides, output, overwrite)
     sprites = load_sprites(**settings.model_dump())
     save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
-    return SourcePreview(sprites, {split: len(rows) for split, rows in sprites.splits.items()}, picture)
+    counts = {split: len(rows) for split, rows in sprites.splits.items()}
+    return SourcePreview(sprites, counts, picture)

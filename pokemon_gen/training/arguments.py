@@ -1,10 +1,11 @@
-"""A `training:` section → the `Trainer`'s arguments, with every field checked.
+"""A `training:` section → the arguments of `Trainer`, with every field checked.
 
-All of `transformers.TrainingArguments` can be set; a misspelt field, or a value of another type, is an
-error that says so before anything is loaded.
+Every field of `transformers.TrainingArguments` can be set. A misspelt field or a value of the wrong type is
+an error before anything is loaded.
 """
 
 import dataclasses
+import logging
 import math
 import re
 import typing
@@ -16,49 +17,63 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 
-from pokemon_gen.config_files.fields import check_training
+from pokemon_gen.config_files.checks import check_training
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.models.hf_compat import can_set_attention, quiet, use_one_gpu
 from pokemon_gen.settings import Settings
 from pokemon_gen.training.compiling import can_compile, prepare_compiling
 from pokemon_gen.training.precision import can_fp16
 
-_HOUSE_DEFAULTS: dict[str, Any] = {
-    # Once an epoch: dev is 80 sprites, so watching it costs a few per cent of the training time.
+_log = logging.getLogger(__name__)
+_DEFAULTS: dict[str, Any] = {
+    # Once per epoch: dev has 80 sprites, so an evaluation costs a few per cent of the training time.
     "logging_strategy": "epoch",
     "eval_strategy": "epoch",
     "save_strategy": "epoch",
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 80,
     "report_to": "tensorboard",
-    "logging_nan_inf_filter": False,  # it would log a loss that is no number as 0.0; see `divergence.py`
-    "disable_tqdm": False,  # else it follows how much `transformers` is to say, which is little here
+    "logging_nan_inf_filter": False,  # it logs a loss of NaN as 0.0; see `divergence.py`
+    "disable_tqdm": False,  # by default it follows the log level of `transformers`
     "dataloader_pin_memory": torch.cuda.is_available(),
 }
 
 
 @dataclass
 class SpriteTrainingArguments(TrainingArguments):
-    """`TrainingArguments`, what the homework's own loop does differently, and Muon."""
+    """`TrainingArguments` with more fields: Muon, the homework's weight decay, attention and your own code."""
 
     decay_every_parameter: bool = False
-    """Weight decay on biases and norms too, as a bare `AdamW(model.parameters())` has it."""
+    """Whether weight decay applies to biases and norms too, as in a bare `AdamW(model.parameters())`."""
     muon_learning_rate: float = 0.0
-    """Above 0, matrices between hidden layers learn by Muon at this rate; all else by `optim`."""
+    """Learning rate of Muon. Above 0, Muon trains the matrices between hidden layers, and `optim` all other
+    weights. By default, `optim` trains all weights."""
     muon_weight_decay: float = 0.0
-    """Of these matrices; a step takes off `muon_learning_rate * muon_weight_decay`."""
+    """Weight decay of the matrices that Muon trains. Each step reduces a weight by the share
+    `muon_learning_rate * muon_weight_decay`."""
     attn_implementation: Literal["eager", "sdpa"] | None = None
-    """How attention is computed while training, as `transformers` names it; None: as it chooses itself.
-
-    On a CPU `eager`, by products of matrices, is the faster one for short rows and small batches (`LOG.md`).
-    """
+    """Implementation of attention during training: `eager` (matrix products) or `sdpa` (torch's kernel). On a
+    CPU, `eager` is faster for short rows and small batches (`LOG.md`). By default, `transformers` chooses."""
+    optimizer_function: str | None = None
+    """`FILE.py:FUNCTION` that returns the optimizer for a model and these arguments. By default, `optim` and
+    `muon_learning_rate` determine the optimizer."""
+    schedule_function: str | None = None
+    """`FILE.py:FUNCTION` that returns the factor of the learning rate for a step, counted from 0, and the
+    number of steps of the run. By default, `lr_scheduler_type` determines the schedule."""
+    callbacks: list[str] | None = None
+    """List of `FILE.py:CLASS`, one for each callback to add to `Trainer`. Each class is called without
+    arguments. By default, no callbacks are added."""
 
 
 def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArguments:
-    """Make the `Trainer`'s arguments from a `training:` section.
+    """Return the arguments of `Trainer` for a run.
+
+    Args:
+        settings: of the run.
+        folder: receives the checkpoints.
 
     Raises:
-        PokemonGenError: naming an unknown field and the nearest known one, or a value that does not
+        PokemonGenError: for an unknown field, naming the most similar known one, or a value that does not
             fit.
     """
     hints = typing.get_type_hints(SpriteTrainingArguments)
@@ -68,26 +83,29 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "seed": settings.seed,
-        "data_seed": given.get("data_seed") or derived_seed(settings.seed),
         "label_names": ["labels"],
         "remove_unused_columns": False,
     }
     if given.get("metric_for_best_model") is not None:
-        ours["greater_is_better"] = False  # to `Trainer`, what does not end in "loss" is a score
+        ours["greater_is_better"] = (
+            False  # `Trainer` takes every name that does not end in "loss" for a score
+        )
     if not torch.accelerator.is_available():
-        ours["use_cpu"] = True  # without it `Trainer` refuses bf16 on a CPU
+        ours["use_cpu"] = True  # otherwise `Trainer` refuses bf16 on a CPU
+    if given.get("data_seed") is None:
+        ours["data_seed"] = derived_seed(settings.seed)
     try:
-        with quiet():  # compiling for a CPU is worth it, whatever `transformers` thinks of it
-            arguments = SpriteTrainingArguments(**{**_HOUSE_DEFAULTS, **given, **ours})
+        with quiet():  # `transformers` warns of compiling for a CPU, which pays here
+            arguments = SpriteTrainingArguments(**{**_DEFAULTS, **given, **ours})
         use_one_gpu(arguments)
-        arguments.get_process_log_level()  # `Trainer` asks only later, and knows no other names
-        if arguments.torch_compile:  # a mode that there is not would be told at the first step
+        arguments.get_process_log_level()  # raises KeyError for an unknown level, as `Trainer` does later
+        if arguments.torch_compile:  # an unknown mode would raise at the first step
             torch.compile(mode=arguments.torch_compile_mode, backend=arguments.torch_compile_backend)(len)
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
         raise PokemonGenError(f"training: {error}") from error
-    except KeyError as error:  # such as a level of logging
+    except KeyError as error:  # a log level, for example
         raise PokemonGenError(f"training: unknown {error}") from error
-    _check_together(arguments)
+    _check_combination(arguments)
     return arguments
 
 
@@ -101,11 +119,11 @@ def derived_seed(*numbers: int) -> int:
 
 
 def helper_arguments(folder: str, seed: int, **fields: Any) -> TrainingArguments:
-    """Make the arguments of a short training that helps another: nothing saved, nothing logged, one device.
+    """Return the arguments of a short auxiliary training: nothing is saved or logged, on one device.
 
     Args:
-        folder: for what `Trainer` may want to write.
-        seed: of all that is drawn, and of the order of the sprites.
+        folder: a temporary folder for files that `Trainer` may write.
+        seed: of every draw, and of the order of the sprites.
         fields: of `TrainingArguments`.
     """
     arguments = TrainingArguments(
@@ -128,50 +146,51 @@ def helper_arguments(folder: str, seed: int, **fields: Any) -> TrainingArguments
 def fit_schedule(arguments: SpriteTrainingArguments, max_steps: int) -> None:
     """Turn shares of the run in `lr_scheduler_kwargs` into steps: `num_decay_steps: 0.5` is its second half.
 
-    So that a run made shorter or longer keeps the shape of its schedule; `Trainer` itself reads
+    A run that is made shorter or longer keeps the shape of its schedule. `Trainer` itself reads
     `warmup_steps` below 1 as a share.
 
     Raises:
-        PokemonGenError: for keys that the schedule does not have, or parts longer than the run.
+        PokemonGenError: for keys that the schedule does not have, or phases longer than the run.
     """
-    parts: dict[str, Any] = dict(arguments.lr_scheduler_kwargs or {})
-    for key, value in parts.items():
+    phases: dict[str, Any] = dict(arguments.lr_scheduler_kwargs or {})
+    for key, value in phases.items():
         if re.fullmatch(r"num_\w*steps", key) and isinstance(value, float) and 0 < value < 1:
-            parts[key] = round(value * max_steps)
-    arguments.lr_scheduler_kwargs = parts
+            phases[key] = round(value * max_steps)
+    arguments.lr_scheduler_kwargs = phases
     warmup = arguments.get_warmup_steps(max_steps)
     try:
-        steps = warmup + sum(value for key, value in parts.items() if re.fullmatch(r"num_\w*steps", key))
+        steps = warmup + sum(value for key, value in phases.items() if re.fullmatch(r"num_\w*steps", key))
         if steps > max_steps:
-            raise ValueError(f"warm-up and {parts} take {steps} steps; the run has {max_steps}")
+            raise ValueError(f"warm-up and {phases} take {steps} steps; the run has {max_steps}")
         unused = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        get_scheduler(arguments.lr_scheduler_type, unused, warmup, max_steps, parts)
+        get_scheduler(arguments.lr_scheduler_type, unused, warmup, max_steps, phases)
     except (ValueError, TypeError) as error:
         raise PokemonGenError(f"training.lr_scheduler_kwargs: {error}") from error
 
 
 def compile_if_possible(arguments: TrainingArguments) -> None:
-    """Take `torch_compile` back where nothing can be compiled: slower is better than not at all."""
+    """Switch `torch_compile` off where nothing can be compiled: a slower training is better than none."""
     if not arguments.torch_compile:
         return
     if can_compile():
         prepare_compiling()
     else:
+        _log.info("training.torch_compile: there is no compiler here, so the model runs uncompiled")
         arguments.torch_compile = False
         arguments.torch_compile_backend = arguments.torch_compile_mode = None
 
 
 def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) -> None:
-    """Let a model attend as the arguments ask; what is saved of it does not say so.
+    """Set the attention implementation that the arguments name; a saved checkpoint does not record it.
 
     Raises:
-        SettingError: if its type cannot.
+        SettingError: if the model's type does not support it.
     """
     if arguments.attn_implementation is None:
         return
     setting = "training.attn_implementation"
     if not can_set_attention(model):
-        raise SettingError(setting, f"{setting}: {model.config.model_type} attends in its own way only")
+        raise SettingError(setting, f"{setting}: {model.config.model_type} has only its own attention")
     try:
         model.set_attn_implementation(arguments.attn_implementation)
     except ValueError as error:
@@ -181,13 +200,17 @@ def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) ->
 def count_steps(arguments: TrainingArguments, sprites: int) -> int:
     """Return the optimizer steps of the whole run, as `Trainer` counts them.
 
+    Args:
+        arguments: of the run.
+        sprites: in train.
+
     Raises:
         PokemonGenError: if every batch would be dropped.
     """
     if arguments.dataloader_drop_last and sprites < arguments.train_batch_size:
         raise PokemonGenError(
-            f"training.dataloader_drop_last: {sprites} sprites make no whole batch of "
-            f"{arguments.train_batch_size}, so there would be nothing to learn from"
+            f"training.dataloader_drop_last: {sprites} sprites do not fill a batch of "
+            f"{arguments.train_batch_size}, so every batch would be dropped"
         )
     if arguments.max_steps > 0:
         return arguments.max_steps
@@ -197,13 +220,18 @@ def count_steps(arguments: TrainingArguments, sprites: int) -> int:
     return math.ceil(arguments.num_train_epochs * steps_per_epoch)
 
 
-def _check_together(arguments: SpriteTrainingArguments) -> None:
-    """Refuse what would only fail, or do nothing, once the training is done."""
+def _check_combination(arguments: SpriteTrainingArguments) -> None:
+    """Refuse combinations that would fail, or have no effect, only once the training runs."""
     if arguments.world_size > 1:
         raise PokemonGenError(
-            "training: a run is one process; start it by `pokemon-gen`, not by torchrun or accelerate launch"
+            "training: a run is one process. Start it with `pokemon-gen`, not with torchrun or accelerate"
         )
     if arguments.muon_weight_decay and not arguments.muon_learning_rate:
-        raise PokemonGenError("training.muon_weight_decay: does nothing without training.muon_learning_rate")
+        raise PokemonGenError(
+            "training.muon_weight_decay: it has no effect without training.muon_learning_rate"
+        )
     if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
-        raise PokemonGenError("training.fp16: needs a GPU; on a CPU use bf16 or neither")
+        raise PokemonGenError(
+            "training.fp16: fp16 needs a GPU, and a run keeps the precision that it started with. Resume "
+            "this run on a GPU, or start one here under another name (name=...)"
+        )

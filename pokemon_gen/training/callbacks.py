@@ -1,65 +1,75 @@
-"""What watches a training: its bar, and the signals that end it with a checkpoint."""
+"""Callbacks of a training: the progress bar, stopping with a checkpoint, and when checkpoints are saved.
 
+The callbacks that change when `Trainer` saves keep one promise: a run that was killed and resumed ends with
+the same weights and the same log as one that was never stopped.
+"""
+
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback
 
+from pokemon_gen.bars import progress_bar
+from pokemon_gen.files import remove
+from pokemon_gen.models.checkpoints import step_of
+from pokemon_gen.models.runs import named_checkpoints
 from pokemon_gen.progress import show_seconds
+from pokemon_gen.settings import Settings
 
 
 class RestOfRun(TrainerCallback):
-    """Tells a training's bar how long the rest of the run will take, once the training is done."""
+    """Gives the progress bar the time that the stages after the training will take."""
 
     def __init__(self, seconds: Callable[[float], float]) -> None:
-        """Take the function that returns the seconds after a training that takes so many."""
+        """Hold a function: the seconds of a whole training → the seconds of the stages after it."""
         self.seconds = seconds
 
 
 class TrainingBar(ProgressCallback):
-    """One bar for the whole training, with the last figures behind it and the time that is left in all."""
+    """One bar for the whole training, with the last metrics and the time left."""
 
     def __init__(self, rest: RestOfRun | None = None) -> None:
-        """Show one bar; `rest`: of the run that the training is part of."""
+        """Show one bar; `rest` belongs to the run that the training is part of."""
         super().__init__()
         self.rest = rest
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar where the training stands."""
+        """Open the bar at the step from which the training resumes."""
         self.current_step = state.global_step
-        self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step")
-        self.figures: dict[str, str] = {}
+        self.training_bar = progress_bar(state.max_steps, "train", "step", start=state.global_step)
+        self.metrics: dict[str, str] = {}
         self.begun, self.first_step = time.monotonic(), state.global_step
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         """Show no second bar: dev is a single batch."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the last figures; TensorBoard and `trainer_state.json` keep all of them."""
+        """Show the last metrics; TensorBoard and `trainer_state.json` keep all of them."""
         names = {"loss": "train", "eval_nll": "dev", "eval_completion_nll": "dev completion"}
-        self.figures |= {names[key]: f"{value:.3f}" for key, value in logs.items() if key in names}
+        self.metrics |= {names[key]: f"{value:.3f}" for key, value in logs.items() if key in names}
         done = state.global_step - self.first_step
         if self.rest and done > 0:
             all_steps = state.max_steps - self.first_step
             training = (time.monotonic() - self.begun) / done * all_steps
             left = training * (1 - done / all_steps) + self.rest.seconds(training)
-            self.figures["left in all"] = show_seconds(left)
+            self.metrics["left in all"] = show_seconds(left)
         if self.training_bar is not None:
-            self.training_bar.set_postfix(self.figures)
+            self.training_bar.set_postfix(self.metrics)
 
 
 class StopOnSignal(TrainerCallback):
-    """Ends the training after the running step, with one checkpoint, once `asked` is set.
+    """Ends the training after the current step, with one checkpoint, once `asked` is set.
 
-    `Trainer` measures and saves after each epoch, also after one that is left in its middle. A second save
-    would write over a checkpoint that is whole, and a kill in it would leave none; and measuring draws from
-    the random stream that the checkpoint is to go on with. So in an epoch's middle it is saved at once and
-    not measured, at its end after what is measured there.
+    `Trainer` evaluates and saves at the end of each epoch, even of one that was stopped in its middle. A
+    second save would overwrite a valid checkpoint, and a kill during it would leave none. An evaluation
+    would draw from the random stream that the checkpoint resumes. So in the middle of an epoch this
+    callback saves at once and skips the evaluation; at the end of an epoch it saves after the evaluation.
     """
 
     def __init__(self) -> None:
@@ -68,13 +78,13 @@ class StopOnSignal(TrainerCallback):
         self.stopping = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask the `Trainer` to stop, unless it ends here by itself, and to save where no epoch ends."""
+        """Ask `Trainer` to stop, unless this is the last step, and to save unless an epoch ends here."""
         if self.asked.is_set() and state.global_step < state.max_steps:
             self.stopping = control.should_training_stop = True
             control.should_save = not state.epoch.is_integer()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask to save where an epoch ends, and leave one that was stopped in its middle alone."""
+        """Save where an epoch ends; after a stop in the middle of one, do nothing."""
         if self.stopping:
             control.should_save = state.epoch.is_integer()
             control.should_evaluate = control.should_evaluate and control.should_save
@@ -82,9 +92,9 @@ class StopOnSignal(TrainerCallback):
 
 @contextmanager
 def stop_on_signal(trainer: Trainer) -> Iterator[None]:
-    """Let Ctrl-C (and a polite kill) end the training with a checkpoint; a second one ends it at once."""
+    """Let Ctrl-C or SIGTERM end the training with a checkpoint; a second signal ends it at once."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals can only be watched from the main thread
+        yield  # only the main thread can handle signals
         return
     stop = StopOnSignal()
     trainer.add_callback(stop)
@@ -101,3 +111,76 @@ def stop_on_signal(trainer: Trainer) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class PrepareFolder(TrainerCallback):
+    """Prepares a run's folder when the training begins: by then every mistake has been reported."""
+
+    def __init__(self, folder: Path, settings: Settings, replaced: list[Path]) -> None:
+        """Remove `replaced` and write the settings to the folder."""
+        self.folder, self.settings, self.replaced = folder, settings, replaced
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Remove what the training replaces, once, and save the settings."""
+        remove(self.replaced)
+        self.replaced = []
+        self.settings.save(self.folder)
+
+
+class CurrentIntervals(TrainerCallback):
+    """Logs, evaluates and saves a resumed run as often as its arguments say now.
+
+    `Trainer` takes the intervals from the checkpoint, where shares of the run refer to its old length.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compute the intervals from the arguments."""
+        state.compute_steps(args, state.max_steps)
+
+
+class SaveAfterEvaluation(TrainerCallback):
+    """Delays a checkpoint at the last step of an epoch, or of the run, until after the evaluation there.
+
+    An evaluation draws from the random stream. A run resumed from a checkpoint that was saved before it would
+    draw other dropout masks than a run that was never stopped, and its log would lack the evaluation.
+    """
+
+    delayed = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take back a save that an evaluation may follow."""
+        last = state.epoch.is_integer() or state.global_step >= state.max_steps
+        self.delayed = control.should_save and last
+        control.should_save = control.should_save and not self.delayed
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for the delayed save."""
+        control.should_save = control.should_save or self.delayed
+        self.delayed = False
+
+
+class RotateCheckpoints(TrainerCallback):
+    """Keeps the last checkpoints by their steps, and the best one; removes the others.
+
+    `Trainer` sorts by modification time, which is wrong for checkpoints that were unpacked in another time
+    zone. With a limit of 1 it also removes the last checkpoint if another one is the best, and with it
+    everything that a longer run could resume from.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        """Keep `limit` checkpoints; None keeps all."""
+        self.limit = limit
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remove checkpoints beyond the limit."""
+        if not self.limit or self.limit < 1:
+            return
+        folder, best = Path(args.output_dir), Path(state.best_model_checkpoint or "").name
+        saved = named_checkpoints(folder)
+        # A run that could not resume from checkpoints of later steps left them here.
+        kept = [checkpoint for checkpoint in saved if step_of(checkpoint) <= state.global_step][-self.limit :]
+        if best and self.limit > 1 and best not in {checkpoint.name for checkpoint in kept}:
+            kept = kept[1:]
+        for checkpoint in saved:
+            if checkpoint not in kept and checkpoint.name != best:
+                shutil.rmtree(checkpoint, ignore_errors=True)

@@ -1,17 +1,33 @@
-"""Whether a run may be resumed: with the settings it was begun with, but for its length and its watching.
+"""Where a run starts: from scratch, or from its last checkpoint, and whether it may.
 
-Loads no torch, so that another run under the same name is answered before anything is loaded.
+A run resumes with the settings it started with, except for its length, what is only observed, and how it is
+computed. Loads no torch, so that another run under the same name is reported before anything is loaded.
 """
 
+from pathlib import Path
 from typing import Any
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.runs import last_checkpoint
-from pokemon_gen.settings import PRECISION, WHERE_SPRITES_LIE, Settings
+from pokemon_gen.models.checkpoints import (
+    OPTIMIZER_NAME,
+    can_resume_from,
+    has_state,
+    is_checkpoint,
+    trained_on,
+)
+from pokemon_gen.models.runs import (
+    DETECTOR_NAME,
+    contents,
+    last_checkpoint,
+    member_runs,
+    valid_checkpoints,
+)
+from pokemon_gen.settings import LOCATION_OF_SPRITES, PRECISION, Settings
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.training.members import check_members
 
-# What may differ when a run is continued: how long it is, what is only watched, and how it is computed.
 _MAY_CHANGE = {
     "num_train_epochs",
     "max_steps",
@@ -29,51 +45,124 @@ _MAY_CHANGE = {
     "torch_compile_backend",
     "torch_compile_mode",
     "attn_implementation",
+    "callbacks",
 }
+"""Fields of `training:` that may differ when a run is resumed."""
 
 
 def check_same_run(settings: Settings) -> None:
-    """Make sure that a run of this name, if there is one, may be resumed with these settings.
+    """Check that a run of this name, if there is one, may be resumed with these settings.
+
+    Each member of an ensemble is checked.
 
     Raises:
-        PokemonGenError: if it has other settings, naming them.
+        PokemonGenError: if it has other settings, naming them, or if the folder holds something else.
     """
-    saved = last_checkpoint(CHECKPOINTS / settings.name)
-    if saved:
-        before = load_settings(saved / SETTINGS_NAME)
-        chosen = {k: before.training[k] for k in PRECISION if k not in settings.training}
-        refuse_changes(settings.name, changed_settings(before, with_precision(settings, chosen)))
+    if settings.members > 1:
+        check_members(settings, overwrite=False)
+    for member in settings.each_member():
+        saved = last_checkpoint(CHECKPOINTS / member.name)
+        if saved:
+            before = load_settings(saved / SETTINGS_NAME)
+            _refuse_changes(member.name, _changed_settings(before, _with_saved_precision(member, before)))
 
 
-def refuse_changes(name: str, changed: list[str]) -> None:
-    """Refuse to resume a run of which something has changed.
+def starting_point(settings: Settings, sprites: Sprites, overwrite: bool) -> tuple[Path | None, Settings]:
+    """Return the checkpoint that a run resumes from, if it does, and the settings it then has.
+
+    Raises:
+        PokemonGenError: for a run of other settings or sprites, or a folder that holds something else.
+    """
+    folder = CHECKPOINTS / settings.name
+    checkpoint = None if overwrite else last_checkpoint(folder)
+    if checkpoint:
+        return checkpoint, _resumed_settings(settings, checkpoint, sprites)
+    if not overwrite:
+        _refuse_other_contents(folder)
+    return None, settings
+
+
+def _resumed_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
+    """Return the settings to resume with: the same run, perhaps longer, in the precision it started with."""
+    before = load_settings(checkpoint / SETTINGS_NAME)
+    settings = _with_saved_precision(settings, before)
+    changed = _changed_settings(before, settings)
+    fingerprint = trained_on(checkpoint).get("fingerprint")
+    if fingerprint != sprites.fingerprint:
+        changed.append(f"the sprites themselves (fingerprint was {fingerprint}, is {sprites.fingerprint})")
+    _refuse_changes(settings.name, changed)
+    return settings
+
+
+def resumable_checkpoint(run: Path, fp16: bool) -> Path:
+    """Return the latest checkpoint that a run can resume from.
 
     Args:
-        name: the run's.
-        changed: what is different, in words.
+        run: its folder, with one valid checkpoint or more.
+        fp16: whether the run trains in fp16.
+
+    Raises:
+        PokemonGenError: if every checkpoint lacks a file that training resumes from.
     """
-    if changed:
+    checkpoints = valid_checkpoints(run)[::-1]
+    for checkpoint in checkpoints:
+        if can_resume_from(checkpoint, fp16):
+            return checkpoint
+    why = "it and every checkpoint before it are damaged"
+    if not any((checkpoint / OPTIMIZER_NAME).exists() for checkpoint in checkpoints):
+        why = "it was saved without its optimizer (training.save_only_model)"
+    raise PokemonGenError(
+        f"{checkpoints[0]}: the run cannot resume from it: {why}. Start again with --overwrite"
+    )
+
+
+def replaced_by_training(run: Path) -> list[Path]:
+    """Return what a new training replaces in a run's folder: everything but its detector."""
+    return [path for path in contents(run) if path.name != DETECTOR_NAME]
+
+
+def _refuse_other_contents(folder: Path) -> None:
+    """Let a run start only in a folder that is empty, or that a kill before the first checkpoint left."""
+    members = len(member_runs(folder))
+    if members:
         raise PokemonGenError(
-            f"{CHECKPOINTS / name} holds a run of other settings: {', '.join(changed)}. "
-            "Choose another name (name=...), or --overwrite to begin anew"
+            f"{folder} holds an ensemble, and is kept. Resume it with members={members}, choose another name "
+            "(name=...), or start again with --overwrite"
+        )
+    kept = [
+        path
+        for path in replaced_by_training(folder)
+        if path.name not in (SETTINGS_NAME, "runs")
+        and not (path.is_file() and path.name.startswith(".settings-"))  # a write was cut off
+        and not (is_checkpoint(path) and not has_state(path))
+    ]
+    if kept:
+        raise PokemonGenError(
+            f"{folder} exists and is kept: a run cannot resume from {kept[0].name}. Choose another name "
+            "(name=...), or start again with --overwrite"
         )
 
 
-def changed_settings(before: Settings, now: Settings) -> list[str]:
-    """Return what makes these the settings of another run, in words."""
-    old, new = _what_must_stay(before), _what_must_stay(now)
+def _refuse_changes(name: str, changed: list[str]) -> None:
+    """Refuse to resume a run of which something has changed."""
+    if changed:
+        raise PokemonGenError(
+            f"{CHECKPOINTS / name} holds a run of other settings: {', '.join(changed)}. Choose another name "
+            "(name=...), or start again with --overwrite"
+        )
+
+
+def _changed_settings(before: Settings, now: Settings) -> list[str]:
+    """Return, in words, the settings that make this another run."""
+    old, new = _fixed_settings(before), _fixed_settings(now)
     different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     return [f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different]
 
 
-def with_precision(settings: Settings, precision: dict[str, Any]) -> Settings:
-    """Return settings whose `training:` says the precision, `bf16` and `fp16`."""
-    return settings.model_copy(update={"training": {**settings.training, **precision}})
-
-
-def _what_must_stay(settings: Settings) -> dict[str, Any]:
+def _fixed_settings(settings: Settings) -> dict[str, Any]:
+    """Return dotted name → value of every setting that must not change within a run."""
     sections = {
-        "sprites": settings.sprites.model_dump(exclude=WHERE_SPRITES_LIE),
+        "sprites": settings.sprites.model_dump(exclude=LOCATION_OF_SPRITES),
         "model": settings.model,
         "training": settings.training,
         "augmentation": settings.augmentation.model_dump(),
@@ -81,5 +170,17 @@ def _what_must_stay(settings: Settings) -> dict[str, Any]:
     flat = {
         f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()
     }
-    stays = {key: value for key, value in flat.items() if key.removeprefix("training.") not in _MAY_CHANGE}
-    return {"seed": settings.seed, **stays}
+    fixed = {key: value for key, value in flat.items() if key.removeprefix("training.") not in _MAY_CHANGE}
+    return {"seed": settings.seed, **fixed}
+
+
+def with_precision(settings: Settings, precision: dict[str, Any]) -> Settings:
+    """Return settings whose `training:` section states the precision, `bf16` and `fp16`."""
+    return settings.model_copy(update={"training": {**settings.training, **precision}})
+
+
+def _with_saved_precision(settings: Settings, saved: Settings) -> Settings:
+    """Return settings with the precision of a saved run where they leave it open."""
+    return with_precision(
+        settings, {key: saved.training[key] for key in PRECISION if key not in settings.training}
+    )

@@ -12,8 +12,7 @@ from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.completion.decoding import PreallocatedLayer, can_decode, decode
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.ensemble import Ensemble
-from tests.completion.test_sampling import V, sharp_model
-from tests.models.test_build import FAMILIES
+from tests.model_builders import MODEL_TYPES, V, sharp_model
 
 HYBRID = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
 TIE = 1e-4
@@ -47,9 +46,9 @@ def tokens() -> Tensor:
 
 
 @pytest.mark.parametrize("sharp", [True, False], ids=["sharp", "nearly tied"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_greedy_tokens_are_those_of_generate(family: str, sharp: bool, tokens: Tensor) -> None:
-    model = sharp_model(family) if sharp else build_model(FAMILIES[family], V, seed=2).eval()
+    model = sharp_model(family) if sharp else build_model(MODEL_TYPES[family], V, seed=2).eval()
     ours = decode(model, tokens, 80, greedy)
     assert ours.shape == (5, 80)
     assert_same_but_for_ties(model, tokens, ours, generate(model, tokens, 80))
@@ -110,7 +109,7 @@ def test_an_attention_chosen_by_the_user_is_kept(tokens: Tensor) -> None:
     assert_same_but_for_ties(model, tokens, decode(model, tokens, 20, choose), expected)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_scores_are_those_of_a_whole_forward(family: str, tokens: Tensor) -> None:
     """Keys and values in place must change no logit: compare each step with a forward of everything."""
     model = sharp_model(family)
@@ -141,7 +140,7 @@ def test_an_ensemble_averages_probabilities(tokens: Tensor) -> None:
     torch.testing.assert_close(torch.stack(seen, dim=1).softmax(-1), mean, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> None:
     model = sharp_model(family)
     sizes: list[torch.Size] = []
@@ -166,7 +165,7 @@ def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> Non
 
 def drawn_to_special_tokens(family: str) -> PreTrainedModel:
     """Return a model told of changes by five special tokens, which it would rather draw than any colour."""
-    model = build_model(FAMILIES[family], V, seed=1, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
+    model = build_model(MODEL_TYPES[family], V, seed=1, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
     head = model.get_output_embeddings().weight
     with torch.no_grad():
         for parameter in model.parameters():
@@ -205,4 +204,4 @@ def test_a_model_of_another_kind_of_state_is_not_decoded() -> None:
         {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}, V, seed=0
     )
     assert not can_decode(mamba)
-    assert all(can_decode(build_model(fields, V, seed=0)) for fields in FAMILIES.values())
+    assert all(can_decode(build_model(fields, V, seed=0)) for fields in MODEL_TYPES.values())

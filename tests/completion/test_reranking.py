@@ -14,7 +14,7 @@ from pokemon_gen.completion.sampling import Candidates, complete_prompts, draw_c
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.likelihood import token_nll
 from pokemon_gen.settings import CompletionSettings
-from tests.completion.test_sampling import V, sharp_model
+from tests.model_builders import V, sharp_model
 
 SEVERAL = CompletionSettings(do_sample=True, temperature=1.5, candidates=5, seed=3)
 

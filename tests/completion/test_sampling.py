@@ -13,19 +13,7 @@ from pokemon_gen.completion.sampling import complete_prompts, draw_candidates
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.build import build_model
 from pokemon_gen.settings import CompletionSettings
-from tests.models.test_build import FAMILIES
-
-V = 9
-
-
-def sharp_model(family: str) -> PreTrainedModel:
-    """Return a model whose predictions differ clearly, so that no two tokens tie."""
-    model = build_model(FAMILIES[family], V, seed=1).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(20)
-    return model
+from tests.model_builders import MODEL_TYPES, V, sharp_model
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +29,7 @@ def prompts() -> np.ndarray:
 SAMPLED = CompletionSettings(do_sample=True, temperature=2.0, seed=4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_greedy_is_the_likeliest_token_of_the_whole_sequence_each_time(
     family: str, prompts: np.ndarray
 ) -> None:
@@ -54,10 +42,10 @@ def test_greedy_is_the_likeliest_token_of_the_whole_sequence_each_time(
     np.testing.assert_array_equal(complete_prompts(model, prompts[:2]), expected.numpy())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_a_sprite_never_stops_early(family: str) -> None:
     """Llama's default end token, 2, is a colour: a model that always draws it must go on."""
-    model = build_model(FAMILIES[family], V, seed=0)
+    model = build_model(MODEL_TYPES[family], V, seed=0)
     head = model.get_output_embeddings()
     with torch.no_grad():
         head.weight.zero_()
@@ -122,7 +110,7 @@ def test_a_seed_draws_the_same_and_another_seed_something_else(
     ids=["plain", "temperature", "top_k", "top_p", "top_k of one"],
 )
 def test_draws_follow_the_models_distribution(settings: CompletionSettings, allowed: list[float]) -> None:
-    model = build_model(FAMILIES["gpt2"], 4, seed=0)
+    model = build_model(MODEL_TYPES["gpt2"], 4, seed=0)
     with torch.no_grad():  # the last norm always gives (1, 0, ...), whose logits are these
         model.transformer.ln_f.weight.zero_()
         model.transformer.ln_f.bias[0] = 1

@@ -1,4 +1,4 @@
-"""`advice.py`: an override that changes less than it seems to is said."""
+"""A warning names every override that changes less than its name suggests."""
 
 import logging
 
@@ -16,7 +16,7 @@ SILENT = [
 ]
 
 
-def said(caplog: pytest.LogCaptureFixture, config: str, *overrides: str) -> list[str]:
+def warnings_of(caplog: pytest.LogCaptureFixture, config: str, *overrides: str) -> list[str]:
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="pokemon_gen"):
         load_settings(config, overrides)
@@ -44,20 +44,20 @@ def said(caplog: pytest.LogCaptureFixture, config: str, *overrides: str) -> list
         ("quick", ["training.save_steps=50"], ["training.save_steps", "training.save_strategy=steps"]),
     ],
 )
-def test_an_idle_override_is_said(
+def test_an_idle_override_causes_a_warning(
     caplog: pytest.LogCaptureFixture, config: str, overrides: list[str], facts: list[str]
 ) -> None:
-    (message,) = said(caplog, config, *overrides)
+    (message,) = warnings_of(caplog, config, *overrides)
     assert all(fact in message for fact in facts)
 
 
 @pytest.mark.parametrize("override", SILENT)
-def test_other_overrides_are_silent(caplog: pytest.LogCaptureFixture, override: str) -> None:
-    assert said(caplog, "quick", override) == []
+def test_other_overrides_cause_no_warning(caplog: pytest.LogCaptureFixture, override: str) -> None:
+    assert warnings_of(caplog, "quick", override) == []
 
 
-def test_both_rates_are_a_sweep(caplog: pytest.LogCaptureFixture) -> None:
+def test_overriding_both_learning_rates_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     both = ["training.learning_rate=1e-3", "training.muon_learning_rate=0.01"]
-    assert said(caplog, "quick", *both) == []
-    assert said(caplog, "llama", "training.learning_rate=1e-3") == []  # all of it learns by AdamW
-    assert said(caplog, "strong", "training.save_steps=0.2") == []  # its strategy is steps
+    assert warnings_of(caplog, "quick", *both) == []
+    assert warnings_of(caplog, "llama", "training.learning_rate=1e-3") == []  # AdamW trains all weights
+    assert warnings_of(caplog, "strong", "training.save_steps=0.2") == []  # with save_strategy: steps

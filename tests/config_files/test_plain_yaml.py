@@ -1,4 +1,4 @@
-"""`plain_yaml.py`: plain values alone, whatever a file holds, each fault in its place."""
+"""The YAML loader accepts plain values only, and reports each fault with its place."""
 
 import time
 from pathlib import Path
@@ -24,10 +24,12 @@ TAGS = (
 
 
 def bomb() -> str:
-    """Return nine levels of anchors, of which each repeats the one before it nine times."""
+    """Return nine levels of anchors, each of which repeats the previous one nine times."""
     lines = ["  b0: &b0 {" + ", ".join(f"k{n}: x" for n in range(9)) + "}"]
-    for level in range(1, 10):
-        lines.append(f"  b{level}: &b{level} {{" + ", ".join(f"k{n}: *b{level - 1}" for n in range(9)) + "}")
+    lines += [
+        f"  b{level}: &b{level} {{" + ", ".join(f"k{n}: *b{level - 1}" for n in range(9)) + "}"
+        for level in range(1, 10)
+    ]
     return HEAD + "\n".join(lines) + "\n"
 
 
@@ -46,22 +48,22 @@ def bomb() -> str:
         *((HEAD + f"seed: {tag}\n", "4:7") for tag in TAGS),
     ],
 )
-def test_what_is_no_plain_value_is_an_error_with_its_place(tmp_path: Path, text: str, place: str) -> None:
+def test_a_value_that_is_not_plain_is_an_error_with_its_place(tmp_path: Path, text: str, place: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(PokemonGenError, match=rf"a\.yaml:{place}"):
         load_settings(tmp_path / "a.yaml")
 
 
-def test_anchors_do_not_unfold(tmp_path: Path) -> None:
-    """They would to 9 to the power of 10 values."""
+def test_anchors_are_not_expanded(tmp_path: Path) -> None:
+    """They would expand to 9 to the power of 10 values."""
     (tmp_path / "a.yaml").write_text(bomb())
     start = time.process_time()
-    with pytest.raises(PokemonGenError, match=r"a\.yaml:5:\d+: an alias"):
+    with pytest.raises(PokemonGenError, match=r"a\.yaml:5:\d+: .*alias"):
         load_settings(tmp_path / "a.yaml")
     assert time.process_time() - start < 5
 
 
-def test_an_override_is_a_plain_value_too() -> None:
+def test_an_override_must_be_a_plain_value_too() -> None:
     for value in ("*a", "&a [*a]", "9" * 5000, "!!int x", "!!bool maybe", "!!map a", "[" * 3000 + "]" * 3000):
         with pytest.raises(PokemonGenError, match=r"command line: training\.x") as error:
             load_settings("quick", [f"training.x={value}"])

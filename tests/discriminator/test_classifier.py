@@ -21,7 +21,7 @@ from pokemon_gen.discriminator.negatives import noise
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.settings import ClassifierSettings
 from pokemon_gen.sprites.loading import Sprites
-from tests.conftest import TINY_DETECTOR
+from tests.builders import TINY_DETECTOR
 
 
 def settings(**changes: Any) -> ClassifierSettings:

@@ -8,7 +8,7 @@ from pokemon_gen.discriminator.generators import complete_unseen
 from pokemon_gen.settings import GeneratorSettings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.trainer import SpriteDataset
-from tests.conftest import TINY_DETECTOR
+from tests.builders import TINY_DETECTOR
 
 SETTINGS = GeneratorSettings.model_validate({**TINY_DETECTOR["generator"], "snapshot_steps": [1, 2]})
 

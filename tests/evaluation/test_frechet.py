@@ -1,4 +1,4 @@
-"""`frechet.py` and `kid.py`: distances whose answers can be stated by hand, or by another method."""
+"""`frechet.py` and `kid.py`: the distances equal values by hand or by another method."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def by_matrix_root(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the textbook form."""
+    """Return the Fréchet distance in its textbook form."""
     sx, sy = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     root = linalg.sqrtm(sx @ sy)
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(sx) + np.trace(sy) - 2 * np.trace(root).real)
@@ -21,8 +21,8 @@ def by_matrix_root(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", [(80, 2048), (300, 16)], ids=["few samples", "many samples"])
 def test_equal_covariances_give_the_squared_distance_of_the_means(shape: tuple[int, int]) -> None:
     x = RANDOM.normal(size=shape)
-    move = RANDOM.normal(size=shape[1])
-    assert frechet_distance(x, x + move) == pytest.approx((move**2).sum(), rel=1e-10)
+    shift = RANDOM.normal(size=shape[1])
+    assert frechet_distance(x, x + shift) == pytest.approx((shift**2).sum(), rel=1e-10)
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9 * shape[1])
 
 
@@ -33,14 +33,14 @@ def test_the_matrix_root_agrees_where_covariances_have_full_rank(n: int, m: int)
     assert frechet_distance(x, y) == pytest.approx(by_matrix_root(x, y), rel=1e-6)
 
 
-def test_in_one_dimension_it_is_known_by_hand() -> None:
-    """(μx − μy)² + (σx − σy)²."""
+def test_the_distance_in_one_dimension_equals_the_value_by_hand() -> None:
+    """The distance is (μx − μy)² + (σx − σy)²."""
     x, y = np.array([[0.0], [2.0]]), np.array([[5.0], [11.0]])
     assert frechet_distance(x, y) == pytest.approx(49 + (2**0.5 - 18**0.5) ** 2)
 
 
 @pytest.mark.parametrize(("n", "m"), [(20, 50), (50, 20)])
-def test_inner_products_give_the_same_distance(n: int, m: int) -> None:
+def test_inner_products_give_the_distance_of_the_features(n: int, m: int) -> None:
     x, y = RANDOM.normal(size=(n, 128)) + 100, RANDOM.normal(size=(m, 128)) * 2 + 101
     assert GramMatrices.of(x, y).frechet_distance() == pytest.approx(frechet_distance(x, y), rel=1e-9)
     rows, columns = np.array([0, 3, 3, 7]), np.array([1, 1, 2, 9, 15])
@@ -49,7 +49,7 @@ def test_inner_products_give_the_same_distance(n: int, m: int) -> None:
 
 
 def slow_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the definition, pair by pair."""
+    """Return KID by its definition, pair by pair."""
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
         return float((a @ b / len(a) + 1) ** 3)
@@ -59,24 +59,24 @@ def slow_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(xx + yy - 2 * np.mean([k(a, b) for a in x for b in y]))
 
 
-def test_the_kernel_distance_is_its_definition() -> None:
+def test_kid_equals_its_definition() -> None:
     x, y = RANDOM.normal(size=(7, 5)), RANDOM.normal(size=(9, 5)) + 1
     assert Kernels.of(x, y).distance() == pytest.approx(slow_kernel_distance(x, y), rel=1e-12)
 
 
-def test_the_kernel_distance_has_no_bias_and_no_bias_in_its_bootstrap() -> None:
+def test_kid_and_its_bootstrap_are_unbiased() -> None:
     distances, resampled = [], []
     for _ in range(300):
         kernels = Kernels.of(RANDOM.normal(size=(12, 4)), RANDOM.normal(size=(12, 4)))
         distances.append(kernels.distance())
         counts = [np.bincount(RANDOM.integers(0, 12, 12), minlength=12) for _ in range(2)]
         resampled.append(kernels.distance(*counts))
-    for figures in (distances, resampled):
-        assert abs(np.mean(figures)) < 3.5 * np.std(figures) / 300**0.5
+    for values in (distances, resampled):
+        assert abs(np.mean(values)) < 3.5 * np.std(values) / 300**0.5
 
 
-def test_the_paired_bootstrap_lies_around_the_figure() -> None:
-    """Pairs that are alike, as a completion and its truth are: the mean of the resamples is the figure."""
+def test_the_paired_bootstrap_is_centred_on_kid() -> None:
+    """The partners are similar, like a completion and its truth; the resamples' mean is still the KID."""
     x = RANDOM.normal(size=(40, 6))
     kernels = Kernels.of(x, x + 0.3 * RANDOM.normal(size=(40, 6)))
     assert kernels.paired_distance(np.ones(40)) == pytest.approx(kernels.distance())
@@ -89,13 +89,13 @@ def test_the_paired_bootstrap_lies_around_the_figure() -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((1, 4)), "two or more samples"),
-        (np.zeros(4), "two or more samples"),
-        (np.array([[0.0, 1.0], [np.nan, 1.0], [0, 0]]), "the first set: sample 2 has features that are not"),
-        (np.zeros((3, 5)), "of 5 and of 2 dimensions"),
+        (np.zeros((1, 4)), r"first set: .*two or more samples.*\(1, 4\)"),
+        (np.zeros(4), r"first set: .*two or more samples.*\(4,\)"),
+        (np.array([[0.0, 1.0], [np.nan, 1.0], [0, 0]]), "the first set: sample 2 .*not finite"),
+        (np.zeros((3, 5)), "first set .*5 dimensions .*second .*2"),
     ],
 )
-def test_what_has_no_distance_is_refused(x: np.ndarray, message: str) -> None:
+def test_features_without_a_distance_are_refused(x: np.ndarray, message: str) -> None:
     for distance in (frechet_distance, Kernels.of):
         with pytest.raises(PokemonGenError, match=message):
             distance(x, np.ones((3, 4 if x.shape[-1] == 4 else 2)))

@@ -1,4 +1,4 @@
-"""`jackknife.py`: the standard error is the spread that other sprites would have given."""
+"""`jackknife.py`: the standard error equals the spread of the distance over other samples."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Measure = Callable[[np.random.Generator], tuple[float, float | None]]
 
 
 def _features(n: int, generator: np.random.Generator, shift: float = 0.0) -> np.ndarray:
-    """Return n normal features of 128 dimensions, some of which matter more, as a network's do."""
+    """Return n normal features of 128 dimensions with unequal variances, like a network's."""
     scale = 1 / np.sqrt(1 + np.arange(128))
     features: np.ndarray = (generator.normal(size=(n, 128)) * (1 + shift) + shift) * scale
     return features
@@ -20,33 +20,33 @@ def _features(n: int, generator: np.random.Generator, shift: float = 0.0) -> np.
 
 def _pairs(generator: np.random.Generator) -> tuple[float, float | None]:
     true = _features(40, generator)
-    made = true + 0.5 * _features(40, generator, shift=0.1)
-    grams = GramMatrices.of(made, true)
+    completed = true + 0.5 * _features(40, generator, shift=0.1)
+    grams = GramMatrices.of(completed, true)
     return grams.frechet_distance(), error_of_pairs(grams, generator)
 
 
 def _equal_draws(
-    generator: np.random.Generator, made: int = 40, others: int = 200
+    generator: np.random.Generator, completed: int = 40, reference: int = 200
 ) -> tuple[float, float | None]:
-    grams = GramMatrices.of(_features(made, generator, shift=0.3), _features(others, generator))
-    draws = [[generator.permutation(n)[:40] for n in (made, others)] for _ in range(40)]
-    figure = float(np.mean([grams.draw(*draw).frechet_distance() for draw in draws]))
-    return figure, error_of_draws(grams, 40, generator)
+    grams = GramMatrices.of(_features(completed, generator, shift=0.3), _features(reference, generator))
+    draws = [[generator.permutation(n)[:40] for n in (completed, reference)] for _ in range(40)]
+    distance = float(np.mean([grams.draw(*draw).frechet_distance() for draw in draws]))
+    return distance, error_of_draws(grams, 40, generator)
 
 
 def _few_draws(generator: np.random.Generator) -> tuple[float, float | None]:
-    return _equal_draws(generator, made=120, others=60)
+    return _equal_draws(generator, completed=120, reference=60)
 
 
 @pytest.mark.parametrize(("measure", "sets"), [(_pairs, 200), (_equal_draws, 40), (_few_draws, 40)])
-def test_the_error_is_the_spread_over_other_sprites(measure: Measure, sets: int) -> None:
-    """A bootstrap, whose resamples hold doubles, says 1.4 to 1.7 times the spread."""
-    figures, errors = zip(*(measure(np.random.default_rng(seed)) for seed in range(sets)), strict=True)
-    ratio = np.sqrt(np.mean(np.square(errors))) / np.std(figures, ddof=1)
+def test_the_error_equals_the_spread_over_other_samples(measure: Measure, sets: int) -> None:
+    """A bootstrap, whose resamples contain duplicates, gives 1.4 to 1.7 times the spread."""
+    distances, errors = zip(*(measure(np.random.default_rng(seed)) for seed in range(sets)), strict=True)
+    ratio = np.sqrt(np.mean(np.square(errors))) / np.std(distances, ddof=1)
     assert 0.8 < ratio < 1.35
 
 
-def test_two_sprites_have_no_error() -> None:
+def test_two_samples_have_no_error() -> None:
     features = np.random.default_rng(0).normal(size=(2, 8))
     grams = GramMatrices.of(features, features + 1)
     assert error_of_pairs(grams, np.random.default_rng(0)) is None
@@ -54,8 +54,9 @@ def test_two_sprites_have_no_error() -> None:
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])
-def test_three_sprites_have_one(n: int) -> None:
+def test_three_or_more_samples_have_an_error(n: int) -> None:
     generator = np.random.default_rng(0)
     grams = GramMatrices.of(generator.normal(size=(n, 8)), generator.normal(size=(n, 8)))
     for error in (error_of_pairs(grams, generator), error_of_draws(grams, n, generator)):
-        assert error is not None and np.isfinite(error) and error > 0
+        assert error is not None
+        assert 0 < error < np.inf

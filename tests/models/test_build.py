@@ -24,41 +24,21 @@ from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.run import train
-from tests.conftest import TINY_MODEL, tiny_settings
-
-LLAMA_LIKE = {
-    "num_hidden_layers": 1,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt2": TINY_MODEL,
-    "llama": {"model_type": "llama", **LLAMA_LIKE},
-    "mistral": {"model_type": "mistral", **LLAMA_LIKE, "sliding_window": 40},
-    "qwen3": {"model_type": "qwen3", **LLAMA_LIKE, "head_dim": 8},
-    "gpt_neox": {
-        "model_type": "gpt_neox",
-        "num_hidden_layers": 1,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_attention_heads": 2,
-    },
-}
+from tests.builders import TINY_MODEL, tiny_settings
+from tests.model_builders import MODEL_TYPES
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_every_family_fits_the_palette_and_the_sprite(family: str) -> None:
-    model = build_model(FAMILIES[family], 7, seed=0)
+    model = build_model(MODEL_TYPES[family], 7, seed=0)
     logits = model(torch.zeros(1, 400, dtype=torch.long)).logits
     assert logits.shape == (1, 400, 7)
     assert model.config.max_position_embeddings == 400
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", MODEL_TYPES)
 def test_no_token_is_special(family: str) -> None:
-    model = build_model(FAMILIES[family], 7, seed=0)
+    model = build_model(MODEL_TYPES[family], 7, seed=0)
     for holder in (model.config, model.generation_config):
         assert (holder.bos_token_id, holder.eos_token_id, holder.pad_token_id) == (None, None, None)
 

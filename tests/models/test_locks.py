@@ -11,14 +11,17 @@ import pytest
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.locks import writing_to
-from pokemon_gen.pipeline import run, train_members
+from pokemon_gen.pipeline import run
 from pokemon_gen.settings import Settings
 from pokemon_gen.stages.complete import complete
-from pokemon_gen.stages.detector import detector, judge, select
-from pokemon_gen.stages.ensemble import assemble
+from pokemon_gen.stages.detector import detector
+from pokemon_gen.stages.ensemble import ensemble
+from pokemon_gen.stages.judge import judge
 from pokemon_gen.stages.score import score
+from pokemon_gen.stages.select import select
+from pokemon_gen.stages.train import train_members
 from pokemon_gen.training.run import train
-from tests.conftest import tiny_judge_overrides
+from tests.builders import tiny_judge_overrides
 
 Make = Callable[..., Settings]
 HOLD = """
@@ -82,7 +85,7 @@ def test_a_second_writer_changes_nothing(tiny: Make, few_folder: Path) -> None:
         complete("tiny", split="dev")
         score("tiny")
     with Holder("checkpoints/both"), pytest.raises(PokemonGenError, match="another process"):
-        assemble("both", ["tiny", "tiny"])
+        ensemble("both", ["tiny", "tiny"])
     with Holder(str(folder)), pytest.raises(PokemonGenError, match="another process"):
         judge(f"text:{few_folder}", [*tiny_judge_overrides(), "judge.seed=5"], overwrite=True)
     assert files_of("checkpoints") == before
@@ -106,9 +109,8 @@ def test_a_second_writer_before_the_first_checkpoint_is_refused(tiny: Make, few_
 
 
 def test_a_lock_leaves_nothing_where_nothing_was_made() -> None:
-    with pytest.raises(ZeroDivisionError), writing_to(Path("checkpoints/a/member-0")):
+    with writing_to(Path("checkpoints/a/member-0")):
         assert Path("checkpoints/a/.lock").exists()
-        _ = 1 / 0
     assert not Path("checkpoints").exists()
 
 

@@ -16,10 +16,11 @@ from pokemon_gen.models.likelihood import token_nll, true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.stages.complete import complete, submit
-from pokemon_gen.stages.detector import select
-from pokemon_gen.stages.ensemble import assemble
+from pokemon_gen.stages.complete import complete
+from pokemon_gen.stages.ensemble import ensemble
 from pokemon_gen.stages.score import score
+from pokemon_gen.stages.select import select
+from pokemon_gen.stages.submit import submit
 from pokemon_gen.training.run import train
 
 Make = Callable[..., Settings]
@@ -39,7 +40,7 @@ def members(tiny: Make, few_sprites: Sprites) -> list[str]:
 def test_an_ensemble_completes_submits_and_scores_as_a_checkpoint(
     members: list[str], few_sprites: Sprites
 ) -> None:
-    made = assemble("all", members)
+    made = ensemble("all", members)
     assert [member["folder"] for member in made.members] == ["member-0", "member-1", "member-2"]
     loaded = load_checkpoint(made.folder)
     for folder in members:
@@ -60,49 +61,49 @@ def test_an_ensemble_completes_submits_and_scores_as_a_checkpoint(
 
 
 def test_the_likelihood_is_that_of_the_mean_probability(members: list[str], few_sprites: Sprites) -> None:
-    made = assemble("two", [members[0], members[2]])  # neither has special tokens
-    ensemble = load_checkpoint(made.folder).model
+    made = ensemble("two", [members[0], members[2]])  # neither has conditioning tokens
+    combined = load_checkpoint(made.folder).model
     tokens = torch.from_numpy(few_sprites.tokens("dev"))
     with torch.no_grad():
-        mean = torch.stack([one(tokens).logits.softmax(-1) for one in members_of(ensemble)]).mean(0)
+        mean = torch.stack([one(tokens).logits.softmax(-1) for one in members_of(combined)]).mean(0)
     expected = token_nll(mean.log(), tokens)[:, -160:].mean().item()
-    assert true_completion_nll(ensemble, tokens) == pytest.approx(expected, rel=1e-5)
+    assert true_completion_nll(combined, tokens) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_same_ensemble_is_kept_and_another_refused(members: list[str]) -> None:
-    made = assemble("all", members)
+    made = ensemble("all", members)
     before = (made.folder / "ensemble.json").stat().st_mtime_ns
-    assemble("all", members)
+    ensemble("all", members)
     assert (made.folder / "ensemble.json").stat().st_mtime_ns == before
     with pytest.raises(PokemonGenError, match="an ensemble of others, and is kept"):
-        assemble("all", members[:2])
-    assert len(members_of(load_checkpoint(assemble("all", members[:2], True).folder).model)) == 2
+        ensemble("all", members[:2])
+    assert len(members_of(load_checkpoint(ensemble("all", members[:2], True).folder).model)) == 2
     with pytest.raises(PokemonGenError, match="plain is a run, and is kept"):
-        assemble("plain", members)
+        ensemble("plain", members)
     with pytest.raises(PokemonGenError, match="two or more"):
-        assemble("one", members[:1])
+        ensemble("one", members[:1])
     with pytest.raises(PokemonGenError, match="an ensemble itself"):
-        assemble("nested", ["checkpoints/all", members[0]])
+        ensemble("nested", ["checkpoints/all", members[0]])
 
 
 def test_a_name_is_a_name(members: list[str]) -> None:
     for name in ("my best", "checkpoints/both"):
         with pytest.raises(PokemonGenError, match="cannot be an ensemble's name: use letters"):
-            assemble(name, members)
+            ensemble(name, members)
 
 
 def test_a_damaged_ensemble_is_made_again(members: list[str]) -> None:
-    made = assemble("all", members)
+    made = ensemble("all", members)
     (made.folder / "member-1" / "model.safetensors").unlink()
     with pytest.raises(PokemonGenError, match="and is kept"):
-        assemble("all", members)
-    assert len(members_of(load_checkpoint(assemble("all", members, True).folder).model)) == 3
+        ensemble("all", members)
+    assert len(members_of(load_checkpoint(ensemble("all", members, True).folder).model)) == 3
     (made.folder / "ensemble.json").write_text("{}")
-    assert len(members_of(load_checkpoint(assemble("all", members, True).folder).model)) == 3
+    assert len(members_of(load_checkpoint(ensemble("all", members, True).folder).model)) == 3
 
 
 def test_an_ensemble_is_not_selected_again(members: list[str]) -> None:
-    assemble("all", members)
+    ensemble("all", members)
     with pytest.raises(PokemonGenError, match="selected before"):
         select("checkpoints/all")
 
@@ -111,11 +112,11 @@ def test_members_have_seen_the_same_sprites(tiny: Make, members: list[str], few_
     """A member that had a fold held out cannot be measured on it beside one that has learned it."""
     train(tiny(name="held", sprites={"source": "text:few", "fold_size": 4}))
     with pytest.raises(PokemonGenError, match=r"held.*trained on other sprites than"):
-        assemble("mixed", [members[0], "checkpoints/held"])
+        ensemble("mixed", [members[0], "checkpoints/held"])
 
 
 def test_a_damaged_ensemble_is_named(members: list[str]) -> None:
-    made = assemble("all", members)
+    made = ensemble("all", members)
     (made.folder / "member-1" / "model.safetensors").unlink()
     with pytest.raises(PokemonGenError, match=r"member-1: no checkpoint: it has no model\.safetensors"):
         load_checkpoint(made.folder)

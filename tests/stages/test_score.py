@@ -20,11 +20,11 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.complete import complete
-from pokemon_gen.stages.detector import judge
+from pokemon_gen.stages.judge import judge
 from pokemon_gen.stages.score import current_score, score
 from pokemon_gen.training.run import train
-from tests.conftest import tiny_judge_overrides, tiny_settings, write_palette, write_rows, write_text_folder
-from tests.evaluation.test_scorecard import Projection
+from tests.builders import tiny_judge_overrides, tiny_settings, write_palette, write_rows, write_text_folder
+from tests.model_builders import Projection
 
 Make = Callable[..., Settings]
 RUN = Path("checkpoints/tiny")
@@ -177,7 +177,7 @@ def test_a_folder_of_images_is_scored(scored: Settings, few_sprites: Sprites, ne
     assert found["pixel_accuracy"] == 1
     assert found["paired"]["fid"] == pytest.approx(0, abs=1e-6)
     large = save_images(dev, few_sprites, "large", scale=3)
-    with pytest.raises(PokemonGenError, match=r"large.0.png: 60x60 pixels, not 20x20; --resize"):
+    with pytest.raises(PokemonGenError, match=r"large.0.png: 60x60 pixels, not 20x20.*--resize"):
         score(large, overrides=SOURCE)
     assert score(large, overrides=SOURCE, resize=True).scorecard["pixel_accuracy"] == 1
     one = save_images(dev[:1], few_sprites, "one")
@@ -231,7 +231,7 @@ def test_a_scorecard_is_kept_unless_told_and_written_whole(
 ) -> None:
     file = score(ROWS).file
     before = file.read_bytes()
-    with pytest.raises(PokemonGenError, match=r"scorecard.json exists and is kept"):
+    with pytest.raises(PokemonGenError, match=r"scorecard\.json.*--overwrite"):
         score(ROWS)
     no_json = {**json.loads(before), "x": object()}
     monkeypatch.setattr("pokemon_gen.stages.score.make_scorecard", lambda *_: no_json)

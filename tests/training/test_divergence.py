@@ -19,12 +19,12 @@ from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.pipeline import run
 from pokemon_gen.settings import DetectorSettings, Settings
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.stages.complete import submit
-from pokemon_gen.stages.detector import select
+from pokemon_gen.stages.select import select
+from pokemon_gen.stages.submit import submit
 from pokemon_gen.training.divergence import SKIPPED_IN_A_ROW, DivergedError
 from pokemon_gen.training.run import prepare, train
 from pokemon_gen.training.trainer import make_trainer
-from tests.conftest import TINY_DETECTOR
+from tests.builders import TINY_DETECTOR
 
 Make = Callable[..., Settings]
 RUN = Path("checkpoints/tiny")

@@ -1,11 +1,11 @@
-"""`precision.py`: chosen by hardware, or by a measurement that changes nothing."""
+"""`precision.py`: chosen by the hardware alone, always in the same way."""
+
+from typing import Any
 
 import pytest
 import torch
 
-from pokemon_gen.models.build import build_model
-from pokemon_gen.training import precision
-from tests.conftest import TINY_MODEL
+from pokemon_gen.training.precision import choose_precision
 
 
 @pytest.fixture
@@ -15,17 +15,36 @@ def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cpu_only")
-@pytest.mark.parametrize(("speedup", "bf16"), [(0.5, False), (1.05, False), (1.3, True)])
-def test_a_cpu_takes_what_is_clearly_faster(
-    monkeypatch: pytest.MonkeyPatch, speedup: float, bf16: bool
+@pytest.mark.parametrize(
+    ("flags", "bf16"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": True}, True),
+    ],
+)
+def test_a_cpu_uses_bf16_if_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any], bf16: bool
 ) -> None:
-    monkeypatch.setattr(precision, "bf16_speedup", lambda *_: speedup)
-    chosen = precision.choose_precision(build_model(TINY_MODEL, 7, 0))
-    assert chosen == {"bf16": bf16, "fp16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    assert choose_precision() == {"bf16": bf16, "fp16": False}
+
+
+@pytest.mark.usefixtures("cpu_only")
+@pytest.mark.parametrize("bf16", [False, True])
+def test_older_torch_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch, bf16: bool) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    assert choose_precision() == {"bf16": bf16, "fp16": False}
+
+
+@pytest.mark.usefixtures("cpu_only")
+def test_this_machine_always_gets_the_same_precision() -> None:
+    assert choose_precision() == choose_precision()
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp16")])
-def test_a_gpu_takes_bf16_only_where_it_is_native(
+def test_a_gpu_uses_bf16_only_where_it_is_native(
     monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -34,15 +53,4 @@ def test_a_gpu_takes_bf16_only_where_it_is_native(
         return native or including_emulation  # a T4 answers so
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
-    chosen = precision.choose_precision(build_model(TINY_MODEL, 7, 0))
-    assert [name for name, on in chosen.items() if on] == [expected]
-
-
-def test_the_measurement_leaves_weights_gradients_and_random_state_alone() -> None:
-    model = build_model(TINY_MODEL, 7, 0)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    state = torch.random.get_rng_state()
-    assert precision.bf16_speedup(model) > 0
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
+    assert [name for name, on in choose_precision().items() if on] == [expected]

@@ -30,7 +30,7 @@ from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.arguments import count_steps, fit_schedule, training_arguments
 from pokemon_gen.training.run import prepare, train
-from tests.conftest import TINY_MODEL, without_precision, write_text_folder
+from tests.builders import TINY_MODEL, without_precision, write_text_folder
 
 RUN = Path("checkpoints/tiny")
 DROPOUTS = ("attn_pdrop", "resid_pdrop", "embd_pdrop")
@@ -304,37 +304,25 @@ def test_a_run_goes_on_saving_as_often_as_its_settings_say_now(tiny: Make, few_s
     assert [step_of(checkpoint) for checkpoint in valid_checkpoints(RUN)] == [1, 2, 4, 8]
 
 
-@pytest.mark.parametrize(("max_steps", "status"), [(4, "finished"), (2, "nothing left to do")])
-def test_a_run_begun_in_fp16_goes_on_where_there_is_no_gpu(
-    tiny: Make, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch, max_steps: int, status: str
+def test_a_run_keeps_fp16_and_says_so_where_there_is_no_gpu(
+    tiny: Make, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A finished run needs no GPU; one that is to be trained further does."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda *_: False)
 
-    def unsaid(steps: int) -> Settings:
+    def of_steps(steps: int) -> Settings:
         return without_precision(tiny(training={"max_steps": steps}))
 
-    train(unsaid(2), few_sprites)
+    train(of_steps(2), few_sprites)
     saved = RUN / "checkpoint-2" / "settings.json"
-    facts = json.loads(saved.read_text())
-    facts["training"].update(fp16=True, bf16=False)
-    saved.write_text(json.dumps(facts))
-    torch.save({"scale": 65536.0}, RUN / "checkpoint-2" / "scaler.pt")
-    result = train(unsaid(max_steps), few_sprites)
-    assert result.status == status
-    assert result.settings.training["fp16"] is (status == "nothing left to do")  # as it was trained
-
-
-def test_compiling_leaves_the_processs_precision_alone(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`TrainingArguments` turns TF32 on for everything, where there is a GPU that has it."""
-    monkeypatch.setattr("transformers.training_args.is_torch_tf32_available", lambda: True)
-    if hasattr(torch.backends, "fp32_precision"):
-        holder: Any = torch.backends
-        flag = "fp32_precision"
-    else:  # before torch 2.9
-        holder, flag = torch.backends.cuda.matmul, "allow_tf32"
-    before = getattr(holder, flag)
-    training_arguments(tiny(training={"torch_compile": True}), RUN)
-    assert getattr(holder, flag) == before
+    metadata = json.loads(saved.read_text())
+    metadata["training"].update(fp16=True, bf16=False)
+    saved.write_text(json.dumps(metadata))
+    result = train(of_steps(2), few_sprites)
+    assert result.status == "nothing left to do"
+    assert result.settings.training["fp16"] is True
+    with pytest.raises(PokemonGenError, match=r"training\.fp16.*GPU"):
+        train(of_steps(4), few_sprites)
 
 
 def test_a_batch_that_is_always_dropped_is_told(tiny: Make, few_sprites: Sprites) -> None:
@@ -422,10 +410,10 @@ def test_a_damaged_checkpoint_of_a_later_step_is_not_what_was_reached(
 
 def test_a_run_in_fp16_goes_on_with_its_loss_scale(tiny: Make, few_sprites: Sprites) -> None:
     checkpoint = train(tiny(training={"max_steps": 2}), few_sprites).folder / "checkpoint-2"
-    assert can_resume_from(checkpoint, scaled=False)
-    assert not can_resume_from(checkpoint, scaled=True)
+    assert can_resume_from(checkpoint, fp16=False)
+    assert not can_resume_from(checkpoint, fp16=True)
     torch.save({"scale": 65536.0}, checkpoint / "scaler.pt")
-    assert can_resume_from(checkpoint, scaled=True)
+    assert can_resume_from(checkpoint, fp16=True)
 
 
 def test_a_run_of_damaged_checkpoints_alone_says_so(tiny: Make, few_sprites: Sprites) -> None:
@@ -664,10 +652,10 @@ def test_the_precision_chosen_is_written_down(
     assert (saved["training"]["bf16"], saved["training"]["fp16"]) == (True, False)
 
 
-def test_a_run_on_the_cpu_measures_the_cpu(tiny: Make, few_sprites: Sprites, monkeypatch: Any) -> None:
-    """Also where there is a GPU, whose precision is none of a CPU's."""
+def test_a_run_on_the_cpu_gets_the_precision_of_the_cpu(tiny: Make, few_sprites: Sprites, monkeypatch: Any) -> None:
+    """Also where there is a GPU, which may have another one."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("pokemon_gen.training.precision.bf16_speedup", lambda model: 2.0)
+    monkeypatch.setattr("pokemon_gen.training.precision.cpu_multiplies_bf16", lambda: True)
     settings = without_precision(tiny(training={"use_cpu": True}))
     _, _, prepared = prepare(settings, few_sprites.palette, RUN)
     assert {key: prepared.training[key] for key in ("bf16", "fp16")} == {"bf16": True, "fp16": False}

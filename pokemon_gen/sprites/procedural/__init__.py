@@ -1,8 +1,8 @@
-"""The embedded sprites: creatures drawn by a procedure, free to share.
+"""The embedded sprites: creatures drawn by a procedure, which anybody may share.
 
-A sprite is drawn as a person would: choose what kind of creature it is, lay out its parts, pose it
-on the frame, choose colours, then shade and outline it (`bodies` -> `pose` -> `schemes` ->
-`shading`). Nothing is stored: the sprites are computed again whenever they are asked for.
+The steps are those of an artist: choose the kind of creature, sketch its parts, pose it on the frame,
+choose colours, then shade and outline it (`bodies` → `sketch` → `schemes` → `shading`). The sprites are not
+stored; each call computes them from the seed.
 """
 
 import itertools
@@ -22,16 +22,17 @@ __all__ = ["PALETTE", "draw_sprites"]
 
 
 def _draw(seed: int, index: int, attempt: int) -> npt.NDArray[np.uint8]:
-    """Draw one sprite as a row of tokens, (400,); each attempt at it comes out differently."""
+    """Draw one sprite as a row of tokens, (400,). Each attempt gives a different sprite."""
     dice = Dice(np.random.default_rng([seed, index, attempt]))
     sketch = pose(draw_body(dice), dice)
     return render(sketch, choose_scheme(dice), dice).ravel()
 
 
 def draw_sprites(count: int = 792, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """Return `count` distinct sprites as rows of tokens, (count, 400) uint8.
+    """Draw `count` distinct sprites as rows of tokens, (count, 400) uint8.
 
-    Sprite i depends on `seed` and i alone, save for the rare redraw that avoids a duplicate.
+    Sprite i depends only on `seed` and i, except when it is redrawn because it duplicates an earlier sprite,
+    which is rare.
     """
     sprites = np.zeros((count, SIZE * SIZE), np.uint8)
     seen: set[bytes] = set()

@@ -1,6 +1,6 @@
 """Body plans of animals: balls, bipeds, quadrupeds, birds, dragons and serpents.
 
-Every plan fills an empty sketch from back to front with a creature that looks to the left.
+Every plan fills an empty sketch from back to front with a creature that faces left.
 """
 
 from pokemon_gen.sprites.procedural.dice import Dice
@@ -11,10 +11,11 @@ from pokemon_gen.sprites.procedural.shapes import Ellipse, chain
 from pokemon_gen.sprites.procedural.sketch import Paint, Seam, Sketch, Tag
 
 SOCKS = (Paint.SKIN, Paint.TRIM, Paint.ALT, Paint.PALE)
+"""The possible paints of feet and hands."""
 
 
 def ball(sketch: Sketch, dice: Dice) -> None:
-    """A creature that is all head, with stubs for hands and feet."""
+    """Draw a creature that is all head, with stubs for hands and feet."""
     rx, ry, frontal = dice.between(6.0, 7.5), dice.between(5.6, 6.8), dice.chance(0.3)
     if dice.chance(0.75):
         tail(sketch, dice, 14.0, 12.5, dice.between(4.0, 6.5))
@@ -32,7 +33,7 @@ def ball(sketch: Sketch, dice: Dice) -> None:
 
 
 def biped(sketch: Sketch, dice: Dice) -> None:
-    """A creature upright on two legs, with a large head."""
+    """Draw a creature that stands upright on two legs, with a large head."""
     wide, sock, skull = dice.between(2.8, 4.2), dice.pick(SOCKS), dice.between(3.2, 4.6)
     if dice.chance(0.75):
         tail(sketch, dice, 12.0, 14.5, dice.between(4.5, 7.0))
@@ -47,7 +48,7 @@ def biped(sketch: Sketch, dice: Dice) -> None:
 
 
 def quadruped(sketch: Sketch, dice: Dice) -> None:
-    """A creature on four legs, its head held high."""
+    """Draw a creature on four legs that holds its head high."""
     long, deep, skull = dice.between(4.4, 6.0), dice.between(2.7, 3.7), dice.between(2.9, 4.0)
     sock, r, ground = dice.pick(SOCKS), dice.between(1.15, 1.75), dice.between(16.5, 18.5)
     sketch.torso = Ellipse(11.0, 11.3, long, deep)
@@ -68,14 +69,14 @@ def quadruped(sketch: Sketch, dice: Dice) -> None:
 
 
 def _mane(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """A collar of fur behind and below the head."""
+    """Draw a collar of fur behind and below the head."""
     paint = dice.pick((Paint.ALT, Paint.PALE))
     for dx, dy, size in ((1.1, -0.2, 0.8), (1.0, 0.6, 0.85), (0.3, 1.1, 0.85)):
         sketch.add(Ellipse(x + dx * r, y + dy * r, size * r, size * r), paint, Tag.CROWN, Seam.SOFT)
 
 
 def bird(sketch: Sketch, dice: Dice) -> None:
-    """A bird, perched or with its wings raised."""
+    """Draw a bird, perched or with its wings raised."""
     rx, ry, skull = dice.between(4.0, 5.2), dice.between(3.8, 5.0), dice.between(2.7, 3.6)
     raised = dice.chance(0.5)
     if raised:
@@ -98,7 +99,7 @@ def bird(sketch: Sketch, dice: Dice) -> None:
 
 
 def dragon(sketch: Sketch, dice: Dice) -> None:
-    """An upright winged creature with a neck, a belly and a long tail."""
+    """Draw an upright winged creature with a neck, a belly and a long tail."""
     wing, size = dice.pick((membrane, membrane, feathers)), dice.between(7.5, 10.0)
     wing(sketch, dice, 8.5, 9.5, 0.85 * size, FAR)
     end = (19.0, dice.between(13.0, 18.0))
@@ -115,7 +116,7 @@ def dragon(sketch: Sketch, dice: Dice) -> None:
 
 
 def serpent(sketch: Sketch, dice: Dice) -> None:
-    """A snake that rises from its coils."""
+    """Draw a snake that rises from its coils."""
     thick, x = dice.between(1.7, 2.5), dice.between(5.5, 7.5)
     tip = (18.5, dice.between(8.5, 12.5))
     sketch.add(chain((11.0, 16.0, thick), (16.5, 15.0, 1.4), (*tip, 0.5)), Paint.SKIN, Tag.TAIL, Seam.SOFT)

@@ -1,4 +1,4 @@
-"""The choice among the body plans."""
+"""The list of body plans, and the random choice of one."""
 
 from pokemon_gen.sprites.procedural import beasts, oddities
 from pokemon_gen.sprites.procedural.dice import Dice
@@ -30,11 +30,11 @@ PLANS = (
     oddities.tortoise,
     oddities.fairy,
 )
-"""Body plans; one that stands here twice is drawn twice as often."""
+"""The body plans. A plan that is listed twice is drawn twice as often."""
 
 
 def draw_body(dice: Dice) -> Sketch:
-    """Return the sketch of a creature of some plan, in loose coordinates."""
+    """Draw a creature of a random plan, in coordinates that are not yet fitted to the frame."""
     sketch = Sketch()
     dice.pick(PLANS)(sketch, dice)
     return sketch

@@ -1,7 +1,7 @@
 """Heads: skull, ears, horns, crests, snout, eyes and mouth.
 
-A head looks to the left, three quarters turned, unless it is frontal; its ears come before the
-skull and its face after it. `r` is the radius of the skull in pixels throughout.
+A head is in three-quarter view and faces left, unless it is frontal. Its ears are drawn before the skull,
+its face after it. In every function, `r` is the radius of the skull in pixels.
 """
 
 from pokemon_gen.sprites.procedural.dice import Dice
@@ -15,7 +15,7 @@ SMALL_EYES = (
     (("pw", "pp"), ("w", "p")),
     (("pp", "pw"), ("p", "w")),
 )
-"""Pairs of glyphs: the near eye, and the far eye of a head turned to the left."""
+"""Pairs of glyphs: the near eye, and the far eye of a head that faces left."""
 
 LARGE_EYES = (
     (("wp", "pp"), ("w", "p")),
@@ -27,17 +27,18 @@ LARGE_EYES = (
     (("kkk", "wpw"), ("k", "p")),
     (("wp", "ip"), ("p", "p")),
 )
-"""The same for heads that have room."""
+"""Pairs of glyphs for larger heads."""
 
-ROOMY = 3.5
-"""Radius of a head from which it gets large eyes."""
+LARGE_HEAD = 3.5
+"""The smallest radius of a head with large eyes, in pixels."""
 
 MOUTHS = (("kk",), ("kck", ".k."), ("k.", ".k"), ("kkk",), ("kwk",), ("ss",), ("kk.", "cck"))
+"""Glyphs of mouths."""
 
 
 def face(sketch: Sketch, dice: Dice, x: float, y: float, r: float, frontal: bool = False) -> None:
-    """Draw eyes and mouth onto a head, or onto a body that is its own head."""
-    near, far = dice.pick(SMALL_EYES if r < ROOMY else LARGE_EYES)
+    """Draw eyes and mouth on a head, or on a body that has no separate head."""
+    near, far = dice.pick(SMALL_EYES if r < LARGE_HEAD else LARGE_EYES)
     height = y + dice.between(-0.12, 0.12) * r
     if frontal:
         apart = dice.between(0.42, 0.55) * r
@@ -56,7 +57,7 @@ def face(sketch: Sketch, dice: Dice, x: float, y: float, r: float, frontal: bool
 
 
 def ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """Put something on top of a head that is about to be drawn."""
+    """Draw ears, horns, a crest or antlers for a head that is drawn afterwards."""
     kinds = (
         _pointed_ears,
         _pointed_ears,
@@ -71,7 +72,7 @@ def ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
 
 
 def _pointed_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """Two triangles with an inside, the near one larger."""
+    """Draw two triangles with an inner ear; the near one is larger."""
     height, tip = dice.between(1.2, 1.9) * r, dice.pick((Paint.SKIN, Paint.ALT))
     for side, size in ((-0.55, 0.85), (0.6, 1.0)):
         base, top = x + side * r, y - height * size
@@ -92,7 +93,7 @@ def _pointed_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> N
 
 
 def _round_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """Two discs with an inner disc."""
+    """Draw two discs, each with an inner disc."""
     size, paint = dice.between(0.42, 0.62) * r, dice.pick((Paint.SKIN, Paint.SKIN, Paint.ALT))
     for side in (-0.7, 0.85):
         cx, cy = x + side * r, y - 0.75 * r
@@ -101,7 +102,7 @@ def _round_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> Non
 
 
 def _long_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """Two tall ears that sweep back, with coloured tips."""
+    """Draw two tall ears that sweep back, often with coloured tips."""
     rise, sweep, tip = dice.between(1.7, 2.4), dice.between(0.2, 1.2), dice.chance(0.5)
     for side in (-0.35, 0.45):
         base, top = x + side * r, (x + (side * 1.6 + sweep) * r, y - rise * r)
@@ -116,7 +117,7 @@ def _long_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None
 
 
 def _drooping_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """Two ears that hang down beside the head."""
+    """Draw two ears that hang down at the sides of the head."""
     drop, paint = dice.between(0.3, 1.0), dice.pick((Paint.ALT, Paint.SKIN))
     for side in (-0.9, 0.95):
         sketch.add(
@@ -131,7 +132,7 @@ def _drooping_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> 
 
 
 def _horns(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """One horn on the forehead or two on the temples."""
+    """Draw one horn on the forehead or two on the temples."""
     length, bend = dice.between(0.9, 1.6) * r, dice.between(-0.5, 0.9) * r
     for side in dice.pick(((-0.35,), (-0.6, 0.6), (-0.5, 0.7))):
         base = x + side * r
@@ -147,7 +148,7 @@ def _horns(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
 
 
 def _crest(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """A comb of spikes from the forehead over the back of the head."""
+    """Draw a row of spikes from the forehead to the back of the head."""
     spikes, length = dice.count(3, 5), dice.between(0.7, 1.3)
     for spike in range(spikes):
         turn = spike / (spikes - 1)
@@ -158,7 +159,7 @@ def _crest(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
 
 
 def _antlers(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """Two feelers or branches that end in a knob."""
+    """Draw two antlers or antennae that end in knobs."""
     rise, knob = dice.between(1.3, 1.9), dice.between(0.2, 0.34) * r
     for side in (-0.4, 0.5):
         tip = (x + 1.9 * side * r, y - rise * r)
@@ -172,14 +173,14 @@ def _antlers(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
 
 
 def _snout(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """A muzzle to the left, with a nose on it."""
+    """Draw a muzzle that points left, with a nose."""
     paint, reach = dice.pick((Paint.SKIN, Paint.PALE)), dice.between(0.65, 1.0)
     sketch.add(Ellipse(x - reach * r, y + 0.4 * r, 0.52 * r, 0.42 * r), paint, Tag.HEAD, Seam.NONE, 0.2)
     sketch.glyph(x - (reach + 0.35) * r, y + 0.2 * r, dice.pick(("k", "kk", "s")))
 
 
 def _beak(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """A beak to the left."""
+    """Draw a beak that points left."""
     reach, hook = dice.between(1.4, 1.9), dice.between(0.1, 0.7)
     sketch.add(
         polygon((x - 0.55 * r, y - 0.3 * r), (x - reach * r, y + hook * r), (x - 0.4 * r, y + 0.65 * r)),
@@ -191,7 +192,7 @@ def _beak(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
 
 
 def _mask(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
-    """A face marking: lower face, eye band, cap or blaze."""
+    """Draw a marking of the face: the lower face, a band over the eyes, a cap or a blaze."""
     kind = dice.pick(("jaw", "jaw", "band", "cap", "blaze"))
     if kind == "jaw":
         sketch.mark(Ellipse(x - 0.4 * r, y + 0.75 * r, 0.95 * r, 0.6 * r), Paint.PALE, Tag.HEAD)
@@ -212,7 +213,7 @@ def head(
     muzzle: str = "",
     frontal: bool = False,
 ) -> None:
-    """Draw a whole head; `muzzle` is "snout", "beak" or empty."""
+    """Draw a head with ears and face; `muzzle` is "snout", "beak" or empty."""
     seam = dice.pick((Seam.SOFT, Seam.SOFT, Seam.HARD))
     if dice.chance(0.9):
         ears(sketch, dice, x, y, r)

@@ -1,7 +1,7 @@
 """Limbs: legs, arms, tails, wings and fins.
 
-All are drawn for a creature that looks to the left. A limb of the far side is drawn darker, with
-`FAR`, and before the trunk; the near one after it.
+All limbs are drawn for a creature that faces left. A limb on the far side is drawn before the trunk and
+darker, with `lift=FAR`; a limb on the near side is drawn after the trunk.
 """
 
 from math import cos, sin
@@ -11,7 +11,7 @@ from pokemon_gen.sprites.procedural.shapes import Ellipse, chain, polygon
 from pokemon_gen.sprites.procedural.sketch import Paint, Seam, Sketch, Tag
 
 FAR = -1.1
-"""Tones that a limb on the far side loses."""
+"""The lift, in tones, of a limb on the far side."""
 
 
 def leg(
@@ -22,7 +22,7 @@ def leg(
     sock: Paint,
     lift: float = 0.0,
 ) -> None:
-    """A leg from hip to sole with a foot that points left; a foot in TRIM has a claw."""
+    """Draw a leg from hip to sole, with a foot that points left. A `sock` of TRIM gives the foot a claw."""
     knee = (0.5 * (top[0] + foot[0]) + 0.3 * r, 0.5 * (top[1] + foot[1]))
     sketch.add(
         chain((*top, r), (*knee, 0.85 * r), (foot[0], foot[1] - 0.5 * r, 0.72 * r)),
@@ -43,7 +43,7 @@ def leg(
 
 
 def arm(sketch: Sketch, dice: Dice, x: float, y: float, reach: float, r: float, lift: float = 0.0) -> None:
-    """An arm from the shoulder (x, y) that reaches sideways and often ends in a paw."""
+    """Draw an arm that reaches sideways from the shoulder (x, y) and often ends in a paw."""
     drop = dice.between(-1.5, 3.0)
     hand = (x + reach, y + drop)
     elbow = (x + 0.6 * reach, y + 0.5 * drop + 1.0)
@@ -54,7 +54,7 @@ def arm(sketch: Sketch, dice: Dice, x: float, y: float, reach: float, r: float, 
 
 
 def tail(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> None:
-    """A tail that starts at (x, y) and goes right, `size` pixels long."""
+    """Draw a tail from (x, y) to the right, `size` pixels long."""
     kind = dice.pick(("bushy", "whip", "flame", "leaf", "thick", "stub", "zigzag"))
     rise = dice.between(0.5, 1.1) * size
     tip = (x + 0.8 * size, y - rise)
@@ -83,7 +83,7 @@ def tail(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> None:
 
 
 def _tail_end(sketch: Sketch, kind: str, tip: tuple[float, float], r: float) -> None:
-    """A flame, leaf or tuft at the tip of a tail."""
+    """Draw a flame, leaf or tuft at the tip of a tail."""
     x, y = tip
     if kind == "flame":
         sketch.add(chain((x, y, r), (x + 0.3 * r, y - 2.4 * r, 0.3)), Paint.TRIM, Tag.TAIL)
@@ -98,7 +98,7 @@ def _tail_end(sketch: Sketch, kind: str, tip: tuple[float, float], r: float) -> 
 
 
 def feathers(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: float = 0.0) -> None:
-    """A raised wing of feathers that fan out from the shoulder (x, y) to the upper right."""
+    """Draw a raised wing whose feathers fan out from the shoulder (x, y) to the upper right."""
     count, paint = dice.count(3, 4), dice.pick((Paint.SKIN, Paint.ALT, Paint.ALT, Paint.PALE))
     start, fan = dice.between(-1.7, -1.1), dice.between(0.9, 1.5)
     for feather in reversed(range(count)):
@@ -115,7 +115,7 @@ def feathers(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: 
 
 
 def membrane(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: float = 0.0) -> None:
-    """A raised bat-like wing at the shoulder (x, y): skin stretched between three fingers."""
+    """Draw a raised bat-like wing at the shoulder (x, y), with skin stretched between three fingers."""
     start = dice.between(-1.9, -1.3)
     tips = [_heading(start + 0.62 * finger, size * (1.05 - 0.14 * finger)) for finger in range(3)]
     webs = [_heading(start + 0.31 + 0.62 * finger, 0.68 * size) for finger in range(2)]
@@ -128,12 +128,12 @@ def membrane(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: 
 
 
 def _heading(angle: float, length: float) -> tuple[float, float]:
-    """Return the step of a given length in a direction: 0 is right, negative is up."""
+    """Return the step (dx, dy) of a given length and angle in radians; 0 points right, negative points up."""
     return length * cos(angle), length * sin(angle)
 
 
 def folded_wing(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> None:
-    """A wing that lies along the flank, its tips to the lower right."""
+    """Draw a wing folded along the flank, with its tips to the lower right."""
     paint = dice.pick((Paint.ALT, Paint.ALT, Paint.SKIN))
     sketch.add(Ellipse(x, y, 0.62 * size, 0.42 * size, 0.5), paint, Tag.WING)
     for row in range(dice.count(2, 3)):
@@ -143,7 +143,7 @@ def folded_wing(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> 
 
 
 def fin(sketch: Sketch, dice: Dice, x: float, y: float, dx: float, dy: float) -> None:
-    """A fin that stands on (x, y) and points along (dx, dy), with a lighter ray."""
+    """Draw a fin with a lighter ray that starts at (x, y) and points along (dx, dy)."""
     half = dice.between(0.35, 0.55)
     corners = (
         (x - half * dy, y + half * dx),

@@ -1,7 +1,7 @@
 """Markings of the coat: bellies, spots, stripes, saddles and back plates.
 
-A marking recolours what shows of one part of the body and keeps its light, so it never spills
-over the outline.
+A marking recolours the visible pixels of one part of the body and keeps their light, so that it never
+crosses the outline.
 """
 
 from pokemon_gen.sprites.procedural.dice import Dice
@@ -10,7 +10,7 @@ from pokemon_gen.sprites.procedural.sketch import Paint, Seam, Sketch, Tag
 
 
 def belly(sketch: Sketch, dice: Dice) -> None:
-    """A lighter front, with bands across it now and then."""
+    """Draw a lighter front, sometimes with bands across it."""
     body = sketch.torso
     x, y = body.x - 0.25 * body.rx, body.y + 0.3 * body.ry
     rx, ry = dice.between(0.5, 0.72) * body.rx, dice.between(0.6, 0.8) * body.ry
@@ -22,7 +22,7 @@ def belly(sketch: Sketch, dice: Dice) -> None:
 
 
 def spots(sketch: Sketch, dice: Dice) -> None:
-    """A few round spots on the back."""
+    """Draw a few round spots on the back."""
     body = sketch.torso
     size = dice.between(0.16, 0.3) * min(body.rx, body.ry) + 0.3
     paint = dice.pick((Paint.ALT, Paint.SPARK, Paint.PALE, Paint.TRIM))
@@ -33,7 +33,7 @@ def spots(sketch: Sketch, dice: Dice) -> None:
 
 
 def stripes(sketch: Sketch, dice: Dice) -> None:
-    """Stripes over the back, all leaning the same way."""
+    """Draw stripes over the back that all lean the same way."""
     body = sketch.torso
     lean, width = dice.between(-0.4, 0.4) * body.ry, dice.between(0.45, 0.85)
     count = dice.count(2, 4)
@@ -45,7 +45,7 @@ def stripes(sketch: Sketch, dice: Dice) -> None:
 
 
 def saddle(sketch: Sketch, dice: Dice) -> None:
-    """A differently coloured back."""
+    """Draw a back of a different colour, sometimes with a patch on it."""
     body = sketch.torso
     patch = Ellipse(body.x + 0.25 * body.rx, body.y - 0.7 * body.ry, 0.95 * body.rx, 0.8 * body.ry, 0.2)
     sketch.mark(patch, Paint.ALT, Tag.BODY)
@@ -54,7 +54,7 @@ def saddle(sketch: Sketch, dice: Dice) -> None:
 
 
 def plates(sketch: Sketch, dice: Dice) -> None:
-    """Spikes or plates that stand on the back; to be drawn before the trunk."""
+    """Draw spikes or plates on the back. Call this before the trunk is drawn."""
     body, count = sketch.torso, dice.count(3, 4)
     height, paint = dice.between(1.4, 2.6), dice.pick((Paint.SPARK, Paint.TRIM))
     for plate in range(count):
@@ -66,7 +66,7 @@ def plates(sketch: Sketch, dice: Dice) -> None:
 
 
 def coat(sketch: Sketch, dice: Dice, front: bool = True) -> None:
-    """Markings for a trunk: usually a belly where the front shows, and often a pattern."""
+    """Draw the markings of a trunk: often a pattern, and usually a belly if the front is visible."""
     pattern = dice.pick((None, spots, stripes, saddle))
     if pattern is not None:
         pattern(sketch, dice)

@@ -1,6 +1,6 @@
-"""Body plans of stranger creatures: fish, insects, plants, ghosts, rocks, tortoises, fairies.
+"""Body plans of stranger creatures: fish, insects, plants, ghosts, rocks, tortoises and fairies.
 
-Every plan fills an empty sketch from back to front; most look to the left, some at the viewer.
+Every plan fills an empty sketch from back to front. Most creatures face left, and some face the viewer.
 """
 
 from pokemon_gen.sprites.procedural.dice import Dice
@@ -12,7 +12,7 @@ from pokemon_gen.sprites.procedural.sketch import Paint, Seam, Sketch, Tag
 
 
 def fish(sketch: Sketch, dice: Dice) -> None:
-    """A fish with a forked tail and three fins."""
+    """Draw a fish with a forked tail and three fins."""
     rx, ry = dice.between(5.5, 7.0), dice.between(3.6, 5.4)
     end = 8.5 + rx
     for rise in (-1.0, 1.0):
@@ -30,7 +30,7 @@ def fish(sketch: Sketch, dice: Dice) -> None:
 
 
 def insect(sketch: Sketch, dice: Dice) -> None:
-    """A six-legged creature with a banded abdomen, winged or not."""
+    """Draw a six-legged creature with a banded abdomen, with or without wings."""
     rx, ry, skull = dice.between(4.0, 5.4), dice.between(3.2, 4.4), dice.between(2.6, 3.6)
     if dice.chance(0.55):
         for lift, lean, long in ((FAR, -1.1, 4.2), (0.0, -0.6, 4.8)):
@@ -50,7 +50,7 @@ def insect(sketch: Sketch, dice: Dice) -> None:
 
 
 def bulb(sketch: Sketch, dice: Dice) -> None:
-    """A bulb or bud with leaves on its head and roots or feet below."""
+    """Draw a bulb or bud with leaves or petals on its head and feet below."""
     rx, ry, frontal = dice.between(4.2, 5.6), dice.between(4.2, 5.4), dice.chance(0.4)
     top = 12.0 - ry
     flower = dice.chance(0.5)
@@ -75,7 +75,7 @@ def bulb(sketch: Sketch, dice: Dice) -> None:
 
 
 def mushroom(sketch: Sketch, dice: Dice) -> None:
-    """A stalk with a face under a broad cap."""
+    """Draw a stalk with a face under a broad cap."""
     cap, rise = dice.between(6.5, 8.5), dice.between(4.0, 5.8)
     stalk = dice.between(3.2, 4.4)
     for x in (7.4, 11.6):
@@ -94,7 +94,7 @@ def mushroom(sketch: Sketch, dice: Dice) -> None:
 
 
 def ghost(sketch: Sketch, dice: Dice) -> None:
-    """A floating dome that ends in wisps or tentacles."""
+    """Draw a floating dome that ends in wisps or tentacles."""
     rx, ry = dice.between(5.2, 6.6), dice.between(5.0, 6.2)
     strands, length = dice.count(3, 5), dice.between(3.0, 6.0)
     if dice.chance(0.6):
@@ -119,7 +119,7 @@ def ghost(sketch: Sketch, dice: Dice) -> None:
 
 
 def rock(sketch: Sketch, dice: Dice) -> None:
-    """A boulder or crystal with facets, fists and a hard face."""
+    """Draw a boulder or crystal with facets, fists and a face."""
     if dice.chance(0.5):
         for x, tip in ((5.5, 3.0), (9.5, 10.5), (13.5, 16.5)):
             shard = ((x - 2.2, 9.0), (tip, dice.between(0.0, 3.0)), (x + 2.2, 9.0))
@@ -159,7 +159,7 @@ def rock(sketch: Sketch, dice: Dice) -> None:
 
 
 def tortoise(sketch: Sketch, dice: Dice) -> None:
-    """A domed shell with plates, the head out in front."""
+    """Draw a creature with a domed shell of plates and its head in front of it."""
     rx, ry, sock = (
         dice.between(5.4, 6.8),
         dice.between(4.2, 5.6),
@@ -181,7 +181,7 @@ def tortoise(sketch: Sketch, dice: Dice) -> None:
 
 
 def fairy(sketch: Sketch, dice: Dice) -> None:
-    """A slender figure in a robe, with hair and hands."""
+    """Draw a slender figure in a robe, with hair and hands."""
     hem, skull = dice.between(4.0, 6.5), dice.between(3.0, 3.8)
     robe = polygon((8.4, 9.0), (11.2, 9.0), (10.0 + hem, 18.5), (9.8, 19.5), (9.6 - hem, 18.5))
     arm(sketch, dice, 11.2, 10.3, dice.between(2.5, 4.5), 0.9, FAR)

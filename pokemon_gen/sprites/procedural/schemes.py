@@ -1,8 +1,8 @@
-"""Colour schemes: which ramps a creature wears, and how light or dark it wears them.
+"""Colour schemes: the ramps of a creature, and how light or dark each is.
 
-Colours are chosen per creature and not per part. A scheme starts at one hue and reaches the
-others by the rules painters use (neighbours, opposites, a neutral beside a strong colour), so
-that a sprite looks designed.
+Colours are chosen per creature and not per part. A scheme starts with one hue and finds the rest by the
+rules that painters use (neighbouring hues, opposite hues, a neutral next to a strong colour), so that a
+sprite looks designed.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,13 @@ GREY = tuple(GREY_HUES)
 
 @dataclass(frozen=True)
 class Scheme:
-    """Ramp and key (tones up or down) of each paint in `Paint` order, and the ramp of the eyes."""
+    """The colours of one creature.
+
+    Attributes:
+        ramps: the ramp of each paint, in the order of `Paint`.
+        keys: the tones by which each paint is lighter or darker, in the same order.
+        iris: the ramp of the eyes.
+    """
 
     ramps: tuple[int, ...]
     keys: tuple[float, ...]
@@ -25,13 +31,13 @@ class Scheme:
 
 
 def _turned(name: str, steps: int) -> str:
-    """Return the saturated ramp some steps round the hue circle; earthy ramps count as orange."""
+    """Return the saturated ramp `steps` further on the hue circle. Earthy and grey ramps count as orange."""
     start = VIVID.index(name) if name in VIVID else 1
     return VIVID[(start + steps) % len(VIVID)]
 
 
 def _second(skin: str, dice: Dice) -> str:
-    """Return the ramp that goes with the skin."""
+    """Return a ramp that suits the ramp of the skin."""
     rule = dice.pick(("near", "near", "opposite", "earthy", "grey"))
     if rule == "near":
         return _turned(skin, dice.pick((-2, -1, 1, 2)))
@@ -41,7 +47,7 @@ def _second(skin: str, dice: Dice) -> str:
 
 
 def choose_scheme(dice: Dice) -> Scheme:
-    """Return a scheme for one creature."""
+    """Return a random scheme for one creature."""
     skin = dice.pick(dice.pick((VIVID, VIVID, VIVID, VIVID, MUTED, GREY)))
     second = _second(skin, dice)
     pale = dice.pick(("bone", "bone", "tan", "amber", "yellow", "ash", skin, _turned(skin, 1)))

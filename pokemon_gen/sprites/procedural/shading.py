@@ -1,9 +1,9 @@
-"""From a posed sketch to tokens: layers, light, outline and texture.
+"""Rendering of a posed sketch to tokens: layers, light, outline and texture.
 
-Parts are laid on a `Canvas` one over the other; each leaves the paint it is made of and how it
-faces the light, which falls from the upper left. Only then are tones chosen: the fill takes them
-from its ramp, and the outline is drawn selectively, in near-black on the shaded side and in a deep
-tone of the neighbouring colour where light reaches it.
+Parts are drawn on a `Canvas` from back to front, and each sets the paint of its pixels and how they face
+the light, which comes from the upper left. Then each pixel gets a tone from the ramp of its paint. The
+outline is selective: near-black on the shaded side, and a dark tone of the adjacent colour where light
+reaches it.
 """
 
 import numpy as np
@@ -18,19 +18,19 @@ from pokemon_gen.sprites.procedural.sketch import Glyph, Paint, Part, Seam, Sket
 Tokens = npt.NDArray[np.uint8]
 
 LIGHT = (-0.62, -0.92)
-"""Tones gained where a surface tilts fully to the right, and down."""
+"""The change in tones of a surface that tilts fully to the right, and of one that tilts fully down."""
 
 DARK_KEY = -0.7
-"""Key of the skin below which a dark eye would be lost on it."""
+"""The key of the skin below which a dark eye would be invisible."""
 
 SEAM_SHADE = 1.3
-"""Tones lost beside a part that throws a shadow on what is behind it."""
+"""The tones by which a part darkens the pixels next to it that are behind it."""
 
 MIDDLE = 3.1
-"""Tone of a surface that faces the viewer."""
+"""The tone of a surface that faces the viewer."""
 
 BAYER = np.tile(np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]), (5, 5))
-"""Ordered dither pattern, (20, 20), values 0 to 15."""
+"""The ordered dither pattern, (20, 20), with values from 0 to 15."""
 
 
 def grown(mask: Mask) -> Mask:
@@ -44,34 +44,41 @@ def grown(mask: Mask) -> Mask:
 
 
 class Canvas:
-    """What has been laid on the frame so far; every field is (20, 20)."""
+    """The parts drawn on the frame so far.
+
+    Attributes:
+        paint: (20, 20) the paint of each pixel, -1 where nothing is drawn.
+        tag: (20, 20) the part of the body that each pixel belongs to, 0 where nothing is drawn.
+        tone: (20, 20) how many tones the light adds to each pixel.
+        line: (20, 20) the pixels of ink lines between parts.
+    """
 
     def __init__(self) -> None:
-        """Start with an empty frame."""
+        """Create an empty frame."""
         self.paint = np.full((SIZE, SIZE), -1, np.int8)
         self.tag = np.zeros((SIZE, SIZE), np.int8)
         self.tone: Floats = np.zeros((SIZE, SIZE))
         self.line: Mask = np.zeros((SIZE, SIZE), np.bool_)
 
-    def lay_all(self, parts: list[Part]) -> None:
-        """Lay parts one over the other."""
-        found = covers([part.shape for part in parts])
+    def add_parts(self, parts: list[Part]) -> None:
+        """Draw parts from back to front."""
+        cover = covers([part.shape for part in parts])
         lifts = np.array([part.lift for part in parts])[:, None, None]
-        tones = LIGHT[0] * found.tilt_x + LIGHT[1] * found.tilt_y + lifts  # (parts, 20, 20)
-        rims = grown(found.inside) & ~found.inside
-        for part, inside, tone, rim in zip(parts, found.inside, tones, rims, strict=True):
+        tones = LIGHT[0] * cover.tilt_x + LIGHT[1] * cover.tilt_y + lifts  # (parts, 20, 20)
+        rims = grown(cover.inside) & ~cover.inside
+        for part, inside, tone, rim in zip(parts, cover.inside, tones, rims, strict=True):
             if part.on is not None:
                 self._mark(part, inside & (self.tag == part.on))
             else:
-                self._lay(part, inside, tone, rim)
+                self._draw(part, inside, tone, rim)
 
     def _mark(self, part: Part, inside: Mask) -> None:
-        """Recolour what is there, and keep its light."""
+        """Recolour the pixels `inside` and keep their light."""
         np.putmask(self.paint, inside, part.paint)
         self.tone += part.lift * inside
 
-    def _lay(self, part: Part, inside: Mask, tone: Floats, rim: Mask) -> None:
-        """Lay a part over what is there; its seam falls on `rim`, the pixels around it."""
+    def _draw(self, part: Part, inside: Mask, tone: Floats, rim: Mask) -> None:
+        """Draw a part over the pixels `inside`, and its seam on `rim`, the pixels around them."""
         np.putmask(self.line, inside, False)
         if part.seam is Seam.HARD:
             self.line |= rim
@@ -94,30 +101,31 @@ class Canvas:
 
 
 def _spread(paint: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], Mask]:
-    """Give each empty pixel the paint of a neighbour; also tell where that is lit from above left.
+    """Give each empty pixel the paint of a neighbour, and return the paints and where light reaches them.
 
-    The neighbours below and to the right come first: an outline pixel above its part is lit.
+    The neighbours below and to the right take precedence. Pixels that they paint are lit, because the light
+    comes from the upper left.
     """
     spread, lit = paint.copy(), np.zeros(paint.shape, np.bool_)
     padded = np.full((SIZE + 2, SIZE + 2), -1, np.int8)
     padded[1:-1, 1:-1] = paint
     for rows, columns, light in ((2, 1, True), (1, 2, True), (1, 0, False), (0, 1, False)):
-        beside = padded[rows : rows + SIZE, columns : columns + SIZE]
-        fill = (spread < 0) & (beside >= 0)
-        spread[fill] = beside[fill]
+        neighbour = padded[rows : rows + SIZE, columns : columns + SIZE]
+        fill = (spread < 0) & (neighbour >= 0)
+        spread[fill] = neighbour[fill]
         lit |= fill & light
     return spread, lit
 
 
 def _texture(dice: Dice) -> Floats:
-    """Hand-drawn unevenness of the tones of one sprite, (20, 20), about -1 to 1."""
+    """Return the unevenness of the tones of one sprite, (20, 20), about -1 to 1, as if drawn by hand."""
     grain = dice.grid(SIZE) - 0.5
     weave = (BAYER - 7.5) / 15.0
     return dice.between(0.4, 1.3) * grain + dice.between(0.2, 1.0) * weave
 
 
 def _fill(canvas: Canvas, scheme: Scheme, dice: Dice) -> Tokens:
-    """Tokens of the painted pixels, (20, 20)."""
+    """Return the token of each painted pixel, (20, 20)."""
     keys = np.array(scheme.keys)[canvas.paint]  # (20, 20)
     tone = MIDDLE + dice.between(1.2, 1.9) * canvas.tone + keys + _texture(dice)
     steps = np.rint(tone).clip(1, TONES - 1).astype(np.intp)
@@ -125,7 +133,7 @@ def _fill(canvas: Canvas, scheme: Scheme, dice: Dice) -> Tokens:
 
 
 def _ink(canvas: Canvas, scheme: Scheme, dice: Dice) -> Tokens:
-    """Tokens the lines are drawn with, (20, 20)."""
+    """Return the token of each pixel if it is part of a line, (20, 20)."""
     ramps = np.array(scheme.ramps)  # (paints,)
     grey = RAMP_TOKENS[RAMP_IDS[dice.pick(("stone", "ash"))], :1]
     plain = np.tile(np.concatenate([NEUTRAL_INKS, grey]), (len(ramps), 1))
@@ -140,10 +148,10 @@ def _ink(canvas: Canvas, scheme: Scheme, dice: Dice) -> Tokens:
 
 
 def _sign_tokens(scheme: Scheme) -> dict[str, np.uint8]:
-    """Token of each sign of a glyph.
+    """Return the token of each sign of a glyph.
 
-    k is ink, p a pupil (it glows in a dark face), w white, i iris, c blush or tongue, s shade of
-    the skin; "." stands for nothing.
+    The signs are k for ink, p for a pupil (which glows in a dark face), w for white, i for the iris, c for
+    a blush or a tongue, and s for the shade of the skin. The sign "." leaves its pixel unchanged.
     """
     dark = scheme.keys[Paint.SKIN] < DARK_KEY
     return {
@@ -157,7 +165,7 @@ def _sign_tokens(scheme: Scheme) -> dict[str, np.uint8]:
 
 
 def _stamp(tokens: Tokens, glyph: Glyph, signs: dict[str, np.uint8]) -> None:
-    """Draw a glyph into tokens (20, 20), as far as it lies on the creature."""
+    """Draw a glyph into tokens (20, 20), but only on pixels of the creature."""
     top = round(glyph.y - (len(glyph.rows) - 1) / 2)
     left = round(glyph.x - (len(glyph.rows[0]) - 1) / 2)
     for y, row in enumerate(glyph.rows, top):
@@ -169,7 +177,7 @@ def _stamp(tokens: Tokens, glyph: Glyph, signs: dict[str, np.uint8]) -> None:
 def render(sketch: Sketch, scheme: Scheme, dice: Dice) -> Tokens:
     """Return the tokens (20, 20) of a posed sketch in the colours of a scheme."""
     canvas = Canvas()
-    canvas.lay_all(sketch.parts)
+    canvas.add_parts(sketch.parts)
     tokens = np.zeros((SIZE, SIZE), np.uint8)
     body = canvas.tag > 0
     tokens[body] = _fill(canvas, scheme, dice)[body]

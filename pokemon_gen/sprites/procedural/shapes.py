@@ -1,11 +1,11 @@
-"""Shapes that creatures are built from, and how they land on the pixel grid.
+"""The shapes that creatures are built from, and the pixels that they cover.
 
-Three shapes are enough for a creature: an ellipse (heads, bodies), a chain of discs joined by
-tapering limbs (legs, tails, horns, feathers) and a polygon (membranes, beaks, rocks). `covers`
-tells which pixels shapes cover and, for every pixel, how their surface tilts there, which is all
-that the light needs. It takes all shapes of a sprite at once: the grid is so small that calling
-NumPy shape by shape would cost more than the arithmetic. Coordinates are pixels, x to the right
-and y down; (0, 0) is the centre of the top left pixel.
+Three shapes are enough for a creature: an ellipse (heads, bodies), a chain of discs joined by tapering
+limbs (legs, tails, horns, feathers) and a polygon (membranes, beaks, rocks). `covers` returns the pixels
+that each shape covers and how its surface tilts at every pixel, which is all that the light needs. It takes
+all shapes of a sprite at once, because on so small a grid the overhead of a NumPy call per shape would
+exceed the arithmetic. Coordinates are pixels, x to the right and y down; (0, 0) is the centre of the top
+left pixel.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ Floats = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 SIZE = 20
-"""Pixels along one side of a sprite."""
+"""Pixels along each side of a sprite."""
 
 THINNEST = 0.55
-"""Smallest radius of a limb in pixels: anything thinner would fall between pixel centres."""
+"""The smallest radius of a limb in pixels. A thinner limb would fall between pixel centres."""
 
-_YS, _XS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)  # (20, 20) each; half the work of doubles
+_YS, _XS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)  # (20, 20) each; float32 halves the work
 
 
 class Cover(NamedTuple):
-    """Where shapes lie, and how their surface tilts in x and y, in [-1, 1]; (..., 20, 20) each."""
+    """The pixels that shapes cover, and their surface's tilt in x and y, in [-1, 1]; (..., 20, 20) each."""
 
     inside: Mask
     tilt_x: Floats
@@ -37,9 +37,9 @@ class Cover(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A round piece: a disc that grows from (x, y, r) by `step` as it moves, squeezed by `aspect`.
+    """A round piece: a disc that moves and grows from (x, y, r) by its steps, squeezed by `aspect`.
 
-    An ellipse is one piece that stays in place; a limb of a chain is one that does not turn.
+    An ellipse is a piece that does not move. A limb of a chain is a piece that is not rotated.
     """
 
     x: float
@@ -63,7 +63,7 @@ class Box(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A placement on the frame: x -> scale_x * x + shift_x; a negative scale_x mirrors."""
+    """A placement on the frame: x → scale_x * x + shift_x, and likewise y. A negative scale_x mirrors."""
 
     scale_x: float
     scale_y: float
@@ -72,17 +72,17 @@ class Fit(NamedTuple):
 
     @property
     def thickness(self) -> float:
-        """Factor by which radii grow."""
+        """The factor by which radii grow."""
         return float(abs(self.scale_x * self.scale_y) ** 0.5)
 
     def point(self, x: float, y: float) -> tuple[float, float]:
-        """Return the place of the point (x, y)."""
+        """Return the point (x, y) after the placement."""
         return self.scale_x * x + self.shift_x, self.scale_y * y + self.shift_y
 
 
 @dataclass(frozen=True)
 class Ellipse:
-    """An ellipse around (x, y) with radii rx and ry, turned by `angle` radians (clockwise)."""
+    """An ellipse around (x, y) with radii rx and ry, rotated clockwise by `angle` radians."""
 
     x: float
     y: float
@@ -98,7 +98,7 @@ class Ellipse:
         return Box(self.x - half_x, self.y - half_y, self.x + half_x, self.y + half_y)
 
     def placed(self, fit: Fit) -> "Ellipse":
-        """Return the ellipse after `fit`."""
+        """Return the ellipse after the placement `fit`."""
         x, y = fit.point(self.x, self.y)
         rx, ry = self.rx * abs(fit.scale_x), self.ry * fit.scale_y
         return Ellipse(x, y, rx, ry, self.angle * (1.0 if fit.scale_x > 0 else -1.0))
@@ -111,7 +111,7 @@ class Ellipse:
 
 @dataclass(frozen=True)
 class Chain:
-    """Discs joined by tapering limbs: at least two discs, each (x, y, radius)."""
+    """At least two discs (x, y, radius), joined by tapering limbs."""
 
     discs: tuple[Sequence[float], ...]
 
@@ -125,7 +125,7 @@ class Chain:
         )
 
     def placed(self, fit: Fit) -> "Chain":
-        """Return the chain after `fit`, never thinner than a pixel."""
+        """Return the chain after the placement `fit`, with radii of at least `THINNEST`."""
         thickness = fit.thickness
         return Chain(tuple((*fit.point(x, y), max(thickness * r, THINNEST)) for x, y, r in self.discs))
 
@@ -139,7 +139,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Polygon:
-    """A filled polygon: `corners` (n, 2) holds x and y in order around it."""
+    """A filled polygon; `corners` (n, 2) are the x and y of its corners in order."""
 
     corners: Floats
 
@@ -149,15 +149,15 @@ class Polygon:
         return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
     def placed(self, fit: Fit) -> "Polygon":
-        """Return the polygon after `fit`."""
+        """Return the polygon after the placement `fit`."""
         return Polygon(self.corners * (fit.scale_x, fit.scale_y) + np.array((fit.shift_x, fit.shift_y)))
 
     def pieces(self) -> list[Piece]:
-        """Return a disc that keeps the polygon's place among round shapes; see `covers`."""
+        """Return a placeholder disc, which keeps the polygon's index among the round pieces; see `covers`."""
         return [Piece(0.0, 0.0, 1.0)]
 
     def cover(self) -> Cover:
-        """Return the pixels covered (even-odd rule); it tilts gently away from its middle."""
+        """Return the covered pixels (even-odd rule). The surface tilts gently away from the middle."""
         x, y = self.corners.T[:, :, None, None]  # (n, 1, 1) each
         next_x, next_y = np.concatenate([self.corners[1:], self.corners[:1]]).T[:, :, None, None]
         slope = (next_x - x) / (next_y - y + 1e-9)  # of the edge from each corner to the next
@@ -173,25 +173,25 @@ Shape = Ellipse | Chain | Polygon
 
 
 def chain(*discs: Sequence[float]) -> Chain:
-    """Return the chain through discs given as (x, y, radius)."""
+    """Return a chain of discs, each (x, y, radius)."""
     return Chain(discs)
 
 
 def polygon(*corners: Sequence[float]) -> Polygon:
-    """Return the polygon with corners given as (x, y)."""
+    """Return a polygon of corners, each (x, y)."""
     return Polygon(np.array(corners, dtype=np.float64))
 
 
 def _round_covers(pieces: list[Piece]) -> tuple[Floats, Floats, Floats]:
-    """Tell how round pieces cover the grid: squared distance to the axis and tilt in x and y.
+    """Return the squared distance of every pixel to the axis of each round piece, and the tilt in x and y.
 
-    Each of the three is (pieces, 20, 20); a distance of 1 is the rim.
+    Each of the three is (pieces, 20, 20). A distance of 1 is the rim.
     """
     columns = np.array(pieces, dtype=np.float32).T[:, :, None, None]  # (fields, pieces, 1, 1)
     x, y, r, step_x, step_y, step_r, aspect, cos, sin = columns
     dx, dy = _XS - x, _YS - y
     share = (dx * step_x + dy * step_y) / (step_x * step_x + step_y * step_y + 1e-9)
-    share = share.clip(0.0, 1.0)  # how far along its way the disc comes nearest to the pixel
+    share = share.clip(0.0, 1.0)  # the share of its path at which the disc is nearest to the pixel
     dx, dy, scale = dx - share * step_x, dy - share * step_y, 1.0 / (r + share * step_r)
     along = (dx * cos + dy * sin) * scale
     across = (dy * cos - dx * sin) * scale / aspect
@@ -200,17 +200,17 @@ def _round_covers(pieces: list[Piece]) -> tuple[Floats, Floats, Floats]:
 
 
 def covers(shapes: Sequence[Shape]) -> Cover:
-    """Return the covers of shapes in one, its fields (shapes, 20, 20)."""
+    """Return the covers of all shapes in one `Cover`, whose fields are (shapes, 20, 20)."""
     groups = [shape.pieces() for shape in shapes]
     reach, tilt_x, tilt_y = _round_covers([piece for group in groups for piece in group])
     ends = np.cumsum([len(group) for group in groups])
     for group, end in zip(groups, ends.tolist(), strict=True):
-        for other in range(end - len(group), end - 1):  # merge limbs: the nearest one counts
-            nearer = reach[other] < reach[end - 1]
+        for piece in range(end - len(group), end - 1):  # merge limbs: each pixel takes the nearest one
+            nearer = reach[piece] < reach[end - 1]
             for field in (reach, tilt_x, tilt_y):
-                np.copyto(field[end - 1], field[other], where=nearer)
-    found = Cover(reach[ends - 1] <= 1.0, tilt_x[ends - 1], tilt_y[ends - 1])
+                np.copyto(field[end - 1], field[piece], where=nearer)
+    cover = Cover(reach[ends - 1] <= 1.0, tilt_x[ends - 1], tilt_y[ends - 1])
     for index, shape in enumerate(shapes):
         if isinstance(shape, Polygon):
-            found.inside[index], found.tilt_x[index], found.tilt_y[index] = shape.cover()
-    return found
+            cover.inside[index], cover.tilt_x[index], cover.tilt_y[index] = shape.cover()
+    return cover

@@ -1,8 +1,8 @@
 """A creature as a sketch: its parts from back to front, before they become pixels.
 
-Bodies and features add shapes to a `Sketch` in loose coordinates of about 20 by 20; `pose` then
-places the whole on the frame. Faces are drawn with glyphs instead, small patterns of whole pixels,
-because an eye of 1.3 pixels is no eye.
+Bodies and features add shapes to a `Sketch` in approximate coordinates of about 20 by 20, and `pose` then
+places the creature on the frame. Faces are drawn with glyphs instead, which are small patterns of pixels
+that are not scaled, because an eye 1.3 pixels wide would not be recognisable.
 """
 
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ EDGE = SIZE - 1
 """Coordinate of the last pixel's centre."""
 
 SPANS = (0.7, 0.82, 0.92, 0.97, 1.0, 1.0, 1.03, 1.05, 1.1, 1.2)
-"""Lengths of the longer side against the frame's; the last few are cut off by its edge."""
+"""Ratios of a creature's longer side to the frame's side. The frame cuts off creatures with the last few."""
 
 LIFT = 0.45
-"""Pixels that a creature stands above the middle, as an outline below it needs room."""
+"""Pixels by which a creature is above the middle, which leaves space for the outline below it."""
 
 
 class Paint(IntEnum):
-    """What a part is coloured with; a scheme gives each a ramp.
+    """The paint of a part. A scheme gives each paint a ramp.
 
-    Most of a creature is SKIN and ALT; PALE is its belly, TRIM its horns and claws, and SPARK
-    what catches the eye: spots, ear linings, flames.
+    Most of a creature is SKIN and ALT. PALE is its belly, TRIM its horns and claws, and SPARK its accents:
+    spots, ear linings and flames.
     """
 
     SKIN = 0
@@ -36,7 +36,7 @@ class Paint(IntEnum):
 
 
 class Tag(IntEnum):
-    """Which part of the body a pixel belongs to, so that markings stay on it."""
+    """The part of the body that a pixel belongs to, so that markings stay on it."""
 
     BODY = 1
     HEAD = 2
@@ -47,7 +47,7 @@ class Tag(IntEnum):
 
 
 class Seam(IntEnum):
-    """How a part stands out from what is behind it: not at all, by a shadow, by an ink line."""
+    """How a part is set off from the parts behind it: not at all, by a shadow, or by an ink line."""
 
     NONE = 0
     SOFT = 1
@@ -56,7 +56,7 @@ class Seam(IntEnum):
 
 @dataclass(frozen=True)
 class Part:
-    """One painted shape; `lift` moves its tone up, `on` keeps a marking to a part of the body."""
+    """One painted shape; `lift` raises its tone, and `on` restricts a marking to a part of the body."""
 
     shape: Shape
     paint: Paint
@@ -68,7 +68,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Glyph:
-    """Whole pixels around (x, y), one string per row; the signs are explained in `shading`."""
+    """A pattern of pixels centred on (x, y), one string per row; `shading` explains the signs."""
 
     x: float
     y: float
@@ -84,24 +84,24 @@ class Sketch:
     torso: Ellipse = field(default_factory=lambda: Ellipse(9.5, 11.0, 4.0, 4.0))
 
     def add(self, shape: Shape, paint: Paint, tag: Tag, seam: Seam = Seam.HARD, lift: float = 0.0) -> None:
-        """Put a part in front of all others."""
+        """Add a part in front of the existing ones."""
         self.parts.append(Part(shape, paint, tag, seam, lift))
 
     def add_torso(self, shape: Ellipse, paint: Paint = Paint.SKIN, seam: Seam = Seam.SOFT) -> None:
-        """Put the trunk in front and remember it, so that markings find it."""
+        """Add the trunk in front, and remember its ellipse for the markings."""
         self.torso = shape
         self.add(shape, paint, Tag.BODY, seam)
 
     def mark(self, shape: Shape, paint: Paint, on: Tag, lift: float = 0.0) -> None:
-        """Recolour what shows of the body part `on` within a shape."""
+        """Recolour the visible pixels of the body part `on` inside a shape."""
         self.parts.append(Part(shape, paint, on, Seam.NONE, lift, on))
 
     def glyph(self, x: float, y: float, *rows: str) -> None:
-        """Put whole pixels around (x, y)."""
+        """Add a pattern of pixels centred on (x, y)."""
         self.glyphs.append(Glyph(x, y, rows))
 
     def box(self) -> Box:
-        """Return the box around all parts."""
+        """Return the box around all parts except markings."""
         boxes = [part.shape.box() for part in self.parts if part.on is None]
         return Box(
             min(box.left for box in boxes),
@@ -111,7 +111,7 @@ class Sketch:
         )
 
     def placed(self, fit: Fit) -> "Sketch":
-        """Return the sketch after `fit`; a mirroring fit turns the glyphs round too."""
+        """Return the sketch after the placement `fit`, which also mirrors the glyphs if it mirrors."""
         parts = [
             Part(part.shape.placed(fit), part.paint, part.tag, part.seam, part.lift, part.on)
             for part in self.parts
@@ -124,10 +124,10 @@ class Sketch:
 
 
 def pose(sketch: Sketch, dice: Dice) -> Sketch:
-    """Place a sketch on the frame: small or filling it, or cut off by its edge; left or right.
+    """Place a sketch on the frame with a random size and direction; large ones are cut off by the frame.
 
-    The head of a sketch is at its top left, so a creature too large for the frame is held at that
-    corner and loses tail and feet rather than its face.
+    The head of a sketch is at its top left. A creature that is too large for the frame is aligned with that
+    corner, so that it loses tail and feet rather than its face.
     """
     box = sketch.box()
     wide, high = box.right - box.left, box.bottom - box.top
@@ -144,7 +144,7 @@ def pose(sketch: Sketch, dice: Dice) -> Sketch:
 
 
 def _start(length: float, dice: Dice) -> float:
-    """First coordinate of something `length` pixels long: about centred, or held at the start."""
+    """Return the first coordinate of a side of some length: about centred, or near the start if too long."""
     spare = EDGE - length
     if spare >= 0.0:
         return spare * dice.between(0.35, 0.65)

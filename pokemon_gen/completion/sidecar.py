@@ -1,0 +1,23 @@
+"""What is recorded with completions, so that they can be made again: settings, checkpoint, detector."""
+
+from typing import Any
+
+from pokemon_gen.models.loading import Checkpoint
+from pokemon_gen.settings import Settings
+
+
+def provenance_of(checkpoint: Checkpoint, settings: Settings, detector: str | None) -> dict[str, Any]:
+    """Return the provenance of completions, for their sidecar.
+
+    Args:
+        checkpoint: that completed.
+        settings: how it completed.
+        detector: the fingerprint of the detector that ranked the candidates; None for a single candidate.
+    """
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "seed": settings.seed,
+        "palette": checkpoint.palette.fingerprint,
+        "checkpoint": checkpoint.provenance,
+        "ranked_by_detector": detector,
+    }

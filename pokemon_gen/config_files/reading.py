@@ -1,0 +1,114 @@
+"""Finding a config file by its name, and reading it with the place of every key.
+
+A config is named by its path, by the name of a shipped config (`quick`), or by the name of a run, whose
+`settings.json` is a config too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pokemon_gen.config_files.plain_yaml import load_yaml
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
+from pokemon_gen.errors import PokemonGenError, closest
+
+JUDGE_CONFIG = "judge"
+"""Name of the shipped config of the judge."""
+LARGEST_CONFIG = 100_000
+"""Largest size of a config in bytes. The longest shipped config has 3,000."""
+_PACKAGE = Path(__file__).parent.parent
+_PACKAGE_FOLDERS = (
+    _PACKAGE.parent / "configs",
+    _PACKAGE / "configs",
+)  # of a checkout; of an installed package
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """The content of one YAML or JSON file.
+
+    Attributes:
+        path: the file.
+        root: its YAML nodes, which know the line and column of each key.
+        values: its settings as plain values.
+    """
+
+    path: Path
+    root: yaml.Node | None
+    values: dict[str, Any]
+
+    def find(self, location: Sequence[str | int]) -> tuple[int, str]:
+        """Find the key at a location, or the innermost section around it.
+
+        Returns:
+            How many keys of the location the file holds, and `file:line:column` of the last of them.
+        """
+        node = self.root
+        mark = node.start_mark if node else None
+        depth = 0
+        for key in location:
+            if not isinstance(node, yaml.MappingNode):
+                break
+            pair = next((pair for pair in node.value if pair[0].value == key), None)
+            if pair is None:
+                break
+            mark, node = pair[0].start_mark, pair[1]
+            depth += 1
+        return depth, f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.path)
+
+
+def read_file(path: Path) -> ConfigFile:
+    """Read one config file without the files that it extends.
+
+    Raises:
+        PokemonGenError: for a file that cannot be read, is too large or is not a config.
+    """
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise PokemonGenError(f"{path}: not a config: it has more than {LARGEST_CONFIG:,} bytes")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PokemonGenError(f"{path}: not a UTF-8 text file") from error
+    root, values = load_yaml(text, path)
+    if not isinstance(values, dict):
+        raise PokemonGenError(f"{path}:1:1: not a config. A config is a list of `key: value` lines.")
+    return ConfigFile(path, root, values)
+
+
+def find_config(path: str | Path) -> Path:
+    """Return the file of a config that is named by its path, as a shipped config or as a run.
+
+    Raises:
+        PokemonGenError: if there is no such config, naming the shipped configs and the runs.
+    """
+    file = Path(path)
+    if file.is_file():
+        return file
+    if (file / SETTINGS_NAME).is_file():  # the folder of a run or of a checkpoint
+        return file / SETTINGS_NAME
+    name = file.stem if file.suffix == ".yaml" else file.name
+    shipped = next((config for config in shipped_configs() if config.stem == name), None)
+    if shipped and str(file.parent) in (".", "configs"):
+        return shipped
+    run = CHECKPOINTS / file / SETTINGS_NAME  # `train NAME` resumes a run with its own settings
+    if run.is_file() and not file.is_absolute() and str(file) != ".":
+        return run
+    names = sorted({config.stem for config in shipped_configs()} - {JUDGE_CONFIG})
+    runs = sorted(folder.parent.name for folder in CHECKPOINTS.glob(f"*/{SETTINGS_NAME}"))
+    known = f"shipped: {', '.join(names)}" + (f"; runs: {', '.join(runs)}" if runs else "")
+    raise PokemonGenError(f"{path}: no such config or run{closest(str(path), [*names, *runs])} ({known})")
+
+
+def shipped_configs() -> list[Path]:
+    """Return the configs of the working directory, which take precedence, and those of the package."""
+    return [*sorted(Path("configs").glob("*.yaml")), *package_configs()]
+
+
+def package_configs() -> list[Path]:
+    """Return the configs that come with the package."""
+    return [config for folder in _PACKAGE_FOLDERS for config in sorted(folder.glob("*.yaml"))]

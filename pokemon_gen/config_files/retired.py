@@ -1,0 +1,53 @@
+"""Names and values of settings in earlier versions, and what replaces them.
+
+A config, a command or a `settings.json` of an earlier version then gets an error that names the new
+setting instead of `unknown setting`.
+"""
+
+from typing import Any
+
+from pokemon_gen.config_files.sections import locations, value_at
+
+RENAMED = {
+    "sprites.held_out": "sprites.fold_size",
+    "detector.held_out": "detector.calibration_share",
+    "judge.held_out": "judge.calibration_share",
+    "augmentation.places": "augmentation.flips",
+    "augmentation.hues": "augmentation.hue_shifts",
+    "augmentation.unchanged": "augmentation.identity_prob",
+    "detector.generator.parts": "detector.generator.folds",
+    "detector.generator.stages": "detector.generator.snapshot_steps",
+    "judge.generator.parts": "judge.generator.folds",
+    "judge.generator.stages": "judge.generator.snapshot_steps",
+    "detector.classifier.enlarge": "detector.classifier.upscale",
+    "judge.classifier.enlarge": "judge.classifier.upscale",
+}
+"""Old dotted name → the name since version 0.2."""
+REMOVED = {
+    "training.ema_decay": "averaging the weights gained nothing in any config (LOG.md)",
+    "selection.watch_epochs": "select ranks the saved checkpoints after the training",
+}
+"""Dotted name of a removed setting → why version 0.2 does without it."""
+RETIRED_VALUES = {
+    ("sprites.source", "generated"): "is called procedural since version 0.2",
+    ("selection.by", "train_loss"): "no longer chooses; use nll, detector or fid",
+    ("selection.by", "accuracy"): "no longer chooses; use nll, detector or fid",
+}
+"""Dotted name and old value → what holds since version 0.2."""
+
+
+def retired_settings(values: dict[str, Any]) -> dict[tuple[str, ...], str]:
+    """Return the location of each setting that an earlier version knew, with an error message about it."""
+    messages: dict[tuple[str, ...], str] = {}
+    for location in locations(values):
+        dotted = ".".join(location)
+        value = value_at(values, location)
+        if dotted in RENAMED:
+            messages[location] = f"{dotted} is called {RENAMED[dotted]} since version 0.2"
+        elif dotted in REMOVED:
+            messages[location] = (
+                f"{dotted} was removed in version 0.2: {REMOVED[dotted]}. Remove the setting."
+            )
+        elif isinstance(value, str) and (dotted, value) in RETIRED_VALUES:
+            messages[location] = f"{dotted}: {value} {RETIRED_VALUES[dotted, value]}"
+    return messages

@@ -1,0 +1,112 @@
+"""`pokemon-gen train`: train a run, or the members of an ensemble in turn, or resume them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel, TrainerCallback
+
+from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.models.locks import writing_to
+from pokemon_gen.models.runs import is_member, last_checkpoint
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.training.callbacks import PrepareFolder
+from pokemon_gen.training.extensions import (
+    AugmentationFunction,
+    Extensions,
+    ModelFunction,
+    OptimizerFunction,
+    ScheduleFunction,
+    require_one_model,
+)
+from pokemon_gen.training.members import check_members
+from pokemon_gen.training.resuming import replaced_by_training
+from pokemon_gen.training.run import TrainingResult, in_precision_of, load_sprites_of, train_extended
+
+
+def train_members(
+    settings: Settings,
+    sprites: Sprites | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    overwrite: bool = False,
+    *,
+    augmentation: AugmentationFunction | None = None,
+    optimizer: OptimizerFunction | None = None,
+    schedule: ScheduleFunction | None = None,
+    model: PreTrainedModel | ModelFunction | None = None,
+) -> list[TrainingResult]:
+    """Train a run, or the members of an ensemble in turn until one is interrupted.
+
+    The run of member N is `checkpoints/<name>/member-N/`.
+
+    Args:
+        settings: the run.
+        sprites: to train on; None loads those of `settings.sprites`.
+        callbacks: see `train`, as for all arguments below.
+        overwrite: start again.
+        augmentation: changes each batch.
+        optimizer: makes the optimizer.
+        schedule: gives the factor of the learning rate.
+        model: for members, a function that makes one.
+
+    Raises:
+        PokemonGenError: as `train`.
+    """
+    extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
+    sprites = sprites or load_sprites_of(settings)
+    with writing_to(CHECKPOINTS / settings.name):
+        return train_each(settings, sprites, extensions, overwrite, lambda title: None)
+
+
+def train_each(
+    settings: Settings,
+    sprites: Sprites,
+    extensions: Extensions,
+    overwrite: bool,
+    begin: Callable[[str], None],
+) -> list[TrainingResult]:
+    """Do what `train_members` does, while the run's folder is locked.
+
+    Args:
+        settings: the run.
+        sprites: to train on.
+        extensions: a person's own code.
+        overwrite: start again.
+        begin: is called with the title of each training before it starts.
+    """
+    require_one_model(extensions, settings.members)
+    if settings.members == 1:
+        begin(training_title(settings))
+        return [train_extended(settings, sprites, extensions, overwrite)]
+    check_members(settings, overwrite)
+    extensions = _preparing_folder(settings, extensions, overwrite)
+    results: list[TrainingResult] = []
+    for member in settings.each_member():
+        begin(training_title(member))
+        starts = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
+        # A finished member may have been trained on other hardware, and its precision may not suit this one.
+        if starts and results and results[0].status != "nothing left to do":
+            member = in_precision_of(results[0].settings, member)
+        results.append(train_extended(member, sprites, extensions, overwrite))
+        if results[-1].status == "interrupted":
+            break
+    return results
+
+
+def training_title(settings: Settings) -> str:
+    """Return the title of the training of a run, or of an ensemble's member."""
+    run = Path(settings.name)
+    return f"train {run.name}" if is_member(run) else "train"
+
+
+def _preparing_folder(settings: Settings, extensions: Extensions, overwrite: bool) -> Extensions:
+    """Add the callback that prepares an ensemble's folder when the first training in it begins.
+
+    What is replaced is removed only then: until then a mistake could end the command, and after a kill the
+    old files would be taken for the new run's.
+    """
+    folder = CHECKPOINTS / settings.name
+    first = CHECKPOINTS / settings.each_member()[0].name
+    replaced = [path for path in replaced_by_training(folder) if path != first] if overwrite else []
+    prepare = PrepareFolder(folder, settings, replaced)
+    return extensions.with_callbacks([prepare])

@@ -1,0 +1,129 @@
+"""`report/tables.py`: what the tables and notes on the screen say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pokemon_gen.report.tables import negative_types_table, scorecard_notes, scorecard_table, selection_table
+
+REAL = {"sprites": "dev", "fid": 5.0, "fid_interval": [4.0, 6.0], "kid": 0.001, "kid_interval": [0.0, 0.002]}
+DISTANCE = {
+    "reference": "dev",
+    "n": 80,
+    "protocol": "pytorch-fid",
+    **{key: REAL[key] for key in list(REAL)[1:]},
+}
+SCORECARD: dict[str, Any] = {
+    "name": "mine",
+    "n": 80,
+    "paired": {**DISTANCE, "wrong_completions": {"fid": 9.0, "kid": 0.1}, "noise": {"fid": 99.0, "kid": 1.0}},
+    "unpaired": {**DISTANCE, "reference": "train", "real": REAL},
+    "pdr": {
+        "rate": 0.9,
+        "interval": [0.82, 0.95],
+        "judge": "0123456789abcdef",
+        "real": {"sprites": "dev", "rate": 0.975, "interval": [0.91, 0.99]},
+    },
+    "nll": 1.2,
+    "pixel_accuracy": 0.5,
+    "nearest_training_completion": {
+        "completions": 0.4,
+        "real": 0.53,
+        "real_sprites": "dev",
+        "p_value": 1.5e-12,
+    },
+    "diversity": {"completions": 0.7, "real": 0.8, "real_sprites": "dev"},
+    "new_colours": {"completions": 7.4, "real": 4.2, "real_sprites": "dev"},
+    "verdicts": {
+        "2026": {
+            "simple": {"fid_at_most": 9, "pdr_at_least": 0.5, "passed": True, "both_halves_pass": 1.0},
+            "strong": {"fid_at_most": 1, "pdr_at_least": 0.95, "passed": False, "both_halves_pass": 0.0},
+        }
+    },
+    "warnings": ["PDR: the interval crosses a bar"],
+}
+
+
+def as_text(table: Table) -> str:
+    console = Console(width=250)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of a checkpoint, in the order of `CheckpointMetrics`."""
+
+    checkpoint: str
+    step: int
+    detector: float | None
+    nll: float | None
+
+
+def test_a_scorecard_shows_each_metric_with_its_interval_and_reference() -> None:
+    table = scorecard_table(SCORECARD)
+    assert [column.header for column in table.columns] == ["metric", "value (95 % interval)", "reference"]
+    text = as_text(table)
+    for fact in (
+        "mine",
+        "80 completions",
+        "5.00 (4.00 to 6.00)",
+        "wrong completions 9.00, noise 99.00",
+        "real (dev): 5.00 (4.00 to 6.00)",
+        "against train, n=80, pytorch-fid",
+        "PDR, judge 0123456789abcdef",
+        "0.900 (0.820 to 0.950)",
+        "memorisation check: share of pixels that differ from the nearest training sprite",
+        "real (dev): 0.530; differs from real sprites (KS test, p = 1.5e-12)",
+        "new colours per completion (not in the prompt)",
+        "passes on both the public and the private half in 0 % of simulated splits",
+    ):
+        assert fact in text
+    assert scorecard_notes(SCORECARD) == ["warning: PDR: the interval crosses a bar"]
+
+
+def test_a_large_p_value_is_not_called_a_difference() -> None:
+    nearest = {**SCORECARD["nearest_training_completion"], "p_value": 0.17}
+    text = as_text(scorecard_table({**SCORECARD, "nearest_training_completion": nearest}))
+    assert "does not differ significantly from real sprites (KS test, p = 0.17)" in text
+
+
+def test_missing_metrics_and_verdicts_are_noted_with_their_reason() -> None:
+    reason = "no weights: pass --inception-weights PATH"
+    not_computed = {"not_computed": reason}
+    verdicts = {"not_judged": "it needs FID and PDR, and FID is missing"}
+    scorecard = {**SCORECARD, "paired": not_computed, "unpaired": not_computed, "verdicts": verdicts}
+    text = as_text(scorecard_table(scorecard))
+    assert "not computed: see below" in text
+    assert "none: see below" in text
+    metrics, verdict, _ = scorecard_notes(scorecard)
+    assert metrics == f"paired FID, unpaired FID not computed: {reason}"
+    assert verdict == "No verdict: it needs FID and PDR, and FID is missing."
+
+
+def test_the_detection_rate_of_single_draws_is_shown() -> None:
+    pdr = {**SCORECARD["pdr"], "single_draw": {"rate": 0.8, "interval": [0.7, 0.87]}}
+    text = as_text(scorecard_table({**SCORECARD, "pdr": pdr}))
+    assert "PDR of single draws" in text
+    assert "0.800 (0.700 to 0.870)" in text
+
+
+def test_a_selection_shows_the_metrics_that_were_measured() -> None:
+    ranked = [Metrics("checkpoint-20", 20, None, 1.1), Metrics("checkpoint-10", 10, None, None)]
+    table = selection_table("nll", ranked)
+    assert [column.header for column in table.columns] == ["checkpoint", "nll"]
+    text = as_text(table)
+    assert "1.1000" in text
+    assert text.index("checkpoint-20") < text.index("checkpoint-10")
+
+
+def test_negative_types_are_shown_with_the_share_that_passes() -> None:
+    negative = {"negative_type": "splice", "n": 80, "auc": 0.912, "passing": 0.35}
+    text = as_text(
+        negative_types_table({"role": "judge", "dev_passing": 0.975, "negative_types": [negative]})
+    )
+    for fact in ("judge on dev", "97.5%", "splice", "80", "0.912", "35.0%"):
+        assert fact in text
