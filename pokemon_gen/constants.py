@@ -1,4 +1,4 @@
-"""Constants of the whole package: the size of a sprite (from the homework) and the paths of outputs."""
+"""Constants of the package: the size of a sprite (from the homework) and the paths of outputs."""
 
 from pathlib import Path
 

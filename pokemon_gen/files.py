@@ -72,15 +72,15 @@ def remove(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def number_file(path: Path, *beside: str) -> Path:
+def number_file(path: Path, *suffixes: str) -> Path:
     """Return the path itself or, if it exists, the first of `name-2`, `name-3`, ... that does not exist.
 
     Args:
         path: the path of a new file.
-        beside: suffixes of other new files with the same stem, which must not exist either.
+        suffixes: suffixes of other new files with the same stem, which must not exist either.
     """
     numbered, number = path, 1
-    while any(file.exists() for file in (numbered, *map(numbered.with_suffix, beside))):
+    while any(file.exists() for file in (numbered, *map(numbered.with_suffix, suffixes))):
         number += 1
         numbered = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return numbered

@@ -221,6 +221,7 @@ def _require_same_choice(kept: Submission, folder: Path, completion: CompletionS
     before = metadata["checkpoint"]["sha256"], metadata.get("ranked_by_detector")
     if before != (fingerprint_checkpoint(chosen.folder), ranked_by(folder, completion)):
         raise PokemonGenError(
-            f"{kept.file} exists and is kept. It comes from another checkpoint ({kept.checkpoint}) or detector "
-            f"than this run has now ({chosen.reason}). `pokemon-gen submit {folder} --overwrite` replaces it"
+            f"{kept.file} exists and is kept. It comes from another checkpoint ({kept.checkpoint}) or "
+            f"detector than this run has now ({chosen.reason}). `pokemon-gen submit {folder} --overwrite` "
+            "replaces it"
         )

@@ -301,7 +301,7 @@ class Settings(ConfigSettings):
 
     @field_validator("name")
     @classmethod
-    def _name_is_a_folder(cls, name: str) -> str:
+    def _name_follows_the_rule(cls, name: str) -> str:
         if not is_name(name):
             raise ValueError(NAME_RULE)
         return name

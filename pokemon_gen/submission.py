@@ -160,8 +160,8 @@ def _read_sidecar(sidecar: Path) -> _Expected:
         )
     except (KeyError, TypeError) as error:
         raise PokemonGenError(
-            f"{sidecar}: not a sidecar of a submission, although it has the name of one. Move it elsewhere to "
-            "check the submission without it."
+            f"{sidecar}: not a sidecar of a submission, although it has the name of one. Move it to check "
+            "the submission without it."
         ) from error
     numbers = isinstance(expected.palette_size, int) and isinstance(expected.prompt_length, int)
     if not numbers or not isinstance(expected.prompt_hashes, list | None):

@@ -1,11 +1,15 @@
-"""Builders of models that tests share: small ones of each type, sharp ones, and a stand-in for Inception."""
+"""Builders that need torch: small models, weights of checkpoints, callbacks, a stand-in for Inception."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.models.build import build_model
@@ -31,9 +35,47 @@ MODEL_TYPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 2,
     },
 }
-
-
 V = 9
+
+
+def weights_of(checkpoint: Path) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint by their names."""
+    return load_file(checkpoint / "model.safetensors")
+
+
+def assert_weights_equal(checkpoint: Path, expected: dict[str, Tensor]) -> None:
+    """Compare the weights of a checkpoint with others, to the last bit."""
+    weights = weights_of(checkpoint)
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=0, msg=name)
+
+
+class SendSignal(TrainerCallback):
+    """Sends a signal to this process in the middle of a step, counted from 1, and counts the saves."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
+        self.step, self.number, self.saves = step, number, 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step - 1:
+            os.kill(os.getpid(), self.number)
+
+    def on_save(self, *args: Any, **kwargs: Any) -> None:
+        self.saves += 1
+
+
+class RecordInputs(TrainerCallback):
+    """Keeps the tokens of every forward pass, (B, T), in training and in evaluation."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Tensor] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
+        def keep(module: Any, args: Any, options: Any) -> None:
+            self.inputs.append(options["input_ids"].detach().cpu().clone())
+
+        model.register_forward_pre_hook(keep, with_kwargs=True)
 
 
 def sharp_model(model_type: str) -> PreTrainedModel:
@@ -47,7 +89,7 @@ def sharp_model(model_type: str) -> PreTrainedModel:
 
 
 class Projection(Inception):
-    """Stands in for the network alone: random projections of the pixels, computed at once."""
+    """Stands in for Inception's network: random projections of the pixels, which take no time."""
 
     def __init__(self) -> None:
         self.protocol, self.weights_sha256 = "pytorch-fid", "none"

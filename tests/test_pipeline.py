@@ -124,7 +124,7 @@ def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Spr
     sprites = result.submission.checkpoint / "sprites.json"
     own = sprites.read_text()
     sprites.write_text(own.replace(few_sprites.fingerprint, "0" * 16))
-    with pytest.raises(PokemonGenError, match=r"a detector of other sprites than .*best; .* name=tiny"):
+    with pytest.raises(PokemonGenError, match=r"detector: .*other sprites than .*best.*name=tiny"):
         submit("checkpoints/tiny", overwrite=True)
     sprites.write_text(own)
 

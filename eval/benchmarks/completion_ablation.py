@@ -1,18 +1,18 @@
-"""What each part of a way of completing is worth: several trained models, and sprites that nobody learned.
+r"""What each completion setting contributes: trained models complete sprites that they have not learned.
 
     uv run python eval/benchmarks/ablation.py eval/benchmarks/ablation_strong.yaml \
         --source text:FOLDER --keep KEPT
     uv run python eval/benchmarks/completion_ablation.py eval/benchmarks/completion_ablation.yaml \
-        --source text:FOLDER --checkpoints KEPT/ablation_strong/all-of-it-*/checkpoints/strong/checkpoint-*
+        --source text:FOLDER --checkpoints KEPT/ablation_strong/unchanged-*/checkpoints/strong/checkpoint-*
 
-A YAML names the config to start from and each idea's settings. The models complete train's last 80 sprites,
-which they must not have learned; detector and judge are trained without them too (once; they are kept in
-`--work`). Each model draws with a seed of its own, so that ± tells of models and draws together. Nothing
-here is of dev. Beside the judge's figures stand those that it does not see: colours that a prompt has not,
-all colours of a completion, how varied completions are, and how far from the nearest of train, any way up.
+A plan (YAML) names the config to start from and the settings of each idea. The models complete the last 80
+sprites of train, which must be held out from their training. Detector and judge are trained without these
+sprites too, once; they are kept in `--work`. Dev is not used. Each model samples with a different seed, so ±
+covers the variation of both models and samples. The table adds metrics that the judge does not capture: the
+new colours of a completion (not in its prompt), all colours of a completion, the diversity of the
+completions, and their distance to the nearest training sprite in any orientation and hue.
 """
 
-import argparse
 import contextlib
 import statistics
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from ablation import HELD_OUT
+from common import argument_parser
 from machine import describe_machine
 from numpy.typing import NDArray
 from training_runs import absolute_source
@@ -35,48 +36,51 @@ from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint, require_trained_on
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import FOLD, Sprites
-from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.detector import detector as train_detector
 from pokemon_gen.stages.judge import judge as train_judge
+from pokemon_gen.training.run import load_sprites_of
 
-FIGURES = ("mean probability", "PDR", "new colours", "colours", "diversity", "nearest of train")
+METRICS = ("mean probability", "PDR", "new colours", "colours", "diversity", "nearest train distance")
 
 
-def figures(made: NDArray[np.int64], judge: Judge, sprites: Sprites) -> tuple[float, ...]:
-    """Return the figures of one model's completions, (N, 400), in the order of `FIGURES`."""
-    result = judge.evaluate(made)
+def measure(completed: NDArray[np.int64], judge: Judge, sprites: Sprites) -> tuple[float, ...]:
+    """Return the metrics of one model's completions, (N, 400), in the order of `METRICS`."""
+    result = judge.evaluate(completed)
     return (
         result.mean_probability,
         result.rate,
-        new_colours(made),
-        float(np.mean([len(np.unique(one[PROMPT_LENGTH:])) for one in made])),
-        mean_pairwise_distance(made),
-        float(nearest_train_distance(made, sprites.tokens("train"), sprites.palette).mean()),
+        new_colours(completed),
+        float(np.mean([len(np.unique(row[PROMPT_LENGTH:])) for row in completed])),
+        mean_pairwise_distance(completed),
+        float(nearest_train_distance(completed, sprites.tokens("train"), sprites.palette).mean()),
     )
 
 
-def row(name: str, found: list[tuple[float, ...]]) -> str:
+def table_row(name: str, models: list[tuple[float, ...]]) -> str:
     """Return a row of a Markdown table: mean ± standard deviation over the models."""
 
     def cell(values: tuple[float, ...]) -> str:
         mean = f"{statistics.mean(values):.3f}"
         return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
 
-    return f"| {name} | {' | '.join(cell(values) for values in zip(*found, strict=True))} |"
+    return f"| {name} | {' | '.join(cell(values) for values in zip(*models, strict=True))} |"
 
 
 def load_model(folder: Path, sprites: Sprites) -> Checkpoint:
-    """Load a checkpoint that has not learned the sprites to be completed."""
+    """Load a checkpoint, and check that the held-out sprites were not in its training."""
     require_trained_on(folder, sprites)
     checkpoint = load_checkpoint(folder)
     if checkpoint.settings.sprites.fold_size < HELD_OUT:
-        raise PokemonGenError(f"{folder}: was trained on the fold too; it needs sprites.fold_size={HELD_OUT}")
+        raise PokemonGenError(
+            f"{folder}: this checkpoint was trained on the fold too. Train one with "
+            f"sprites.fold_size={HELD_OUT}."
+        )
     return checkpoint
 
 
 def main() -> None:
-    """Complete in every way by every model, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Complete with every model and the settings of every idea, and print the table."""
+    parser = argument_parser(__doc__)
     parser.add_argument("plan", type=Path)
     parser.add_argument("--source", default="procedural")
     parser.add_argument("--checkpoints", nargs="+", type=Path, required=True)
@@ -84,12 +88,12 @@ def main() -> None:
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
     fold = [f"sprites.source={absolute_source(options.source)}", f"sprites.fold_size={HELD_OUT}"]
-    ways: dict[str, Settings] = {
-        idea: load_settings(plan["config"], [*(changes or []), *fold])
-        for idea, changes in plan["ideas"].items()
+    ideas: dict[str, Settings] = {
+        idea: load_settings(plan["config"], [*(overrides or []), *fold])
+        for idea, overrides in plan["ideas"].items()
     }
-    first = next(iter(ways.values()))
-    sprites = load_sprites(**first.sprites.model_dump())
+    first = next(iter(ideas.values()))
+    sprites = load_sprites_of(first)
     models = [load_model(folder, sprites).model for folder in options.checkpoints]
     work = options.work / sprites.fingerprint
     work.mkdir(parents=True, exist_ok=True)
@@ -97,16 +101,16 @@ def main() -> None:
         detector = load_detector(train_detector(first, sprites).folder.parent)
         judge = Judge.load(train_judge(first.sprites.source, fold[1:]).folder)
     print(f"{describe_machine()}; {len(models)} models; judge {judge.fingerprint}")
-    print(f"| | {' | '.join(FIGURES)} |\n|{' --- |' * (1 + len(FIGURES))}", flush=True)
+    print(f"| | {' | '.join(METRICS)} |\n|{' --- |' * (1 + len(METRICS))}", flush=True)
     truth = sprites.tokens(FOLD)
-    print(row("the real sprites", [figures(truth, judge, sprites)]))
-    for idea, settings in ways.items():
-        found = []
+    print(table_row("real sprites", [measure(truth, judge, sprites)]))
+    for idea, settings in ideas.items():
+        measured = []
         for seed, model in enumerate(models):
-            how = settings.completion.model_copy(update={"seed": seed})
-            made = complete_best(model, truth[:, :PROMPT_LENGTH], how, detector)
-            found.append(figures(made, judge, sprites))
-        print(row(idea, found), flush=True)
+            completion = settings.completion.model_copy(update={"seed": seed})
+            completed = complete_best(model, truth[:, :PROMPT_LENGTH], completion, detector)
+            measured.append(measure(completed, judge, sprites))
+        print(table_row(idea, measured), flush=True)
 
 
 if __name__ == "__main__":

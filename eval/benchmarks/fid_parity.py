@@ -1,13 +1,12 @@
-"""Our features and distances beside the two libraries' own, run their own way on images on disk.
+"""Agreement of our features and FID with those of the two libraries, run their own way on images on disk.
 
     uv run python eval/benchmarks/fid_parity.py text:../shared/sprites/text
 
-80 dev sprites against 80 of train. The weights are seeded and calibrated (see `seeded_inception.py`), or the
-true ones with --inception-weights. Bars: features agree to 1e-4 relative; the distance to 1e-3, since a
-library may add an epsilon of its own to the covariances.
+The script compares 80 dev sprites with 80 training sprites. The weights are seeded and calibrated (see
+`seeded_inception.py`), or the original ones with --inception-weights. Bars: the features agree to 1e-4
+relative, and the distance to 1e-3 relative, because a library may add an epsilon to the covariances.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from unittest import mock
 import numpy as np
 import torch
 import torch_fidelity
+from common import argument_parser, outcome
 from machine import describe_machine
 from numpy.typing import NDArray
 from PIL import Image
 from pytorch_fid import fid_score
-from pytorch_fid import inception as theirs
+from pytorch_fid import inception as pytorch_fid_inception
 from seeded_inception import seeded_weights
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -30,10 +30,11 @@ from pokemon_gen.palette import to_picture
 from pokemon_gen.sprites.loading import load_sprites
 
 COUNT = 80
+"""Number of sprites in each of the two sets."""
 
 
 def save_images(pictures: NDArray[np.uint8], folder: Path) -> list[Path]:
-    """Write pictures as PNGs, in order."""
+    """Write (N, 20, 20, 3) pictures as numbered PNGs."""
     folder.mkdir()
     files = [folder / f"{number:03}.png" for number in range(len(pictures))]
     for file, picture in zip(files, pictures, strict=True):
@@ -41,22 +42,22 @@ def save_images(pictures: NDArray[np.uint8], folder: Path) -> list[Path]:
     return files
 
 
-def pytorch_fid_own(files: list[list[Path]], state: dict[str, Any]) -> tuple[NDArray[Any], float]:
-    """Return pytorch-fid's features of the first set, and its distance."""
-    with mock.patch.object(theirs, "load_state_dict_from_url", lambda *_, **__: state):
-        network = theirs.InceptionV3([3])
+def by_pytorch_fid(files: list[list[Path]], state: dict[str, Any]) -> tuple[NDArray[Any], float]:
+    """Return pytorch-fid's features of the first set, (N, 2048), and its distance between the two sets."""
+    with mock.patch.object(pytorch_fid_inception, "load_state_dict_from_url", return_value=state):
+        network = pytorch_fid_inception.InceptionV3([3])
     features = fid_score.get_activations(files[0], network, batch_size=20, num_workers=0)
-    statistics = [
-        fid_score.calculate_activation_statistics(f, network, batch_size=20, num_workers=0) for f in files
-    ]
-    (m1, s1), (m2, s2) = statistics
+    (m1, s1), (m2, s2) = (
+        fid_score.calculate_activation_statistics(paths, network, batch_size=20, num_workers=0)
+        for paths in files
+    )
     return features, float(fid_score.calculate_frechet_distance(m1, s1, m2, s2))
 
 
-def torch_fidelity_own(
+def by_torch_fidelity(
     folders: list[Path], pictures: NDArray[np.uint8], weights: Path
 ) -> tuple[NDArray[Any], float]:
-    """Return torch-fidelity's features of the first set, and its distance."""
+    """Return torch-fidelity's features of the first set, (N, 2048), and its distance between the two sets."""
     network = FeatureExtractorInceptionV3("benchmark", ["2048"], str(weights))
     batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().split(20)
     features = torch.cat([network(batch)[0] for batch in batches]).numpy()
@@ -73,14 +74,14 @@ def torch_fidelity_own(
     return features, float(metrics["frechet_inception_distance"])
 
 
-def relative(one: Any, other: Any) -> float:
-    """Return the largest difference, relative to the size of the other's values."""
-    return float(np.abs(np.asarray(one) - np.asarray(other)).max() / np.abs(np.asarray(other)).max())
+def relative_difference(ours: Any, theirs: Any) -> float:
+    """Return the largest difference, relative to the largest absolute value of theirs."""
+    return float(np.abs(np.asarray(ours) - np.asarray(theirs)).max() / np.abs(np.asarray(theirs)).max())
 
 
 def main() -> None:
-    """Compute everything and print the differences."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Compute the features and distances of both sides, print the differences, and compare with the bars."""
+    parser = argument_parser(__doc__)
     parser.add_argument("source")
     parser.add_argument("--inception-weights", type=Path)
     options = parser.parse_args()
@@ -93,22 +94,22 @@ def main() -> None:
     print(f"{COUNT} + {COUNT} sprites; features differ between sprites by {spread:.3f} (median deviation)")
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        files = [save_images(p, root / name) for p, name in zip(sets, ("dev", "train"), strict=True)]
-        torch.save(state, root / "weights.pth")
-        own = {
-            "pytorch-fid": pytorch_fid_own(files, state),
-            "torch-fidelity": torch_fidelity_own(
-                [root / "dev", root / "train"], sets[0], root / "weights.pth"
-            ),
+        folders, weights = [root / "dev", root / "train"], root / "weights.pth"
+        files = [save_images(pictures, folder) for pictures, folder in zip(sets, folders, strict=True)]
+        torch.save(state, weights)
+        theirs = {
+            "pytorch-fid": by_pytorch_fid(files, state),
+            "torch-fidelity": by_torch_fidelity(folders, sets[0], weights),
         }
     for protocol in PROTOCOLS:
-        features, distance = own[protocol]
-        mine = frechet_distance(*ours[protocol])
-        off, far = relative(ours[protocol][0], features), relative(mine, distance)
-        passed = off <= 1e-4 and far <= 1e-3 and spread > 0.01
+        their_features, their_distance = theirs[protocol]
+        our_distance = frechet_distance(*ours[protocol])
+        features_off = relative_difference(ours[protocol][0], their_features)
+        distance_off = relative_difference(our_distance, their_distance)
+        passed = features_off <= 1e-4 and distance_off <= 1e-3 and spread > 0.01
         print(
-            f"{protocol}: features differ by {off:.1e}; distance {distance:.6f}, ours {mine:.6f}, "
-            f"{far:.1e} relative; bars: {'passed' if passed else 'MISSED'}"
+            f"{protocol}: features differ by {features_off:.1e}; distance {their_distance:.6f}, ours "
+            f"{our_distance:.6f}, {distance_off:.1e} relative; bars: {outcome(passed)}"
         )
 
 

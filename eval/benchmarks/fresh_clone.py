@@ -1,10 +1,11 @@
-"""What a newcomer waits for: a fresh clone, the packages, `pokemon-gen run`, the tests.
+"""What a new user waits for: a fresh clone, its packages, `pokemon-gen run`, and the tests.
 
     python eval/benchmarks/fresh_clone.py
 
-Bars, once the packages are there: `uv run pokemon-gen run`, from training to scorecard, at most 6 minutes;
-`uv run pytest` at most 6.
-Needs git and uv alone, so it describes no machine itself: run it beside a benchmark that does.
+Bars, once the packages are installed: `uv run pokemon-gen run`, from training to scorecard, takes at most
+6 minutes, and `uv run pytest` at most 6 minutes.
+The script needs only git and uv, so it cannot describe the machine. Run another benchmark on the same machine
+for the description.
 """
 
 import os
@@ -13,27 +14,30 @@ import tempfile
 import time
 from pathlib import Path
 
+from common import outcome
+
 ROOT = Path(__file__).parent.parent.parent
+BAR = 360
+"""Seconds that each command may take."""
 
 
 def seconds(command: str, folder: str) -> float:
-    """Run a command in the clone and return its wall-clock seconds; its output is shown."""
+    """Run a command in the clone, show its output, and return its wall-clock seconds."""
     start = time.perf_counter()
     subprocess.run(command.split(), cwd=folder, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Clone what is committed, measure, print, and compare with the bars."""
-    with tempfile.TemporaryDirectory() as place:
-        clone = f"{place}/pokemon_gen"
+    """Clone the last commit, measure, print, and compare with the bars."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = f"{folder}/pokemon_gen"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), clone], check=True)
         packages = seconds("uv sync --quiet", clone)
-        run = seconds("uv run pokemon-gen run", clone)
-        tests = seconds("uv run pytest", clone)
+        times = {command: seconds(command, clone) for command in ("uv run pokemon-gen run", "uv run pytest")}
     print(f"packages {packages:.0f} s")
-    for name, taken, bar in (("uv run pokemon-gen run", run, 360), ("uv run pytest", tests, 360)):
-        print(f"{name}: {taken:.0f} s; bar {bar} s: {'passed' if taken <= bar else 'NOT passed'}")
+    for command, wall_clock in times.items():
+        print(f"{command}: {wall_clock:.0f} s; bar {BAR} s: {outcome(wall_clock <= BAR)}")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,24 @@
-"""What the judge says of finished runs, beside the homework's sample, real sprites and spliced ones.
+r"""The judge's evaluation of finished runs, of the homework's sample, of real sprites, and of spliced ones.
 
     uv run python eval/benchmarks/judge_comparison.py text:../shared/sprites/text \
         --sample checkpoints/bench-gpt2-sample-text-seed0 --runs checkpoints/strong
 
-Each run completes the dev prompts by its chosen checkpoint, as its config says. Bar: a run closes at least
-60 % of the gap between the sample and the real dev sprites, in mean probability and in PDR. Splices are
-real prompts with another sprite's bottom. Intervals are 95 %: Wilson's for rates, a bootstrap's for means;
-those of the splices are of one splicing of dev, since five of the same sprites are not five times the
-sprites. Beside them stand the NLL of the true completions, how far completions are from the nearest of
-train (any way up, any hue), how varied they are, and the colours of each that its prompt has not.
+Each run completes the dev prompts with its chosen checkpoint and the completion settings of its config. Bar:
+a run closes at least 60 % of the gap between the sample and the real dev sprites, both in mean probability
+and in PDR. A splice is a real prompt with the completion of another sprite. Intervals are 95 %: Wilson's for
+rates, a bootstrap's for means. The intervals of the splices are those of one splicing of dev, because five
+splicings of the same sprites do not count as five times as many sprites. The table also has the NLL of the
+true completions, the mean distance of the completions to the nearest training sprite (any orientation, any
+hue), their diversity, and their new colours (not in the prompt).
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import argument_parser, outcome
 from machine import describe_machine
 from numpy.typing import NDArray
 
@@ -31,17 +32,21 @@ from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint, require_trained_on
+from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.judge import judge as train_judge
 
 BAR = 0.6
 SPLICES = 5
-"""Splicings of dev, so that their rate is no matter of one shuffle."""
+"""Number of splicings of dev, so that the PDR of the splices does not depend on one shuffle."""
+COLUMNS = (
+    "completions", "n", "mean probability", "PDR", "NLL", "nearest train distance", "diversity", "new colours"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A set of sprites and what is known of it."""
+class Row:
+    """The metrics of a set of sprites; `nll` is None for sprites that no model completed."""
 
     name: str
     result: JudgeResult
@@ -50,8 +55,8 @@ class Judged:
     diversity: float
     new_colours: float
 
-    def row(self) -> str:
-        """Return a row of a Markdown table."""
+    def __str__(self) -> str:
+        """Return the row of the Markdown table."""
         result = self.result
         nll = "–" if self.nll is None else f"{self.nll:.4f}"
         low, high = result.mean_interval
@@ -63,11 +68,42 @@ class Judged:
         )
 
 
-def mean_of(results: Sequence[JudgeResult]) -> JudgeResult:
-    """Return the mean of what the judge says of several splicings of the same sprites, intervals too."""
+@dataclass(frozen=True)
+class Comparison:
+    """The judge, and the sprites on which everything is compared."""
 
-    def mean(figure: str) -> Any:
-        return np.mean([getattr(result, figure) for result in results], axis=0)
+    judge: Judge
+    sprites: Sprites
+
+    def measure(self, name: str, completed: NDArray[Any], nll: float | None = None, sets: int = 1) -> Row:
+        """Return the metrics of completions, (N, 400), that consist of `sets` equal parts."""
+        result = mean_result([self.judge.evaluate(part) for part in np.split(completed, sets)])
+        distances = nearest_train_distance(completed, self.sprites.tokens("train"), self.sprites.palette)
+        diversity = mean_pairwise_distance(completed)
+        return Row(name, result, nll, float(distances.mean()), diversity, new_colours(completed))
+
+    def measure_run(self, run: Path) -> Row:
+        """Complete the dev prompts with the chosen checkpoint of a run, and return the metrics."""
+        dev = self.sprites.tokens("dev")
+        checkpoint = load_checkpoint(choose_checkpoint(run).folder)
+        checkpoint.require_palette_of(self.sprites)
+        require_trained_on(checkpoint.folder, self.sprites)
+        completion, detector = ranking(checkpoint, checkpoint.settings.completion)
+        completed = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], completion, detector)
+        return self.measure(run.name, completed, true_completion_nll(checkpoint.model, dev))
+
+    def measure_splices(self) -> Row:
+        """Splice the dev sprites `SPLICES` times, and return the metrics."""
+        dev, generator = self.sprites.tokens("dev"), np.random.default_rng(0)
+        splices = [splice(dev, len(self.sprites.palette), generator) for _ in range(SPLICES)]
+        return self.measure("splices", np.concatenate(splices), sets=SPLICES)
+
+
+def mean_result(results: Sequence[JudgeResult]) -> JudgeResult:
+    """Return the mean of the judge's results, intervals included, for splicings of the same sprites."""
+
+    def mean(field: str) -> Any:
+        return np.mean([getattr(result, field) for result in results], axis=0)
 
     return JudgeResult(
         passed=np.concatenate([result.passed for result in results]),
@@ -80,54 +116,34 @@ def mean_of(results: Sequence[JudgeResult]) -> JudgeResult:
     )
 
 
-def closed(run: float, sample: float, real: float) -> float:
-    """Return the share of the gap between the sample and the real sprites that a run closes; NaN: no gap."""
+def closed_share(run: float, sample: float, real: float) -> float:
+    """Return the share of the gap between the sample and real sprites that a run closes; NaN for no gap."""
     return (run - sample) / (real - sample) if real != sample else float("nan")
 
 
 def main() -> None:
-    """Judge everything and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Evaluate all sets of sprites, print the table, and compare the runs with the bar."""
+    parser = argument_parser(__doc__)
     parser.add_argument("source")
     parser.add_argument("--sample", type=Path, required=True)
     parser.add_argument("--runs", type=Path, nargs="+", required=True)
     options = parser.parse_args()
     judge = Judge.load(train_judge(options.source).folder)
-    sprites = load_sprites(options.source)
-    dev, train = sprites.tokens("dev"), sprites.tokens("train")
-
-    def judged(name: str, made: NDArray[Any], nll: float | None = None, sets: int = 1) -> Judged:
-        result = mean_of([judge.evaluate(part) for part in np.split(made, sets)])
-        nearest = float(nearest_train_distance(made, train, sprites.palette).mean())
-        return Judged(name, result, nll, nearest, mean_pairwise_distance(made), new_colours(made))
-
-    def of_run(run: Path) -> Judged:
-        checkpoint = load_checkpoint(choose_checkpoint(run).folder)
-        checkpoint.require_palette_of(sprites)
-        require_trained_on(checkpoint.folder, sprites)
-        how = checkpoint.settings.completion
-        how, detector = ranking(checkpoint, how)
-        made = complete_best(checkpoint.model, dev[:, :PROMPT_LENGTH], how, detector)
-        return judged(run.name, made, true_completion_nll(checkpoint.model, dev))
-
-    generator = np.random.default_rng(0)
-    splices = np.concatenate([splice(dev, len(sprites.palette), generator) for _ in range(SPLICES)])
+    comparison = Comparison(judge, load_sprites(options.source))
     print(f"{describe_machine()}; judge {judge.fingerprint}")
-    print("| completions | n | mean probability | PDR | NLL | nearest of train | diversity | new colours |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    real, sample = judged("real dev sprites", dev), of_run(options.sample)
-    runs = [of_run(run) for run in options.runs]
-    for one in (real, *runs, sample, judged("splices", splices, sets=SPLICES)):
-        print(one.row())
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    real = comparison.measure("real dev sprites", comparison.sprites.tokens("dev"))
+    sample = comparison.measure_run(options.sample)
+    runs = [comparison.measure_run(run) for run in options.runs]
+    print(*(real, *runs, sample, comparison.measure_splices()), sep="\n")
     for run in runs:
-        shares = [
-            closed(*(getattr(one.result, figure) for one in (run, sample, real)))
-            for figure in ("mean_probability", "rate")
-        ]
-        word = "passed" if min(shares) >= BAR else "MISSED"
+        in_probability, in_rate = (
+            closed_share(*(getattr(row.result, field) for row in (run, sample, real)))
+            for field in ("mean_probability", "rate")
+        )
         print(
-            f"{run.name} closes {shares[0]:.0%} of the gap in mean probability and {shares[1]:.0%} in PDR; "
-            f"bar {BAR:.0%}: {word}"
+            f"{run.name} closes {in_probability:.0%} of the gap in mean probability, {in_rate:.0%} in PDR; "
+            f"bar {BAR:.0%}: {outcome(min(in_probability, in_rate) >= BAR)}"
         )
 
 

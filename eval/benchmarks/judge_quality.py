@@ -1,17 +1,19 @@
-"""Whether the judge can be fooled: real dev sprites, corrupted ones, completions of good and bad models.
+r"""Whether the judge can be fooled: real dev sprites, corrupted ones, and completions of good and bad models.
 
     uv run python eval/benchmarks/judge_quality.py text:../shared/sprites/text \
         --sample checkpoints/bench-gpt2-sample-text-seed2 --series checkpoints/bench-llama-text-seed0
 
-The runs are those that `dev_nll.py` leaves. Bars: AUC against noise, shuffles and cuts at least 0.99, against
-splices 0.85; the sample's greedy completions pass less often than real dev sprites, by more than both 95 %
-intervals; over the series' checkpoints up to the lowest NLL, Spearman's rank correlation between the judge's
-mean probability and -NLL is at least 0.8.
+`dev_nll.py` trains these runs. Bars:
+
+- The AUC is at least 0.99 for noise, shuffles and cuts, and at least 0.85 for splices.
+- The sample's greedy completions pass less often than real dev sprites; the 95 % intervals do not overlap.
+- Over the checkpoints of the series up to the lowest NLL, at least 10, Spearman's rank correlation between
+  the judge's mean probability and -NLL is at least 0.8.
 """
 
-import argparse
 from pathlib import Path
 
+from common import argument_parser, outcome
 from machine import describe_machine
 from rich.console import Console
 from scipy import stats
@@ -34,11 +36,7 @@ LEAST_AUC = {
     "cut to white": 0.99,
     "splice": 0.85,
 }
-
-
-def bar(passed: bool) -> str:
-    """Return the word for a bar."""
-    return "passed" if passed else "MISSED"
+"""The bar of each negative type."""
 
 
 def show(name: str, result: JudgeResult) -> None:
@@ -48,42 +46,42 @@ def show(name: str, result: JudgeResult) -> None:
 
 
 def main() -> None:
-    """Train the judge if need be, and ask it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Train the judge if it is missing, evaluate, print, and compare with the bars."""
+    parser = argument_parser(__doc__)
     parser.add_argument("source")
     parser.add_argument("--sample", type=Path, required=True)
     parser.add_argument("--series", type=Path, required=True)
     options = parser.parse_args()
     print(describe_machine())
-    made = train_judge(options.source)
-    Console().print(negative_types_table(made.metadata))
-    for one in made.metadata["negative_types"]:
-        if one["negative_type"] in LEAST_AUC:
-            least = LEAST_AUC[one["negative_type"]]
-            auc = one["auc"]
-            print(f"  {one['negative_type']}: AUC {auc:.4f}, bar {least}: {bar(auc >= least)}")
-    judge = Judge.load(made.folder)
+    trained = train_judge(options.source)
+    Console().print(negative_types_table(trained.metadata))
+    for metrics in trained.metadata["negative_types"]:
+        name, auc = metrics["negative_type"], metrics["auc"]
+        if name in LEAST_AUC:
+            print(f"  {name}: AUC {auc:.4f}, bar {LEAST_AUC[name]}: {outcome(auc >= LEAST_AUC[name])}")
+    judge = Judge.load(trained.folder)
     dev = load_sprites(options.source).tokens("dev")
 
-    def judged(checkpoint: Checkpoint, how: CompletionSettings) -> JudgeResult:
-        return judge.evaluate(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], how))
+    def evaluate(checkpoint: Checkpoint, settings: CompletionSettings) -> JudgeResult:
+        return judge.evaluate(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], settings))
 
     real = judge.evaluate(dev)
-    sample = judged(load_checkpoint(valid_checkpoints(options.sample)[-1]), CompletionSettings())
+    sample = evaluate(load_checkpoint(valid_checkpoints(options.sample)[-1]), CompletionSettings())
     show("real dev sprites", real)
     show(f"{options.sample.name}, greedy", sample)
-    print(f"  bar: {bar(sample.high < real.low)}")
+    print(f"  bar: {outcome(sample.high < real.low)}")
 
-    nll, probability = [], []
+    nlls, probabilities = [], []
     for folder in valid_checkpoints(options.series):
         checkpoint = load_checkpoint(folder)
-        result = judged(checkpoint, checkpoint.settings.completion)
-        nll.append(true_completion_nll(checkpoint.model, dev))
-        probability.append(result.mean_probability)
-        show(f"{folder.name}, NLL {nll[-1]:.4f}", result)
-    best = nll.index(min(nll)) + 1
-    rho = stats.spearmanr(probability[:best], [-value for value in nll[:best]]).statistic
-    print(f"Spearman over {best} checkpoints: {rho:.3f}; bar 0.8 over 10: {bar(rho >= 0.8 and best >= 10)}")
+        result = evaluate(checkpoint, checkpoint.settings.completion)
+        nlls.append(true_completion_nll(checkpoint.model, dev))
+        probabilities.append(result.mean_probability)
+        show(f"{folder.name}, NLL {nlls[-1]:.4f}", result)
+    count = nlls.index(min(nlls)) + 1  # after the lowest NLL, the model overfits
+    rho = stats.spearmanr(probabilities[:count], [-nll for nll in nlls[:count]]).statistic
+    passed = rho >= 0.8 and count >= 10
+    print(f"Spearman over {count} checkpoints: {rho:.3f}; bar 0.8 over 10 or more: {outcome(passed)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a figure was measured on: without it a figure says nothing."""
+"""A description of the machine, which every benchmark prints, because times depend on it."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import transformers
 
 
 def describe_machine() -> str:
-    """Return one line: CPU, cores used, GPU if there is one, versions."""
+    """Return one line: the CPU, its cores, torch's threads, the GPU if there is one, and the versions."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
         f"{_cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{gpu}; Python "
@@ -18,9 +18,10 @@ def describe_machine() -> str:
 
 
 def _cpu_name() -> str:
-    facts = Path("/proc/cpuinfo")
-    if not facts.is_file():
+    """Return the model of the CPU and, on Linux, the instructions that torch uses on it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
         return platform.processor() or platform.machine()
-    name = next((line for line in facts.read_text().splitlines() if line.startswith("model name")), ":")
-    extra = torch.backends.cpu.get_cpu_capability()
-    return f"{name.split(':')[1].strip()} ({extra})"
+    lines = cpuinfo.read_text().splitlines()
+    model_name = next((line for line in lines if line.startswith("model name")), ":")
+    return f"{model_name.split(':')[1].strip()} ({torch.backends.cpu.get_cpu_capability()})"

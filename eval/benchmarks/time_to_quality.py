@@ -1,22 +1,26 @@
-"""How soon a config is as good as the homework's sample, and how much better in the end.
+r"""How soon a config is as good as the homework's sample, and how much better it is in the end.
 
     uv run python eval/benchmarks/time_to_quality.py fast,training.eval_steps=20 strong \
         --source text:../shared/sprites/text --keep FOLDER
 
-Trains `gpt2-sample`, then does all of `pokemon-gen run` with each config, in one process on one machine.
-Three times are told. That of the optimizer steps alone (compiling counted) leaves out measuring dev and
-saving; on a GPU, a step is over when its kernels are. That of the training counts everything from making
-the first model to the last checkpoint, and that of the whole run the detector, selection, submission and
-scorecard too. Configs of several members are not judged by steps. The mark is the dev NLL of the completion
-that the sample has at the end of its own epochs; a config's, too, is that of its last checkpoints, since
-dev has chosen the best. Runs go to folders of their own, since a run that went on would not have all its
-time measured; `--keep` leaves them there, for the judge's comparison and others.
+The script trains `gpt2-sample` and then does all stages of `pokemon-gen run` with each config, in one process
+on one machine. It reports three times:
 
-Bars: as good as the sample at least 8 times sooner; 0.25 nats/token below it in no more than its own time
-(steps on both sides); 0.32 below in no more than 4 times its steps' time by the whole run.
+- *steps*: the optimizer steps, including compiling, without evaluating and saving. On a GPU, a step ends when
+  its kernels have finished. An ensemble is not measured by its steps.
+- *training*: everything from making the first model to the last checkpoint.
+- *full run*: the training, the detector, the selection, the submission and the scorecard.
+
+The mark is the dev NLL of the completion that the sample has at the end of its own epochs. The NLL of a
+config, too, is that of its last checkpoints, because the best one is chosen on dev. Each run trains in a new
+folder, because a resumed run would not have all of its time measured. `--keep` keeps these folders, for
+`judge_comparison.py` and other scripts.
+
+Bars: a config is as good as the sample at least 8 times sooner; it is 0.25 nats/token below the sample in at
+most the sample's time (steps on both sides); its full run is 0.32 nats/token below the sample in at most
+4 times the time of the sample's steps.
 """
 
-import argparse
 import contextlib
 import sys
 import tempfile
@@ -26,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common import argument_parser
 from machine import describe_machine
 from training_runs import StepSeconds, absolute_source
 
@@ -35,20 +40,25 @@ from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.pipeline import run
-from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.train import train_members
+from pokemon_gen.training.run import load_sprites_of
 
 SAMPLE = "gpt2-sample"
-BARS = (
-    "as good as the sample 8 times sooner",
-    "0.25 below it in its own time",
-    "0.32 below it in 4 times its time, the whole run counted",
-)
+SOONER = "as good as the sample 8 times sooner"
+IN_ITS_TIME = "0.25 nats/token below the sample in its own time"
+IN_FOUR_TIMES = "0.32 nats/token below the sample in 4 times its time, counting the full run"
+BARS = (SOONER, IN_ITS_TIME, IN_FOUR_TIMES)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """An evaluation: seconds of training before it, optimizer steps, and what dev said."""
+class Evaluation:
+    """An evaluation on dev during a training.
+
+    Attributes:
+        seconds: of training before it.
+        step: optimizer steps before it.
+        nll: of the completion, in nats/token.
+    """
 
     seconds: float
     step: int
@@ -56,63 +66,65 @@ class Moment:
 
 
 class Stopwatch(StepSeconds):
-    """Notes, too, what each evaluation finds."""
+    """Callback that records the duration of each step and the result of each evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.moments: list[Moment] = []
+        self.evaluations: list[Evaluation] = []
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:
-        """Note the dev NLL of the completion."""
-        self.moments.append(Moment(sum(self.seconds), state.global_step, metrics["eval_completion_nll"]))
+        """Record the dev NLL of the completion."""
+        nll = metrics["eval_completion_nll"]
+        self.evaluations.append(Evaluation(sum(self.seconds), state.global_step, nll))
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A config's run.
+class MeasuredRun:
+    """The run of a config.
 
     Attributes:
-        config: its name and what was set.
-        moments: of its training; of an ensemble, none but the end of all members'.
-        by_steps: whether `moments` count optimizer steps alone; an ensemble's counts all of the training.
-        training_seconds: with measuring, saving and compiling.
-        seconds: of the whole run.
+        config: its name and overrides.
+        evaluations: of its training. An ensemble has one, after the training of all members.
+        by_steps: whether the seconds of `evaluations` count only optimizer steps; those of an ensemble count
+            the training.
+        training_seconds: of the training, including compiling, evaluating and saving.
+        seconds: of the full run.
     """
 
     config: str
-    moments: list[Moment]
+    evaluations: list[Evaluation]
     by_steps: bool
     training_seconds: float
     seconds: float
 
 
-def measure(config: str, source: str, seed: int, keep: Path | None) -> Measured:
-    """Do a config's run, perhaps with `,SETTING=VALUE`s after its name, to its end."""
+def measure(config: str, source: str, seed: int, keep: Path | None) -> MeasuredRun:
+    """Do the full run of a config, `NAME` or `NAME,SETTING=VALUE,...`; of the sample, only the training."""
     name, *overrides = config.split(",")
     settings = load_settings(
         name, [f"sprites.source={source}", f"seed={seed}", "training.disable_tqdm=true", *overrides]
     )
-    begun = time.perf_counter()
-    with _folder_for(f"{settings.name}-seed{seed}", keep) as folder, contextlib.chdir(folder):
+    start = time.perf_counter()
+    with _new_folder(f"{settings.name}-seed{seed}", keep) as folder, contextlib.chdir(folder):
         watch = Stopwatch()
         trainings = train_members(settings, callbacks=[watch])
-        training_seconds = time.perf_counter() - begun
+        training_seconds = time.perf_counter() - start
         if name != SAMPLE:
-            run(settings)  # what is left after the training
-        seconds = time.perf_counter() - begun
+            run(settings)  # the stages after the training
+        seconds = time.perf_counter() - start
         if settings.members == 1:
-            return Measured(config, watch.moments, True, training_seconds, seconds)
+            return MeasuredRun(config, watch.evaluations, True, training_seconds, seconds)
         last = [load_checkpoint(valid_checkpoints(training.folder)[-1]).model for training in trainings]
-        nll = true_completion_nll(Ensemble(last), load_sprites(source).tokens("dev"))
-        steps = sum(training.step for training in trainings)
-        return Measured(config, [Moment(training_seconds, steps, nll)], False, training_seconds, seconds)
+        nll = true_completion_nll(Ensemble(last), load_sprites_of(settings).tokens("dev"))
+        end = Evaluation(training_seconds, sum(training.step for training in trainings), nll)
+        return MeasuredRun(config, [end], False, training_seconds, seconds)
 
 
 @contextlib.contextmanager
-def _folder_for(run: str, keep: Path | None) -> Iterator[Path]:
-    """Give a new folder: one of `keep`, numbered in the order of the runs, or one that is thrown away."""
+def _new_folder(run_name: str, keep: Path | None) -> Iterator[Path]:
+    """Yield a new folder: a numbered one in `keep`, or a temporary one without `keep`."""
     if keep:
-        folder = keep / f"{sum(1 for _ in keep.iterdir())}-{run}"
+        folder = keep / f"{sum(1 for _ in keep.iterdir())}-{run_name}"
         folder.mkdir()
         yield folder
     else:
@@ -120,59 +132,61 @@ def _folder_for(run: str, keep: Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def report(measured: Measured, mark: Moment) -> dict[str, bool]:
-    """Print when a config reached the mark and where it ended; return the bars that it passes."""
-    end = measured.moments[-1]
+def report(measured: MeasuredRun, mark: Evaluation) -> dict[str, bool]:
+    """Print when a run reached the mark and how it ended; return whether it passes each bar it is held to."""
+    end = measured.evaluations[-1]
     below = mark.nll - end.nll
     times = {"steps": end.seconds} if measured.by_steps else {}
-    times |= {"training": measured.training_seconds, "the whole run": measured.seconds}
-    spent = ", ".join(f"{what} {spent:.0f} s ({spent / mark.seconds:.2f})" for what, spent in times.items())
+    times |= {"training": measured.training_seconds, "full run": measured.seconds}
+    shown = ", ".join(
+        f"{part} {seconds:.0f} s ({seconds / mark.seconds:.2f})" for part, seconds in times.items()
+    )
     print(
         f"{measured.config}: {end.nll:.4f} at the end, {below:.4f} below the sample, after {end.step} steps; "
-        f"times, and as shares of the sample's steps: {spent}"
+        f"times, and their ratio to the sample's steps: {shown}"
     )
-    passed = {BARS[2]: measured.seconds <= 4 * mark.seconds and below >= 0.32}
+    passed = {IN_FOUR_TIMES: measured.seconds <= 4 * mark.seconds and below >= 0.32}
     if not measured.by_steps:
         return passed
-    passed[BARS[1]] = end.seconds <= mark.seconds and below >= 0.25
-    reached = next((moment for moment in measured.moments if moment.nll <= mark.nll), None)
+    passed[IN_ITS_TIME] = end.seconds <= mark.seconds and below >= 0.25
+    reached = next((evaluation for evaluation in measured.evaluations if evaluation.nll <= mark.nll), None)
     if reached:
         sooner = mark.seconds / reached.seconds
         print(
             f"{measured.config}: as good as the sample ({reached.nll:.4f}) after {reached.seconds:.0f} s "
             f"({reached.step} steps): {sooner:.1f} times sooner"
         )
-        passed[BARS[0]] = sooner >= 8
+        passed[SOONER] = sooner >= 8
     return passed
 
 
 def main() -> None:
-    """Train the sample and each config, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Train the sample, do the run of each config, print, and compare with the bars."""
+    parser = argument_parser(__doc__)
     parser.add_argument("configs", nargs="+", help="CONFIG or CONFIG,SETTING=VALUE,...")
     parser.add_argument("--source", default="procedural")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--keep", type=Path, help="a folder that is not there yet")
+    parser.add_argument("--keep", type=Path, help="keep the runs in this new folder")
     options = parser.parse_args()
     if options.keep:
         options.keep = options.keep.resolve()
         if options.keep.exists():
-            parser.error(f"--keep {options.keep}: is there already")
+            parser.error(f"--keep {options.keep}: this folder already exists. Pass another one.")
         options.keep.mkdir(parents=True)
     source = absolute_source(options.source)
     print(describe_machine())
     for seed in options.seeds:
-        mark = measure(SAMPLE, source, seed, options.keep).moments[-1]
+        mark = measure(SAMPLE, source, seed, options.keep).evaluations[-1]
         print(
             f"seed {seed}: {SAMPLE}: {mark.nll:.4f} after {mark.seconds:.0f} s ({mark.step} steps)",
             flush=True,
         )
-        passed: dict[str, list[str]] = {bar: [] for bar in BARS}
+        passing: dict[str, list[str]] = {bar: [] for bar in BARS}
         for config in options.configs:
-            for bar, has_passed in report(measure(config, source, seed, options.keep), mark).items():
-                passed[bar] += [config] if has_passed else []
+            for bar, passed in report(measure(config, source, seed, options.keep), mark).items():
+                passing[bar] += [config] if passed else []
             sys.stdout.flush()
-        for bar, configs in passed.items():
+        for bar, configs in passing.items():
             print(f"seed {seed}: {bar}: {'passed by ' + ' and '.join(configs) if configs else 'NOT passed'}")
 
 

@@ -7,6 +7,7 @@ in its batch or on their order.
 """
 
 import hashlib
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,7 +19,6 @@ import torch
 from accelerate.utils import find_executable_batch_size
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -30,12 +30,14 @@ from transformers import (
 )
 
 from pokemon_gen.augmentation import prepend_identity
+from pokemon_gen.bars import progress_bar
 from pokemon_gen.completion.decoding import can_decode, decode
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.ensemble import CompletionModel, Ensemble, palette_size
 from pokemon_gen.settings import CompletionSettings
 
+_log = logging.getLogger(__name__)
 _ROWS = 320
 """Maximum rows of a batch: more are hardly faster, and each row needs memory for its keys and values."""
 
@@ -98,7 +100,7 @@ def draw_candidates(
     sprites = np.empty((len(prompts), settings.candidates, LENGTH), dtype=np.int64)
     log_likelihood = np.empty(sprites.shape[:2])
     total = sum(settings.candidates * (LENGTH - len(prompt)) for prompt in prompts)
-    with tqdm(total=total, desc=progress, unit="token", disable=not progress) as bar:
+    with progress_bar(total, progress, "token", shown=bool(progress)) as bar:
         for rows in rows_of_length.values():
             batch = torch.tensor(np.stack([np.asarray(prompts[row]) for row in rows]))  # (B, length)
             drawn = _draw_in_memory(model, batch, settings, bar)
@@ -122,6 +124,8 @@ def _draw_in_memory(
     """Complete prompts of one length, (B, length), in equal batches as large as memory allows."""
 
     def in_batches(batch_size: int) -> Candidates:
+        if batch_size < largest:
+            _log.info("completing %d prompts at a time instead of %d, to fit in memory", batch_size, largest)
         batches = [_draw(model, batch, settings, bar) for batch in prompts.split(batch_size)]
         return Candidates(
             np.concatenate([batch.sprites for batch in batches]),
@@ -129,9 +133,9 @@ def _draw_in_memory(
         )
 
     batches = math.ceil(len(prompts) / (_ROWS // settings.candidates))
-    batch_size = math.ceil(len(prompts) / batches)
+    largest = math.ceil(len(prompts) / batches)
     try:
-        drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=batch_size)()
+        drawn: Candidates = find_executable_batch_size(in_batches, starting_batch_size=largest)()
     except RuntimeError as error:
         if "reached zero" not in str(error):  # accelerate's message when a batch of one does not fit
             raise
@@ -165,6 +169,7 @@ def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings,
             "members with a key-value cache, such as gpt2 or llama."
         )
     else:
+        _log.info("%s: completing by `generate`, since it has no key-value cache", model.config.model_type)
         sprites = _generate(model, repeated, choose)
     log_likelihood = torch.stack(likelihoods).mean(0)  # (B * K,)
     shape = (len(prompts), repeats)

@@ -1,4 +1,4 @@
-"""What is recorded with completions, so that they can be made again: settings, checkpoint, detector."""
+"""The provenance of completions, with which they can be reproduced: settings, checkpoint and detector."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from pokemon_gen.settings import Settings
 
 
 def provenance_of(checkpoint: Checkpoint, settings: Settings, detector: str | None) -> dict[str, Any]:
-    """Return the provenance of completions, for their sidecar.
+    """Return the provenance of completions, for the JSON file next to them.
 
     Args:
-        checkpoint: that completed.
-        settings: how it completed.
+        checkpoint: the checkpoint that completed the prompts.
+        settings: the settings of the run, including how it completed.
         detector: the fingerprint of the detector that ranked the candidates; None for a single candidate.
     """
     return {

@@ -33,7 +33,7 @@ MODEL_REFUSED = {
     "pad_token_id": "does not exist, because every token is a colour",
 }
 """Fields of a model's config that cannot be set, and why. The reason follows the word "it"."""
-_BATCH_RULE = "at least 1, because a batch has at least one sprite"
+_BATCH_RULE = "at least 1 (a batch has at least one sprite)"
 _NUMBER_RULES: dict[str, tuple[Callable[[float], bool], str]] = {
     "per_device_train_batch_size": (lambda number: number >= 1, _BATCH_RULE),
     "per_device_eval_batch_size": (lambda number: number >= 1, _BATCH_RULE),

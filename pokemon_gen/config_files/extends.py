@@ -12,6 +12,7 @@ from typing import Any
 from pokemon_gen.config_files.reading import ConfigFile, read_file, shipped_configs
 from pokemon_gen.config_files.sections import locations, value_at
 from pokemon_gen.config_files.superseded import superseded_settings
+from pokemon_gen.constants import SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
 
 EXTENDS = "extends"
@@ -47,13 +48,14 @@ def read_config(path: Path) -> Config:
     """
     files = [read_file(path)]
     while EXTENDS in files[-1].values:
+        _refuse_in_saved_settings(files[-1])
         base = _find_extended(files[-1])
         seen = [file.path.resolve() for file in files]
         if base.resolve() in seen:
             circle = [*(file.path for file in files[seen.index(base.resolve()) :]), base]
             raise PokemonGenError(
-                f"{files[-1].find([EXTENDS])[1]}: configs extend each other in a circle: "
-                f"{' → '.join(map(str, circle))}. Remove one `extends`."
+                f"{files[-1].find([EXTENDS])[1]}: extends: configs extend each other in a circle "
+                f"({', '.join(map(str, circle))}). Remove one `extends`."
             )
         files.append(read_file(base))
     values: dict[str, Any] = {}
@@ -64,6 +66,18 @@ def read_config(path: Path) -> Config:
         values = _merge(kept, own)
         notes += dropped
     return Config(tuple(files), values, tuple(notes))
+
+
+def _refuse_in_saved_settings(file: ConfigFile) -> None:
+    """Refuse `extends` in a run's `settings.json`, since a stranger's checkpoint must not read other files.
+
+    Raises:
+        PokemonGenError: naming the line.
+    """
+    if file.path.name == SETTINGS_NAME:
+        raise PokemonGenError(
+            f"{file.find([EXTENDS])[1]}: extends: the settings of a run are complete. Remove this line."
+        )
 
 
 def _find_extended(file: ConfigFile) -> Path:
@@ -78,17 +92,20 @@ def _find_extended(file: ConfigFile) -> Path:
     place, name = file.find([EXTENDS])[1], file.values[EXTENDS]
     if not isinstance(name, str) or not name:
         raise PokemonGenError(f"{place}: extends: name one config, such as `extends: strong`, not {name!r}")
-    path = file.path.parent / name
-    if path.is_file():
-        return path
-    named = [path.with_name(f"{path.name}.yaml")]
-    named += [config for config in shipped_configs() if config.stem == name]
-    extended = next((config for config in named if config.is_file() and not config.samefile(file.path)), None)
+    folder = file.path.parent
+    named = [folder / f"{name}.yaml", *(config for config in shipped_configs() if config.stem == name)]
+    try:
+        if (folder / name).is_file():
+            return folder / name
+        known = (config for config in named if config.is_file() and not config.samefile(file.path))
+        extended = next(known, None)
+    except OSError as error:  # such as a name that is too long
+        raise PokemonGenError(f"{place}: extends: {error.strerror}") from error
     if extended is None:
         names = sorted({config.stem for config in shipped_configs()})
         raise PokemonGenError(
             f"{place}: extends: there is no config {name!r}{closest(name, names) or '.'} "
-            f"Name a shipped config ({', '.join(names)}) or a path relative to {file.path.parent}."
+            f"Name a shipped config ({', '.join(names)}) or a path relative to {folder}."
         )
     return extended
 
@@ -114,22 +131,17 @@ def _without_superseded(
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Merge sections key by key; the file's own values win.
 
-    A `model` section that names another `model_type` replaces the whole section, because the fields of
+    A `model` section that names another `model_type` replaces the base section, because the fields of
     one type mean nothing to another.
     """
     merged = dict(base)
     for key, value in own.items():
         old = base.get(key)
-        if (
-            isinstance(value, dict)
-            and isinstance(old, dict)
-            and not (key == "model" and _other_type(old, value))
-        ):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+        if isinstance(old, dict) and isinstance(value, dict) and not _is_other_model(key, old, value):
+            value = _merge(old, value)
+        merged[key] = value
     return merged
 
 
-def _other_type(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return "model_type" in new and new["model_type"] != old.get("model_type")
+def _is_other_model(key: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return key == "model" and "model_type" in new and new["model_type"] != old.get("model_type")

@@ -73,7 +73,7 @@ def _load(kind: type[_Kind], file: Path, overrides: Sequence[str]) -> _Kind:
 
     def place_of_mistake(location: Sequence[str | int]) -> str:
         dotted = ".".join(map(str, location))
-        # A section is at fault as a whole if a setting in it was overridden: the config was valid before.
+        # If a setting inside a section was overridden, a mistake of the section comes from the override.
         by_override = is_overridden(dotted, overridden) or holds_override(dotted, overridden)
         return COMMAND_LINE if by_override else config.place(location)
 

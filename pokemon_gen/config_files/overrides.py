@@ -1,6 +1,6 @@
 """Overrides: `dotted.name=value` words that change a config's settings.
 
-`model=NAME` takes the whole `model` section of a shipped config; a setting that loses its meaning by an
+`model=NAME` takes the `model` section of a shipped config. A setting that loses its meaning through an
 override is dropped (`superseded.py`).
 """
 
@@ -120,7 +120,7 @@ def _apply(kind: type[BaseModel], values: dict[str, Any], override: str) -> str:
 
 
 def _parse_value(dotted: str, text: str) -> Any:
-    """Return the value that a word stands for in YAML.
+    """Return the value of a text that is read as YAML.
 
     An unquoted text keeps all its characters: YAML would read ` #` as a comment.
     """

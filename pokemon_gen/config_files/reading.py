@@ -20,10 +20,8 @@ JUDGE_CONFIG = "judge"
 LARGEST_CONFIG = 100_000
 """Largest size of a config in bytes. The longest shipped config has 3,000."""
 _PACKAGE = Path(__file__).parent.parent
-_PACKAGE_FOLDERS = (
-    _PACKAGE.parent / "configs",
-    _PACKAGE / "configs",
-)  # of a checkout; of an installed package
+_PACKAGE_FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
+"""Folders of the shipped configs: in a checkout, and in an installed package."""
 
 
 @dataclass(frozen=True)

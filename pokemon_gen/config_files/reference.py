@@ -58,7 +58,7 @@ In Python, the overrides are a list: `load_settings("quick", ["training.learning
 _EXTENDS = """\
 ## Extending a config
 
-`extends` takes all settings of another config, and the config's own settings override them:
+A config with `extends` takes all settings of another config, and its own settings override them:
 
 ```yaml
 extends: strong
@@ -68,8 +68,8 @@ training:
 ```
 
 - The value is the name of a shipped config, or a path relative to the folder of the config that extends it.
-- Sections are merged key by key. A `model` section with another `model_type` replaces the whole section.
-- A setting drops a setting of the extended config that would contradict it, as an override does.
+- Sections are merged key by key. A `model` section with another `model_type` replaces the entire section.
+- A setting of the config drops settings of the extended config that would contradict it, as overrides do.
 - The extended config may extend another one. A circle is an error.
 - The `settings.json` of a run holds the merged settings, without `extends`.
 """

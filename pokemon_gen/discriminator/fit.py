@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 from transformers import (
     AutoModelForImageClassification,
     PreTrainedModel,
@@ -26,6 +25,7 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
+from pokemon_gen.bars import progress_bar
 from pokemon_gen.config_files.checks import check_model
 from pokemon_gen.constants import SIDE
 from pokemon_gen.discriminator.classifier import REAL, Classifier, to_pixels, upscale_pixels
@@ -209,7 +209,7 @@ class _Bar(TrainerCallback):
         self.title = title
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(total=state.max_steps, desc=self.title, unit="step")
+        self.bar = progress_bar(state.max_steps, self.title, "step")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.update()

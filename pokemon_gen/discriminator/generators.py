@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 from transformers import ProgressCallback, TrainerCallback, TrainingArguments
 
+from pokemon_gen.bars import progress_bar
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.negatives import differs
@@ -62,7 +62,7 @@ def complete_unseen(
     folds = np.array_split(order, settings.folds)
     completed_train: list[Tokens] = []
     completed_others: list[Tokens] = []
-    with tqdm(total=settings.snapshot_steps[-1] * settings.folds, desc=title, unit="step") as bar:
+    with progress_bar(settings.snapshot_steps[-1] * settings.folds, title, "step") as bar:
         for number, fold in enumerate(folds):
             seen = np.setdiff1d(order, fold)
             unseen = np.concatenate([train[fold], others[: len(others) if number == 0 else 0]])

@@ -26,8 +26,8 @@ from unittest import mock
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from pokemon_gen.bars import progress_bar
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import checked_features
 from pokemon_gen.files import atomic_file
@@ -111,7 +111,7 @@ class Inception:
         # Both libraries use contiguous channels-first tensors. Another memory layout rounds differently.
         images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
         parts = []
-        with tqdm(total=len(images), desc="features", unit="sprite", disable=not progress) as bar:
+        with progress_bar(len(images), "features", "sprite", shown=progress) as bar:
             for batch in images.split(BATCH):
                 with torch.autocast(self._device.type, enabled=False):
                     parts.append(_FORWARDS[self.protocol](self._network, batch.to(self._device)).cpu())

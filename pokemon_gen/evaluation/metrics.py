@@ -1,4 +1,4 @@
-"""FID, KID and the scorecard of arrays, for notebooks and for sprites that no run of this package made.
+"""FID, KID and the scorecard of arrays, for notebooks and for sprites from other programs.
 
     from pokemon_gen.evaluation.metrics import fid
     fid(generated, real)  # (N, H, W, 3) uint8 arrays, or paths of folders of images

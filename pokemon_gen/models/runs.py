@@ -7,9 +7,9 @@ A run owns its folder and nothing outside it. The members of an ensemble are run
 import re
 from pathlib import Path
 
-from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.models.checkpoints import is_checkpoint, is_valid, step_of
+from pokemon_gen.models.checkpoints import is_checkpoint, is_loadable, is_valid, step_of
 
 BEST_NAME = "best"
 """A copy of the chosen checkpoint, without the files that only training needs."""
@@ -24,10 +24,20 @@ HOLDER_NAME = ".lock-holder.json"
 
 
 def find_run(place: str | Path) -> Path:
-    """Return the folder of a run or checkpoint, given by its path or by its name in `checkpoints/`."""
+    """Return the folder of a run or checkpoint, given by its path or by its name in `checkpoints/`.
+
+    A name wins over a folder of the working directory that holds neither, such as one of pictures.
+    """
     path = Path(place)
     named = CHECKPOINTS / path
-    return named if not path.exists() and named.is_dir() else path
+    is_name = path != Path() and named.is_dir() and not _holds_a_model(path)
+    return named if is_name else path
+
+
+def _holds_a_model(path: Path) -> bool:
+    """Tell whether a path is a checkpoint's folder, or a run's."""
+    marks = ("checkpoint-*", "member-*", BEST_NAME, SETTINGS_NAME)
+    return is_loadable(path) or any(True for mark in marks for _ in path.glob(mark))
 
 
 def closest_run(place: Path) -> str:

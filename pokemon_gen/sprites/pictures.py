@@ -39,9 +39,7 @@ Lines a third of a cell wide stay closed at this value, even where the grid spli
 pixels thick at a much lower value.
 """
 LINE_LIGHTNESS = 0.42
-"""The OKLab lightness below which a colour may be a line: near black, so that grey halos of outlines do
-not.
-"""
+"""The OKLab lightness below which a colour may be a line: near black, which excludes grey halos."""
 LINE_CONTRAST = 0.18
 """How much darker a line must be than the cell's most common colour (OKLab lightness, 0..1)."""
 ERRORS_SHOWN = 20
@@ -137,7 +135,9 @@ def read_pictures(
             raise PokemonGenError(
                 f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}. Pass --resize to resize it."
             )
-        pictures.append(shrink(_pad_prompt(rgb) if of_prompts else rgb))
+        if of_prompts:
+            rgb = _pad_prompt(rgb)
+        pictures.append(shrink(rgb))
         shrunk += max(rgb.shape[:2]) > SIDE
         padded += rgb.shape[0] != rgb.shape[1] or len(rgb) < SIDE
         animated += frames > 1

@@ -146,7 +146,7 @@ def plan_score(
     Raises:
         PokemonGenError: for missing completions, a missing reference or weights, or a scorecard that exists.
     """
-    path = find_run(completions)
+    path = Path(completions) if Path(completions).exists() else find_run(completions)
     given, rest = _without_name(overrides)
     _require_allowed(rest, COMPLETION_MAY_SET, str(completions))
     name = given or result_name(path)

@@ -41,7 +41,7 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass
 class SpriteTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with more fields: Muon, the homework's weight decay, attention and your own code."""
+    """`TrainingArguments` with more fields: Muon, the homework's weight decay, attention, your own code."""
 
     decay_every_parameter: bool = False
     """Whether weight decay applies to biases and norms too, as in a bare `AdamW(model.parameters())`."""

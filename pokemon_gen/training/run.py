@@ -177,9 +177,9 @@ def prepare(
         PokemonGenError: for a mistaken field, with its place in the config's file.
     """
     check_fields(settings)
-    settings = _with_chosen_precision(settings)
     with settings.placing_errors():
         model = _fresh_model(settings, palette, extensions or Extensions())
+        settings = _with_chosen_precision(settings)
         arguments = training_arguments(settings, folder)
         set_attention(model, arguments)
     return model, arguments, settings

@@ -1,4 +1,4 @@
-"""`decoding.py`: the tokens of `generate`, and what an ensemble and repeats are."""
+"""`decoding.py`: the loop gives the tokens and scores of `generate`, also with ensembles and repeats."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.model_builders import MODEL_TYPES, V, sharp_model
 
 HYBRID = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
 TIE = 1e-4
-"""Logits nearer to each other than this may be taken in either order."""
+"""The difference of two logits below which either token may be taken."""
 
 
 def greedy(scores: Tensor, number: int) -> Tensor:
@@ -25,12 +25,12 @@ def greedy(scores: Tensor, number: int) -> Tensor:
 
 def generate(model: PreTrainedModel, tokens: Tensor, new_tokens: int) -> Tensor:
     config = GenerationConfig(max_new_tokens=new_tokens, do_sample=False)
-    whole = model.generate(tokens, attention_mask=torch.ones_like(tokens), generation_config=config)
-    return whole[:, tokens.shape[1] :]
+    sequences = model.generate(tokens, attention_mask=torch.ones_like(tokens), generation_config=config)
+    return sequences[:, tokens.shape[1] :]
 
 
 def assert_same_but_for_ties(model: PreTrainedModel, tokens: Tensor, ours: Tensor, theirs: Tensor) -> None:
-    """Where a row first differs, the two tokens' logits must be nearly equal; what follows is free."""
+    """Check that the logits of the first two tokens that differ in a row are nearly equal."""
     for row in range(len(tokens)):
         different = (ours[row] != theirs[row]).nonzero()
         if len(different):
@@ -46,16 +46,16 @@ def tokens() -> Tensor:
 
 
 @pytest.mark.parametrize("sharp", [True, False], ids=["sharp", "nearly tied"])
-@pytest.mark.parametrize("family", MODEL_TYPES)
-def test_greedy_tokens_are_those_of_generate(family: str, sharp: bool, tokens: Tensor) -> None:
-    model = sharp_model(family) if sharp else build_model(MODEL_TYPES[family], V, seed=2).eval()
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_greedy_tokens_equal_those_of_generate(model_type: str, sharp: bool, tokens: Tensor) -> None:
+    model = sharp_model(model_type) if sharp else build_model(MODEL_TYPES[model_type], V, seed=2).eval()
     ours = decode(model, tokens, 80, greedy)
     assert ours.shape == (5, 80)
     assert_same_but_for_ties(model, tokens, ours, generate(model, tokens, 80))
 
 
 @pytest.mark.parametrize("transposed", [True, False], ids=["as on a CPU", "as on a GPU"])
-def test_repeated_keys_lie_as_they_lay(transposed: bool) -> None:
+def test_repeated_keys_keep_their_memory_layout(transposed: bool) -> None:
     layer, keys = PreallocatedLayer(4), torch.arange(24.0).reshape(2, 1, 4, 3)
     layer.update(keys[:, :, :2], keys[:, :, :2])
     if not transposed:
@@ -63,11 +63,11 @@ def test_repeated_keys_lie_as_they_lay(transposed: bool) -> None:
     layer.batch_repeat_interleave(2)
     assert layer._keys.is_contiguous() is not transposed
     assert layer._keys.transpose(2, 3).is_contiguous() is transposed
-    whole, _ = layer.update(keys[[0, 0, 1, 1], :, 2:], keys[[0, 0, 1, 1], :, 2:])
-    torch.testing.assert_close(whole, keys[[0, 0, 1, 1]])
+    stored, _ = layer.update(keys[[0, 0, 1, 1], :, 2:], keys[[0, 0, 1, 1], :, 2:])
+    torch.testing.assert_close(stored, keys[[0, 0, 1, 1]])
 
 
-def test_the_models_own_attention_is_given_back(tokens: Tensor) -> None:
+def test_the_attention_of_the_model_is_restored_after_an_interruption(tokens: Tensor) -> None:
     model = sharp_model("llama")
 
     def interrupted(scores: Tensor, number: int) -> Tensor:
@@ -81,7 +81,7 @@ def test_the_models_own_attention_is_given_back(tokens: Tensor) -> None:
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_an_activation_in_many_steps_is_fused_and_given_back(tokens: Tensor) -> None:
+def test_the_activation_of_gpt2_is_fused_and_restored_after_an_interruption(tokens: Tensor) -> None:
     model = sharp_model("gpt2")
     before = [type(module) for module in model.modules()]
     assert NewGELUActivation in before
@@ -109,10 +109,10 @@ def test_an_attention_chosen_by_the_user_is_kept(tokens: Tensor) -> None:
     assert_same_but_for_ties(model, tokens, decode(model, tokens, 20, choose), expected)
 
 
-@pytest.mark.parametrize("family", MODEL_TYPES)
-def test_scores_are_those_of_a_whole_forward(family: str, tokens: Tensor) -> None:
-    """Keys and values in place must change no logit: compare each step with a forward of everything."""
-    model = sharp_model(family)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_scores_equal_those_of_a_forward_pass_without_a_cache(model_type: str, tokens: Tensor) -> None:
+    """The preallocated cache must change no logit: compare each step with a pass over the full sequence."""
+    model = sharp_model(model_type)
     seen: list[Tensor] = []
 
     def choose(scores: Tensor, number: int) -> Tensor:
@@ -135,14 +135,14 @@ def test_an_ensemble_averages_probabilities(tokens: Tensor) -> None:
 
     new = decode(Ensemble(members), tokens, 3, choose)
     with torch.no_grad():
-        whole = torch.cat([tokens, new], dim=1)
-        mean = torch.stack([member(whole).logits[:, 29:-1].softmax(-1) for member in members]).mean(0)
+        sequences = torch.cat([tokens, new], dim=1)
+        mean = torch.stack([member(sequences).logits[:, 29:-1].softmax(-1) for member in members]).mean(0)
     torch.testing.assert_close(torch.stack(seen, dim=1).softmax(-1), mean, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", MODEL_TYPES)
-def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> None:
-    model = sharp_model(family)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_repeats_read_the_given_tokens_only_once(model_type: str, tokens: Tensor) -> None:
+    model = sharp_model(model_type)
     sizes: list[torch.Size] = []
     handle = model.get_input_embeddings().register_forward_pre_hook(
         lambda module, inputs: sizes.append(inputs[0].shape)
@@ -158,14 +158,16 @@ def test_repeats_go_on_from_tokens_read_once(family: str, tokens: Tensor) -> Non
     handle.remove()
     assert sizes == [(5, 30)] + [(15, 1)] * 5
     with torch.no_grad():
-        whole = torch.cat([tokens.repeat_interleave(3, dim=0), forced], dim=1)
-        logits = model(whole).logits[:, 29:-1]
+        sequences = torch.cat([tokens.repeat_interleave(3, dim=0), forced], dim=1)
+        logits = model(sequences).logits[:, 29:-1]
     torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
 
 
-def drawn_to_special_tokens(family: str) -> PreTrainedModel:
-    """Return a model told of changes by five special tokens, which it would rather draw than any colour."""
-    model = build_model(MODEL_TYPES[family], V, seed=1, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
+def model_that_prefers_conditioning_tokens(model_type: str) -> PreTrainedModel:
+    """Return a model with five conditioning tokens, which get higher logits than any colour."""
+    model = build_model(
+        MODEL_TYPES[model_type], V, seed=1, conditioning=ConditioningTokens(5, (V, V + 2))
+    ).eval()
     head = model.get_output_embeddings().weight
     with torch.no_grad():
         for parameter in model.parameters():
@@ -175,18 +177,20 @@ def drawn_to_special_tokens(family: str) -> PreTrainedModel:
     return model
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral"])
-def test_a_told_model_is_told_that_nothing_was_done_and_draws_colours(family: str, tokens: Tensor) -> None:
-    """Compare with a forward of the special tokens and everything after them."""
-    model = drawn_to_special_tokens(family)
-    told = torch.tensor([[V, V + 2]]).expand(5, -1)
-    expected, wanted_a_special = tokens, 0
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral"])
+def test_a_conditioned_model_gets_the_identity_tokens_and_draws_only_colours(
+    model_type: str, tokens: Tensor
+) -> None:
+    """Compare with forward passes over the identity tokens and the full sequence."""
+    model = model_that_prefers_conditioning_tokens(model_type)
+    identity = torch.tensor([[V, V + 2]]).expand(5, -1)
+    expected, preferred_conditioning = tokens, 0
     with torch.no_grad():
         for _ in range(20):
-            logits = model(torch.cat([told, expected], dim=1)).logits[:, -1]
-            wanted_a_special += int((logits.argmax(-1) >= V).sum())
+            logits = model(torch.cat([identity, expected], dim=1)).logits[:, -1]
+            preferred_conditioning += int((logits.argmax(-1) >= V).sum())
             expected = torch.cat([expected, logits[:, :V].argmax(-1, keepdim=True)], dim=1)
-    assert wanted_a_special > 0
+    assert preferred_conditioning > 0
     assert torch.equal(decode(model, tokens, 20, greedy), expected[:, 30:])
     twice = decode(model, tokens, 20, greedy, repeats=2)
     assert torch.equal(twice, expected[:, 30:].repeat_interleave(2, dim=0))
@@ -194,12 +198,12 @@ def test_a_told_model_is_told_that_nothing_was_done_and_draws_colours(family: st
 
 
 @pytest.mark.parametrize("model", [{"model_type": "minimax"}, HYBRID], ids=["minimax", "lfm2"])
-def test_a_cache_of_its_own_kind_is_left_to_generate(model: dict[str, Any]) -> None:
+def test_a_model_with_another_kind_of_cache_is_not_decoded(model: dict[str, Any]) -> None:
     fields = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     assert not can_decode(build_model({**model, **fields}, V, seed=0))
 
 
-def test_a_model_of_another_kind_of_state_is_not_decoded() -> None:
+def test_a_model_without_keys_and_values_is_not_decoded() -> None:
     mamba = build_model(
         {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}, V, seed=0
     )

@@ -1,4 +1,4 @@
-"""`reranking.py`: candidates are each prompt's own draws, and the best is kept."""
+"""`reranking.py`: the candidates of a prompt are independent draws, and the best is kept."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,8 @@ SEVERAL = CompletionSettings(do_sample=True, temperature=1.5, candidates=5, seed
 
 
 @dataclass
-class Liking:
-    """A detector that likes sprites with many pixels of one colour."""
+class ColourScorer:
+    """A scorer whose probability is the share of pixels of one colour."""
 
     colour: int = 2
 
@@ -34,21 +34,21 @@ def prompts() -> np.ndarray:
     return np.random.default_rng(0).integers(0, V, (6, 380))
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral"])
-def test_candidates_are_draws_of_their_own(family: str, prompts: np.ndarray) -> None:
-    model = sharp_model(family)
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral"])
+def test_candidates_differ_and_do_not_depend_on_their_batch(model_type: str, prompts: np.ndarray) -> None:
+    model = sharp_model(model_type)
     drawn = draw_candidates(model, prompts, SEVERAL)
     assert drawn.sprites.shape == (6, 5, 400)
     np.testing.assert_array_equal(drawn.sprites[..., :380], np.repeat(prompts[:, None], 5, axis=1))
     for sprites in drawn.sprites:
         assert len({sprite.tobytes() for sprite in sprites}) == 5
-    # the first is what one alone would be, and none depends on its batch
+    # The first candidate equals a single completion.
     np.testing.assert_array_equal(drawn.sprites[:, 0], complete_prompts(model, prompts, SEVERAL))
     alone = draw_candidates(model, prompts[4:], SEVERAL)
     np.testing.assert_array_equal(alone.sprites, drawn.sprites[4:])
 
 
-def test_likelihood_is_the_models_own_whatever_the_temperature(prompts: np.ndarray) -> None:
+def test_the_likelihood_does_not_depend_on_the_temperature(prompts: np.ndarray) -> None:
     model = sharp_model("llama")
     drawn = draw_candidates(model, prompts, SEVERAL)
     sprites = torch.from_numpy(drawn.sprites.reshape(30, 400))
@@ -57,7 +57,7 @@ def test_likelihood_is_the_models_own_whatever_the_temperature(prompts: np.ndarr
     np.testing.assert_allclose(drawn.log_likelihood.reshape(30), -nll.numpy(), rtol=1e-4)
 
 
-def test_a_batch_of_candidates_is_kept_small(prompts: np.ndarray) -> None:
+def test_a_batch_has_at_most_320_rows_of_candidates(prompts: np.ndarray) -> None:
     model = sharp_model("gpt2")
     sizes: list[int] = []
     handle = model.get_input_embeddings().register_forward_pre_hook(
@@ -66,19 +66,19 @@ def test_a_batch_of_candidates_is_kept_small(prompts: np.ndarray) -> None:
     many = SEVERAL.model_copy(update={"candidates": 120})
     drawn = draw_candidates(model, prompts, many)
     handle.remove()
-    assert max(sizes) == 240  # three prompts in two parts
+    assert max(sizes) == 240  # six prompts in three batches of two
     np.testing.assert_array_equal(drawn.sprites[:, :5], draw_candidates(model, prompts, SEVERAL).sprites)
 
 
-def test_the_best_of_each_prompt_is_kept(prompts: np.ndarray) -> None:
+def test_the_best_candidate_of_each_prompt_is_kept(prompts: np.ndarray) -> None:
     model = sharp_model("gpt2")
-    detector: Any = Liking()
+    detector = ColourScorer()
     settings = SEVERAL.model_copy(update={"likelihood_weight": 0.0})
     best = complete_best(model, prompts, settings, detector)
     drawn = draw_candidates(model, prompts, settings).sprites
-    liked = (drawn == 2).mean(-1)
-    np.testing.assert_array_equal((best == 2).mean(-1), liked.max(1))
-    assert (liked.max(1) > liked[:, 0]).any()
+    probabilities = (drawn == 2).mean(-1)
+    np.testing.assert_array_equal((best == 2).mean(-1), probabilities.max(1))
+    assert (probabilities.max(1) > probabilities[:, 0]).any()
     likeliest = complete_best(
         model, prompts, settings.model_copy(update={"likelihood_weight": 1e9}), detector
     )
@@ -87,17 +87,17 @@ def test_the_best_of_each_prompt_is_kept(prompts: np.ndarray) -> None:
 
 
 def test_log_odds_and_nats_are_added() -> None:
-    """A detector's 3/4 against 1/4 is two log 3; a candidate that much likelier outweighs it."""
+    """Probabilities of 3/4 and 1/4 have log-odds of ±log 3, to which the weighted likelihoods are added."""
     sprites = np.zeros((1, 3, 400), dtype=np.int64)
     sprites[0, 0, :300] = 2  # probabilities 3/4, 1/4 and 0
     sprites[0, 1, :100] = 2
-    scores = rank_candidates(Candidates(sprites, np.array([[-2.0, -1.0, -1.0]])), Liking(), 2.0)  # type: ignore[arg-type]
+    scores = rank_candidates(Candidates(sprites, np.array([[-2.0, -1.0, -1.0]])), ColourScorer(), 2.0)
     np.testing.assert_allclose(scores[0, :2], [np.log(3) - 4, -np.log(3) - 2])
     assert np.isfinite(scores).all()
 
 
-def test_candidates_need_a_detector_and_draws(prompts: np.ndarray) -> None:
-    with pytest.raises(PokemonGenError, match="ranked by a detector, and there is none"):
+def test_candidates_need_a_detector_and_sampling(prompts: np.ndarray) -> None:
+    with pytest.raises(PokemonGenError, match=r"candidates=5.*`pokemon-gen detector CONFIG`.*=1"):
         complete_best(sharp_model("gpt2"), prompts, SEVERAL, None)
     with pytest.raises(ValidationError, match="greedy completions are all the same"):
         CompletionSettings(candidates=2)

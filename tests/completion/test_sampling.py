@@ -1,4 +1,4 @@
-"""`completion.py`: exactly 400 tokens, prompts untouched, and a draw of each sprite's own."""
+"""`sampling.py`: exactly 400 tokens, unchanged prompts, and draws that do not depend on the batch."""
 
 import inspect
 from typing import Any
@@ -29,12 +29,12 @@ def prompts() -> np.ndarray:
 SAMPLED = CompletionSettings(do_sample=True, temperature=2.0, seed=4)
 
 
-@pytest.mark.parametrize("family", MODEL_TYPES)
-def test_greedy_is_the_likeliest_token_of_the_whole_sequence_each_time(
-    family: str, prompts: np.ndarray
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_greedy_completion_takes_the_likeliest_token_at_each_step(
+    model_type: str, prompts: np.ndarray
 ) -> None:
-    """The KV cache must change nothing: compare with a full forward for every token."""
-    model = sharp_model(family)
+    """The cache must not change a token: compare with a pass over the full sequence for every token."""
+    model = sharp_model(model_type)
     expected = torch.from_numpy(prompts[:2])
     with torch.no_grad():
         while expected.shape[1] < 400:
@@ -42,10 +42,10 @@ def test_greedy_is_the_likeliest_token_of_the_whole_sequence_each_time(
     np.testing.assert_array_equal(complete_prompts(model, prompts[:2]), expected.numpy())
 
 
-@pytest.mark.parametrize("family", MODEL_TYPES)
-def test_a_sprite_never_stops_early(family: str) -> None:
-    """Llama's default end token, 2, is a colour: a model that always draws it must go on."""
-    model = build_model(MODEL_TYPES[family], V, seed=0)
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_a_sprite_never_ends_early(model_type: str) -> None:
+    """Llama's default end token, 2, is a colour: a model that always draws it must continue."""
+    model = build_model(MODEL_TYPES[model_type], V, seed=0)
     head = model.get_output_embeddings()
     with torch.no_grad():
         head.weight.zero_()
@@ -54,18 +54,18 @@ def test_a_sprite_never_stops_early(family: str) -> None:
     assert sprites.shape == (2, 400)
 
 
-def test_many_prompts_go_through_in_parts(
+def test_many_prompts_are_completed_in_batches(
     model: PreTrainedModel, prompts: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys and values of thousands at once would fill the memory, which on a CPU is no error but a kill."""
+    """The keys and values of thousands of prompts fill the memory, and the system kills such a process."""
     together = complete_prompts(model, prompts, SAMPLED)
-    monkeypatch.setattr("pokemon_gen.completion.sampling._ROWS", 2)  # in parts of two
+    monkeypatch.setattr("pokemon_gen.completion.sampling._ROWS", 2)  # batches of two
     sizes: list[int] = []
 
-    def note(module: Any, args: Any, options: Any) -> None:
+    def record(module: Any, args: Any, options: Any) -> None:
         sizes.append(len(options["input_ids"]))
 
-    with model.register_forward_pre_hook(note, with_kwargs=True):
+    with model.register_forward_pre_hook(record, with_kwargs=True):
         np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), together)
     assert max(sizes) == 2
 
@@ -89,9 +89,7 @@ def test_a_sampled_sprite_does_not_depend_on_its_batch(model: PreTrainedModel, p
     np.testing.assert_array_equal(complete_prompts(model, prompts[3:4], SAMPLED)[0], together[3])
 
 
-def test_a_seed_draws_the_same_and_another_seed_something_else(
-    model: PreTrainedModel, prompts: np.ndarray
-) -> None:
+def test_the_seed_determines_the_draws(model: PreTrainedModel, prompts: np.ndarray) -> None:
     first = complete_prompts(model, prompts, SAMPLED)
     np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), first)
     other = complete_prompts(model, prompts, SAMPLED.model_copy(update={"seed": 5}))
@@ -111,7 +109,7 @@ def test_a_seed_draws_the_same_and_another_seed_something_else(
 )
 def test_draws_follow_the_models_distribution(settings: CompletionSettings, allowed: list[float]) -> None:
     model = build_model(MODEL_TYPES["gpt2"], 4, seed=0)
-    with torch.no_grad():  # the last norm always gives (1, 0, ...), whose logits are these
+    with torch.no_grad():  # the last norm always gives (1, 0, ...), so the logits are fixed
         model.transformer.ln_f.weight.zero_()
         model.transformer.ln_f.bias[0] = 1
         model.lm_head.weight.zero_()
@@ -122,8 +120,8 @@ def test_draws_follow_the_models_distribution(settings: CompletionSettings, allo
     np.testing.assert_allclose(shares, allowed, atol=0.015)  # five standard deviations
 
 
-def test_a_model_without_keys_and_values_completes_too() -> None:
-    """Mamba keeps another kind of state: compare with a full forward for every token."""
+def test_a_model_without_keys_and_values_completes() -> None:
+    """Mamba has another kind of state: compare with a pass over the full sequence for every token."""
     mamba = {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}
     model = build_model(mamba, V, seed=0).eval()
     expected = torch.arange(2 * 394).reshape(2, 394) % V
@@ -138,23 +136,23 @@ def test_a_model_without_keys_and_values_completes_too() -> None:
     np.testing.assert_array_equal(draw_candidates(model, prompts, several).sprites[:, 0], sampled)
 
 
-def test_such_a_model_is_told_that_nothing_was_done() -> None:
+def test_a_conditioned_model_without_keys_and_values_gets_the_identity_tokens() -> None:
     mamba = {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}
     model = build_model(mamba, V, seed=0, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
     expected = torch.arange(2 * 394).reshape(2, 394) % V
     prompts = expected.numpy()
     with torch.no_grad():
         while expected.shape[1] < 400:
-            whole = torch.cat([torch.tensor([[V, V + 2]]).expand(2, -1), expected], dim=1)
-            chosen = model(whole).logits[:, -1:, :V].argmax(-1)
+            conditioned = torch.cat([torch.tensor([[V, V + 2]]).expand(2, -1), expected], dim=1)
+            chosen = model(conditioned).logits[:, -1:, :V].argmax(-1)
             expected = torch.cat([expected, chosen], dim=1)
     np.testing.assert_array_equal(complete_prompts(model, prompts), expected.numpy())
 
 
-def test_a_batch_is_split_only_when_memory_asks(
+def test_a_batch_is_split_if_memory_runs_out(
     model: PreTrainedModel, prompts: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = complete_prompts(model, prompts, SAMPLED)
+    expected = complete_prompts(model, prompts, SAMPLED)
     forward, batches = model.forward, []
 
     def small_memory(input_ids: torch.Tensor, **options: Any) -> Any:
@@ -163,13 +161,13 @@ def test_a_batch_is_split_only_when_memory_asks(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return forward(input_ids=input_ids, **options)
 
-    # The loop asks the signature whether a model takes positions.
+    # The loop reads from the signature whether the model takes positions.
     small_memory.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     monkeypatch.setattr(model, "forward", small_memory)
-    np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), whole)
+    np.testing.assert_array_equal(complete_prompts(model, prompts, SAMPLED), expected)
     assert batches[0] == 6
-    assert (batches[-11], batches[-1]) == (4, 2)  # ten tokens of each part
-    with pytest.raises(PokemonGenError, match=r"one prompt's 9 completions; fewer \(completion\.candidates"):
+    assert (batches[-11], batches[-1]) == (4, 2)  # ten tokens of each batch
+    with pytest.raises(PokemonGenError, match=r"completion\.candidates=9: .*memory"):
         draw_candidates(model, prompts, SAMPLED.model_copy(update={"candidates": 9}))
 
 
@@ -177,10 +175,11 @@ def test_a_batch_is_split_only_when_memory_asks(
     ("prompt", "message"),
     [
         ([], "prompt 2: 0 tokens"),
-        ([0] * 400, "prompt 2: 400 tokens; a prompt has 1 to 399"),
-        ([0, V], r"prompt 2: its tokens are not all in 0\.\.8"),
+        ([0] * 400, "prompt 2: 400 tokens.* 1 to 399"),
+        ([0, V], r"prompt 2: .*\b9 .*0\.\.8"),
+        ([0, -1], r"prompt 2: .*-1 .*0\.\.8"),
     ],
 )
-def test_a_prompt_at_fault_is_named(model: PreTrainedModel, prompt: list[int], message: str) -> None:
+def test_an_error_names_the_wrong_prompt(model: PreTrainedModel, prompt: list[int], message: str) -> None:
     with pytest.raises(PokemonGenError, match=message):
         complete_prompts(model, [[0], prompt])

@@ -208,6 +208,8 @@ def test_a_circle_is_an_error_that_names_the_files(files: dict[str, str], start:
         ("[strong]", ["['strong']", "extends"]),
         ("''", ["extends"]),
         ("7", ["extends", "7"]),
+        ("/", ["'/'"]),
+        ("a" * 300, ["extends"]),
     ],
 )
 def test_extends_must_name_a_config(value: str, facts: list[str]) -> None:
@@ -223,3 +225,10 @@ def test_a_copy_of_a_config_extends_the_shipped_one(tmp_path: Path) -> None:
     copy.parent.mkdir()
     shutil.copy(ROOT / "configs" / "record.yaml", copy)
     assert load_settings(copy).model_dump() == load_settings("record").model_dump()
+
+
+def test_the_saved_settings_of_a_run_extend_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{\n  "name": "stranger",\n  "extends": "/etc/passwd"\n}')
+    with pytest.raises(PokemonGenError, match=r"settings\.json:3:3: extends"):
+        load_settings(file)

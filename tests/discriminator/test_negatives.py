@@ -1,4 +1,4 @@
-"""`negatives.py`: each family spoils what it says and keeps the rest."""
+"""`negatives.py`: each negative type corrupts what its name says and keeps the rest."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,12 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("family", NEGATIVE_TYPES)
-def test_spoilt_sprites_are_sprites_and_none_is_the_original(family: str, sprites: np.ndarray) -> None:
+@pytest.mark.parametrize("negative_type", NEGATIVE_TYPES)
+def test_corrupted_sprites_are_valid_and_differ_from_the_originals(
+    negative_type: str, sprites: np.ndarray
+) -> None:
     before = sprites.copy()
-    corrupted = corrupt(family, sprites, 167, rng())
+    corrupted = corrupt(negative_type, sprites, 167, rng())
     np.testing.assert_array_equal(sprites, before)
     assert len(corrupted) > 50
     assert corrupted.shape[1] == 400
@@ -28,42 +30,42 @@ def test_spoilt_sprites_are_sprites_and_none_is_the_original(family: str, sprite
     assert corrupted.max() < 167
     originals = {sprite.tobytes() for sprite in sprites}
     assert not any(sprite.tobytes() in originals for sprite in corrupted)
-    np.testing.assert_array_equal(corrupted, corrupt(family, sprites, 167, rng()))
+    np.testing.assert_array_equal(corrupted, corrupt(negative_type, sprites, 167, rng()))
 
 
-@pytest.mark.parametrize("family", ["cut to white", "splice"])
-def test_some_families_keep_every_prompt(family: str, sprites: np.ndarray) -> None:
-    corrupted = NEGATIVE_TYPES[family](sprites, 167, rng())
+@pytest.mark.parametrize("negative_type", ["cut to white", "splice"])
+def test_cuts_and_splices_keep_every_prompt(negative_type: str, sprites: np.ndarray) -> None:
+    corrupted = NEGATIVE_TYPES[negative_type](sprites, 167, rng())
     np.testing.assert_array_equal(corrupted[:, :240], sprites[:, :240])
 
 
-@pytest.mark.parametrize("family", ["noise", "pixel shuffle", "colour remap"])
-def test_others_keep_about_half_of_the_prompts(family: str, sprites: np.ndarray) -> None:
-    kept = (NEGATIVE_TYPES[family](sprites, 167, rng())[:, :240] == sprites[:, :240]).all(1)
+@pytest.mark.parametrize("negative_type", ["noise", "pixel shuffle", "colour remap"])
+def test_other_types_keep_about_half_of_the_prompts(negative_type: str, sprites: np.ndarray) -> None:
+    kept = (NEGATIVE_TYPES[negative_type](sprites, 167, rng())[:, :240] == sprites[:, :240]).all(1)
     assert 0.2 < kept.mean() < 0.8
 
 
 def test_shuffles_keep_the_pixels(sprites: np.ndarray) -> None:
-    for family in ("pixel shuffle", "block shuffle"):
-        corrupted = NEGATIVE_TYPES[family](sprites, 167, rng())
+    for negative_type in ("pixel shuffle", "block shuffle"):
+        corrupted = NEGATIVE_TYPES[negative_type](sprites, 167, rng())
         np.testing.assert_array_equal(np.sort(corrupted, axis=1), np.sort(sprites, axis=1))
 
 
-def test_a_splice_takes_anothers_completion(sprites: np.ndarray) -> None:
+def test_a_splice_takes_the_completion_of_another_sprite(sprites: np.ndarray) -> None:
     corrupted = NEGATIVE_TYPES["splice"](sprites, 167, rng())
     completions = {sprite[240:].tobytes() for sprite in sprites}
     assert all(sprite[240:].tobytes() in completions for sprite in corrupted)
     np.testing.assert_array_equal(negatives.splice(sprites[:1], 167, rng()), sprites[:1])
 
 
-def test_a_cut_leaves_white_and_what_was_white_already_is_left_out(sprites: np.ndarray) -> None:
+def test_a_cut_leaves_background_and_unchanged_sprites_are_dropped(sprites: np.ndarray) -> None:
     corrupted = NEGATIVE_TYPES["cut to white"](sprites, 167, rng())
     assert (corrupted[:, 300:] == 0).all()
     empty = np.zeros((2, 400), dtype=np.int64)
     assert len(corrupt("cut to white", empty, 167, rng())) == 0
 
 
-def test_a_colour_remap_maps_each_colour_to_one(sprites: np.ndarray) -> None:
+def test_a_colour_remap_is_one_to_one_and_keeps_the_background(sprites: np.ndarray) -> None:
     corrupted = NEGATIVE_TYPES["colour remap"](sprites, 167, rng())
     for sprite, other in zip(sprites, corrupted, strict=True):
         pairs = set(zip(sprite[240:].tolist(), other[240:].tolist(), strict=True))
@@ -71,7 +73,7 @@ def test_a_colour_remap_maps_each_colour_to_one(sprites: np.ndarray) -> None:
         assert all((old == 0) == (new == 0) for old, new in pairs)
 
 
-def test_a_twentieth_of_the_completion_makes_the_difference() -> None:
+def test_a_sprite_is_corrupted_if_more_than_five_percent_of_its_completion_differ() -> None:
     truth = np.zeros((2, 400), dtype=np.int64)
     sprites = truth.copy()
     sprites[0, 240:248] = 1  # 8 of 160 pixels: exactly 5 %

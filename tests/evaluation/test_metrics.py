@@ -32,12 +32,11 @@ def inception(state: dict[str, Any]) -> Inception:
     return Inception(state, "seeded", "pytorch-fid")
 
 
-def test_distances_of_arrays_are_those_of_their_features(
+def test_distances_of_arrays_and_folders_are_those_of_their_features(
     inception: Inception, pictures: np.ndarray, tmp_path: Path
 ) -> None:
-    a, b = pictures[:3], pictures[3:]
+    a, b = pictures[:2], pictures[2:4]
     features = inception.features(a, "a"), inception.features(b, "b")
-    assert fid(a, b, inception=inception) == pytest.approx(frechet_distance(*features), rel=1e-5)
     assert kid(a, b, inception=inception) == pytest.approx(Kernels.of(*features).distance(), rel=1e-5)
     folder = save_images(b, tmp_path / "images")
     assert fid(a, folder, inception=inception) == pytest.approx(frechet_distance(*features), rel=1e-5)

@@ -57,17 +57,20 @@ def test_a_checkpoint_that_was_chosen_on_the_scored_split_is_warned_about(
     inputs: ScorecardInputs, checkpoint: dict[str, Any] | None, warned: bool
 ) -> None:
     warning = "chosen on dev, scored on dev: the values are optimistic"
-    assert (warning in scorecard_of(inputs, checkpoint=checkpoint)["warnings"]) == warned
+    scorecard = scorecard_of(replace(inputs, inception="no weights"), checkpoint=checkpoint)
+    assert (warning in scorecard["warnings"]) == warned
 
 
 def test_nothing_is_scored_on_dev_if_the_truth_is_unknown(inputs: ScorecardInputs) -> None:
-    warnings = scorecard_of(replace(inputs, truth=None), checkpoint={"chosen_on": "dev"})["warnings"]
+    blind = replace(inputs, truth=None, inception="no weights")
+    warnings = scorecard_of(blind, checkpoint={"chosen_on": "dev"})["warnings"]
     assert not any("chosen on" in warning for warning in warnings)
 
 
 def test_the_rate_of_single_draws_is_reported_if_they_and_a_judge_are_given(inputs: ScorecardInputs) -> None:
-    assert "single_draw" not in scorecard_of(inputs)["pdr"]
-    single = replace(inputs, single_draw=inputs.completions[:7])  # the judge passes 6 of 7
+    without = replace(inputs, inception="no weights")
+    assert "single_draw" not in scorecard_of(without)["pdr"]
+    single = replace(without, single_draw=inputs.completions[:7])  # the judge passes 6 of 7
     assert scorecard_of(single)["pdr"]["single_draw"] == {
         "rate": pytest.approx(6 / 7),
         "interval": [0.7, 0.9],

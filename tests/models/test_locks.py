@@ -1,4 +1,4 @@
-"""`locks.py`: one writer a run; the second is told which process is the first, and changes nothing."""
+"""`models/locks.py`: a run has one writer; a second one is refused, and its error names the first one."""
 
 import errno
 import subprocess
@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.pipeline import run
-from pokemon_gen.settings import Settings
 from pokemon_gen.stages.complete import complete
 from pokemon_gen.stages.detector import detector
 from pokemon_gen.stages.ensemble import ensemble
@@ -21,9 +19,8 @@ from pokemon_gen.stages.score import score
 from pokemon_gen.stages.select import select
 from pokemon_gen.stages.train import train_members
 from pokemon_gen.training.run import train
-from tests.builders import tiny_judge_overrides
+from tests.builders import ONE_STEP, RUN, MakeSettings, error_with, tiny_judge_overrides
 
-Make = Callable[..., Settings]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -53,62 +50,61 @@ class Holder:
         self.process.communicate()
 
 
-def files_of(folder: str) -> dict[Path, int]:
+def modification_times(folder: str) -> dict[Path, int]:
+    """Return the time of the last change of each file in a folder, without the locks."""
     files = (path for path in Path(folder).rglob("*") if path.is_file() and ".lock" not in path.name)
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_a_second_writer_changes_nothing(tiny: Make, few_folder: Path) -> None:
-    """Whatever writes into a run's folder is refused, whatever reads is not."""
-    once = tiny(training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
-    train(once)
+@pytest.mark.slow
+def test_a_second_writer_is_refused_and_changes_nothing(tiny: MakeSettings, few_folder: Path) -> None:
+    """Commands that only read a run's folder still work."""
+    settings = tiny(training=ONE_STEP)
+    train(settings)
     folder = judge(f"text:{few_folder}", tiny_judge_overrides()).folder
-    before = files_of("checkpoints")
+    before = modification_times("checkpoints")
     writers: list[Callable[[], Any]] = [
-        lambda: run(once),
-        lambda: run(once, overwrite=True),
+        lambda: run(settings),
+        lambda: run(settings, overwrite=True),
         lambda: train(tiny()),
-        lambda: train(once, overwrite=True),
+        lambda: train(settings, overwrite=True),
         lambda: train_members(tiny(members=2), overwrite=True),
         lambda: train(tiny(name="tiny/member-0")),
-        lambda: detector(once),
+        lambda: detector(settings),
         lambda: select("tiny"),
     ]
     with Holder("checkpoints/tiny") as holder:
         for write in writers:
-            with pytest.raises(
-                PokemonGenError, match=rf"checkpoints/tiny: .*process {holder.pid} on "
-            ) as told:
+            with error_with("checkpoints/tiny", f"process {holder.pid} on ", "name=..."):
                 write()
-            assert "name=" in str(told.value)
-        assert files_of("checkpoints") == before
+        assert modification_times("checkpoints") == before
         complete("tiny", split="dev")
         score("tiny")
-    with Holder("checkpoints/both"), pytest.raises(PokemonGenError, match="another process"):
+    with Holder("checkpoints/both") as holder, error_with("checkpoints/both", f"process {holder.pid} on "):
         ensemble("both", ["tiny", "tiny"])
-    with Holder(str(folder)), pytest.raises(PokemonGenError, match="another process"):
+    with Holder(str(folder)) as holder, error_with(str(folder), f"process {holder.pid} on "):
         judge(f"text:{few_folder}", [*tiny_judge_overrides(), "judge.seed=5"], overwrite=True)
-    assert files_of("checkpoints") == before
+    assert modification_times("checkpoints") == before
 
 
-def test_a_lock_dies_with_its_holder(tiny: Make, few_folder: Path) -> None:
+def test_a_lock_ends_with_the_process_that_holds_it(tiny: MakeSettings, few_folder: Path) -> None:
     with Holder("checkpoints/tiny"):
         pass
     assert train(tiny()).status == "finished"
-    assert not Path("checkpoints/tiny/.lock-holder.json").exists()
+    assert not (RUN / ".lock-holder.json").exists()
 
 
-def test_a_second_writer_before_the_first_checkpoint_is_refused(tiny: Make, few_folder: Path) -> None:
-    """The folder holds settings alone then, and a second training would empty it."""
-    Path("checkpoints/tiny").mkdir(parents=True)
-    tiny().save(Path("checkpoints/tiny"))
-    before = files_of("checkpoints")
-    with Holder("checkpoints/tiny"), pytest.raises(PokemonGenError, match="Nothing was changed"):
+def test_a_second_writer_is_refused_before_the_first_checkpoint(tiny: MakeSettings, few_folder: Path) -> None:
+    """The folder holds only settings then, and a second training would empty it."""
+    RUN.mkdir(parents=True)
+    tiny().save(RUN)
+    before = modification_times("checkpoints")
+    with Holder("checkpoints/tiny"), error_with("checkpoints/tiny", "Nothing was changed"):
         train(tiny(seed=3))
-    assert files_of("checkpoints") == before
+    assert modification_times("checkpoints") == before
 
 
-def test_a_lock_leaves_nothing_where_nothing_was_made() -> None:
+def test_a_folder_that_holds_only_its_lock_is_removed() -> None:
     with writing_to(Path("checkpoints/a/member-0")):
         assert Path("checkpoints/a/.lock").exists()
     assert not Path("checkpoints").exists()
@@ -117,23 +113,23 @@ def test_a_lock_leaves_nothing_where_nothing_was_made() -> None:
 def test_the_process_that_holds_a_lock_may_take_it_again() -> None:
     run_folder = Path("checkpoints/a")
     with writing_to(run_folder), writing_to(run_folder / "member-1"):
-        (run_folder / "made").touch()
+        (run_folder / "result").touch()
     assert not (run_folder / ".lock-holder.json").exists()
     with writing_to(run_folder):
         pass
-    assert (run_folder / "made").exists()
+    assert (run_folder / "result").exists()
 
 
 @pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "No locks available")])
-def test_without_locks_a_run_goes_on_and_says_so(
+def test_on_a_file_system_without_locks_a_warning_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """Some network file systems have none."""
+    """Such as some network file systems."""
 
-    def none(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("pokemon_gen.models.locks.FileLock.acquire", none)
+    monkeypatch.setattr("pokemon_gen.models.locks.FileLock.acquire", fail)
     with writing_to(Path("checkpoints/a")):
-        Path("checkpoints/a/made").touch()
+        Path("checkpoints/a/result").touch()
     assert any("no locks" in record.getMessage() for record in caplog.records)

@@ -115,7 +115,7 @@ def test_all_figures_with_weights(scored: Settings, network: None) -> None:
 def test_a_text_file_knows_its_sprites_by_its_sidecar(scored: Settings, network: None) -> None:
     blind = score("submissions/tiny.txt").scorecard
     assert (blind["truth"], blind["n"]) == (None, 6)
-    assert "not known" in blind["paired"]["not_computed"]
+    assert "unknown" in blind["paired"]["not_computed"]
     assert (blind["unpaired"]["reference"], blind["unpaired"]["real"]["sprites"]) == ("dev", "train")
     known = score("eval/results/tiny/completions-dev.txt").scorecard
     assert (known["truth"], known["n"]) == ("dev", 8)
@@ -223,7 +223,7 @@ def test_other_data_is_marked(scored: Settings) -> None:
     Path("others/train.txt").write_text("\n".join(rows[1:]))
     found = score(ROWS, overrides=["sprites.source=text:others"]).scorecard
     assert found["other_data"]
-    assert found["warnings"][0] == "other data: not allowed by the homework"
+    assert "other data" in found["warnings"][0]
 
 
 def test_a_scorecard_is_kept_unless_told_and_written_whole(

@@ -1,4 +1,4 @@
-"""`muon.py`: the matrices take Muon's steps, all else the other's, and the state of both is kept."""
+"""`training/muon.py`: Muon trains the hidden matrices, AdamW trains the rest, and both states are saved."""
 
 import copy
 
@@ -23,12 +23,13 @@ TINY: dict[str, dict[str, object]] = {
         "intermediate_size": 24,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "rms_norm_eps": 1e-6,  # Llama's own
+        "rms_norm_eps": 1e-6,  # as in Llama
     },
 }
 
 
-def learn(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], steps: int) -> None:
+def take_steps(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], steps: int) -> None:
+    """Train on the same two rows of tokens, without dropout."""
     for _ in range(steps):
         tokens = torch.arange(40).reshape(2, 20)
         model.eval()(input_ids=tokens, labels=tokens).loss.backward()
@@ -38,23 +39,22 @@ def learn(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], steps
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon came with torch 2.9")
-def test_each_parameter_learns_by_its_own_optimizer() -> None:
-    together = build_model({"model_type": "llama", **TINY["llama"]}, 50, 0)
-    apart = copy.deepcopy(together)
-    adamw = torch.optim.AdamW(together.parameters(), lr=1e-3)
-    pair = MuonWithAux(adamw, Muon(hidden_weights(together), 0.02, 0.3, torch.bfloat16))
-    matrices = [hidden.weight for hidden in hidden_weights(apart)]
-    names = {name for name, p in apart.named_parameters() if any(p is matrix for matrix in matrices)}
-    others = [p for name, p in apart.named_parameters() if name not in names]
+def test_one_pair_of_optimizers_takes_the_steps_of_two_separate_ones() -> None:
+    paired = build_model({"model_type": "llama", **TINY["llama"]}, 50, 0)
+    separate = copy.deepcopy(paired)
+    adamw = torch.optim.AdamW(paired.parameters(), lr=1e-3)
+    pair = MuonWithAux(adamw, Muon(hidden_weights(paired), 0.02, 0.3, torch.bfloat16))
+    matrices = [hidden.weight for hidden in hidden_weights(separate)]
+    rest = [p for p in separate.parameters() if not any(p is matrix for matrix in matrices)]
     muon = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3)
-    learn(together, [pair], 3)
-    learn(apart, [muon, torch.optim.AdamW(others, lr=1e-3)], 3)
-    for one, other in zip(together.parameters(), apart.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    take_steps(paired, [pair], 3)
+    take_steps(separate, [muon, torch.optim.AdamW(rest, lr=1e-3)], 3)
+    for weight, expected in zip(paired.parameters(), separate.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected)
 
 
 @pytest.mark.parametrize(("model_type", "count"), [("gpt2", 4), ("llama", 7), ("phi3", 4)])
-def test_neither_tables_nor_norms_nor_biases_are_muons(model_type: str, count: int) -> None:
+def test_muon_trains_neither_embeddings_nor_norms_nor_biases(model_type: str, count: int) -> None:
     model = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0)
     weights = {id(hidden.weight) for hidden in hidden_weights(model)}
     names = [name for name, parameter in model.named_parameters() if id(parameter) in weights]
@@ -62,13 +62,13 @@ def test_neither_tables_nor_norms_nor_biases_are_muons(model_type: str, count: i
     assert not any(word in name for name in names for word in ("wte", "wpe", "embed", "lm_head"))
 
 
-def test_matrices_that_share_a_weight_learn_as_if_they_were_apart() -> None:
-    # In fp64: both optimizers make small gradients large, and their rounding with them.
-    apart = build_model({"model_type": "llama", **TINY["phi3"]}, 50, 0).double()
+def test_matrices_that_share_a_weight_are_trained_as_separate_ones() -> None:
+    # In fp64, because both optimizers enlarge small gradients and their rounding errors.
+    separate = build_model({"model_type": "llama", **TINY["phi3"]}, 50, 0).double()
     fused = build_model({"model_type": "phi3", **TINY["phi3"]}, 50, 0).double()
 
     def as_fused(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Rename a Llama's weights, and lay those together that a Phi-3 keeps in one."""
+        """Rename the weights of a Llama, and concatenate those that Phi-3 keeps in one."""
         layer = "model.layers.0"
         names = {
             f"{layer}.self_attn.qkv_proj.weight": [f"{layer}.self_attn.{x}_proj.weight" for x in "qkv"],
@@ -77,61 +77,60 @@ def test_matrices_that_share_a_weight_learn_as_if_they_were_apart() -> None:
         joined = {name: torch.cat([state.pop(part) for part in parts]) for name, parts in names.items()}
         return {**state, **joined}
 
-    fused.load_state_dict(as_fused(apart.state_dict()))
-    assert sorted(len(one.parts) for one in hidden_weights(fused)) == [1, 1, 2, 3]
-    for model in (apart, fused):
+    fused.load_state_dict(as_fused(separate.state_dict()))
+    assert sorted(len(hidden.parts) for hidden in hidden_weights(fused)) == [1, 1, 2, 3]
+    for model in (separate, fused):
         muon = Muon(hidden_weights(model), 0.1, 0.2, torch.float64)
-        learn(model, [MuonWithAux(torch.optim.AdamW(model.parameters(), lr=1e-3), muon)], 3)
-    learned = as_fused(apart.state_dict())
+        take_steps(model, [MuonWithAux(torch.optim.AdamW(model.parameters(), lr=1e-3), muon)], 3)
+    expected = as_fused(separate.state_dict())
     for name, weight in fused.state_dict().items():
-        torch.testing.assert_close(weight, learned[name])
+        torch.testing.assert_close(weight, expected[name])
 
 
-def test_gpt2s_weights_learn_as_those_of_linear_layers() -> None:
+def test_the_transposed_weights_of_gpt2_are_trained_as_those_of_linear_layers() -> None:
     model = build_model({"model_type": "gpt2", **TINY["gpt2"]}, 50, 0)
     generator = torch.Generator().manual_seed(0)
     parts = []
     for hidden in hidden_weights(model):
         weight = hidden.weight
         weight.grad = torch.randn(weight.shape, generator=generator)
-        other = weight.detach().T.clone()  # (outputs, inputs), as `nn.Linear` has it
-        other.grad = weight.grad.T.clone()
+        linear = weight.detach().T.clone()  # (outputs, inputs), as in `nn.Linear`
+        linear.grad = weight.grad.T.clone()
         parts.append(hidden.parts)
         Muon([hidden], 0.1, 0.2, torch.float32).step()
-        Muon([HiddenWeight(other, hidden.parts, outputs_last=False)], 0.1, 0.2, torch.float32).step()
-        torch.testing.assert_close(weight.detach(), other.T)
+        Muon([HiddenWeight(linear, hidden.parts, outputs_last=False)], 0.1, 0.2, torch.float32).step()
+        torch.testing.assert_close(weight.detach(), linear.T)
     assert parts == [(16, 16, 16), (16,), (64,), (16,)]
 
 
-def test_a_saved_state_goes_on() -> None:
+def test_a_saved_state_is_resumed_exactly() -> None:
     model = build_model({"model_type": "gpt2", **TINY["gpt2"]}, 50, 0)
 
-    def pair(of: torch.nn.Module) -> MuonWithAux:
-        adamw = torch.optim.AdamW(of.parameters(), lr=1e-3)
-        return MuonWithAux(adamw, Muon(hidden_weights(of), 0.02, 0.3, torch.float32))
+    def pair_for(model: torch.nn.Module) -> MuonWithAux:
+        adamw = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        return MuonWithAux(adamw, Muon(hidden_weights(model), 0.02, 0.3, torch.float32))
 
-    optimizer = pair(model)
-    learn(model, [optimizer], 2)
-    other = copy.deepcopy(model)
-    again = pair(other)
-    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    for group in (*optimizer.param_groups, *again.param_groups):  # as a schedule does
+    optimizer = pair_for(model)
+    take_steps(model, [optimizer], 2)
+    resumed = copy.deepcopy(model)
+    resumed_optimizer = pair_for(resumed)
+    resumed_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for group in (*optimizer.param_groups, *resumed_optimizer.param_groups):  # as a schedule does
         group["lr"] *= 0.5
-    learn(model, [optimizer], 2)
-    learn(other, [again], 2)
-    for one, two in zip(model.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=0)
+    take_steps(model, [optimizer], 2)
+    take_steps(resumed, [resumed_optimizer], 2)
+    for expected, weight in zip(model.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
-def test_a_step_is_about_equally_large_in_every_direction(shape: tuple[int, int]) -> None:
+def test_a_step_has_about_the_same_size_in_every_direction(shape: tuple[int, int]) -> None:
     matrix = torch.nn.Parameter(torch.zeros(shape))
     generator = torch.Generator().manual_seed(0)
     gradient = torch.randn(shape, generator=generator)
     u, _, v = torch.linalg.svd(gradient, full_matrices=False)
-    matrix.grad = (
-        u @ torch.diag(torch.logspace(-2, 0, 12)) @ v
-    )  # a hundred times larger in one than in another
+    spectrum = torch.logspace(-2, 0, 12)  # the largest singular value is a hundred times the smallest
+    matrix.grad = u @ torch.diag(spectrum) @ v
     Muon([HiddenWeight(matrix, (shape[0],), False)], 1.0, 0.0, torch.float32).step()
     values = torch.linalg.svdvals(matrix) / max(1, shape[0] / shape[1]) ** 0.5
     assert values.min() > 0.3

@@ -1,4 +1,4 @@
-"""`precision.py`: chosen by the hardware alone, always in the same way."""
+"""`training/precision.py`: the hardware alone decides on the precision, always in the same way."""
 
 from typing import Any
 
@@ -32,7 +32,9 @@ def test_a_cpu_uses_bf16_if_it_has_instructions_for_it(
 
 @pytest.mark.usefixtures("cpu_only")
 @pytest.mark.parametrize("bf16", [False, True])
-def test_older_torch_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch, bf16: bool) -> None:
+def test_a_torch_without_get_capabilities_is_asked_by_its_older_function(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool
+) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
     assert choose_precision() == {"bf16": bf16, "fp16": False}
