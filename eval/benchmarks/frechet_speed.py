@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from common import outcome
+from common import argument_parser, outcome
 from machine import describe_machine
 from numpy.typing import NDArray
 from scipy import linalg
@@ -39,6 +39,7 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
 
 def main() -> None:
     """Measure both sides in alternation, print, and compare with the bars."""
+    argument_parser(__doc__).parse_args()
     print(describe_machine())
     generator = np.random.default_rng(0)
     x, y = generator.random((80, 2048)), generator.random((632, 2048)) + 0.1

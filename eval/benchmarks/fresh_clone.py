@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import outcome
+from common import argument_parser, outcome
 
 ROOT = Path(__file__).parent.parent.parent
 BAR = 360
@@ -30,6 +30,7 @@ def seconds(command: str, folder: str) -> float:
 
 def main() -> None:
     """Clone the last commit, measure, print, and compare with the bars."""
+    argument_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         clone = f"{folder}/pokemon_gen"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), clone], check=True)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import outcome
+from common import argument_parser, outcome
 from machine import describe_machine
 
 from pokemon_gen.constants import PROMPT_LENGTH
@@ -41,6 +41,7 @@ def drawing_seconds() -> float:
 
 def main() -> None:
     """Measure, print, and compare with the bars."""
+    argument_parser(__doc__).parse_args()
     print(describe_machine())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "good.txt"

@@ -75,7 +75,7 @@ class Judge:
     @property
     def fingerprint(self) -> str:
         """The identity of the judge: 16 hexadecimal digits of a hash of its weights, config and palette."""
-        return str(self.__classifier.metadata["fingerprint"])
+        return self.__classifier.fingerprint
 
     @property
     def metadata(self) -> dict[str, Any]:
