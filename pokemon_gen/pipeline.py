@@ -223,5 +223,5 @@ def _require_same_choice(kept: Submission, folder: Path, completion: CompletionS
         raise PokemonGenError(
             f"{kept.file} exists and is kept. It comes from another checkpoint ({kept.checkpoint}) or "
             f"detector than this run has now ({chosen.reason}). `pokemon-gen submit {folder} --overwrite` "
-            "replaces it"
+            "replaces it."
         )

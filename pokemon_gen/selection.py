@@ -251,7 +251,7 @@ def sprites_to_choose_on(sprites: Sprites, on: str) -> NDArray[np.int64]:
     if on == FOLD and FOLD not in sprites.splits:
         raise PokemonGenError(
             "selection.on: this run trained on all of train, so there is no fold to choose on. Train with "
-            "sprites.fold_size=80, or choose on dev"
+            "sprites.fold_size=80, or choose on dev."
         )
     return sprites.tokens(on)
 

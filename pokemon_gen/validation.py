@@ -23,7 +23,7 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
     check_sprites(settings.sprites)
     if isinstance(settings, Settings) and settings.selection.on == "fold" and not settings.sprites.fold_size:
         raise PokemonGenError(
-            "selection.on: there is no fold to choose on. Set sprites.fold_size=80, or choose on dev"
+            "selection.on: there is no fold to choose on. Set sprites.fold_size=80, or choose on dev."
         )
 
 

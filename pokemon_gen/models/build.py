@@ -176,7 +176,7 @@ def _require_memory(config: Any, section: str) -> None:
         raise PokemonGenError(
             f"{section}: {config.model_type} has {weights / 1e9:.1f} billion weights; training them needs "
             f"{needed / 1e9:.0f} GB; this machine has {memory / 1e9:.0f}. Set its width "
-            f"(hidden_size={config.hidden_size}) and depth"
+            f"(hidden_size={config.hidden_size}) and depth."
         )
 
 
@@ -193,7 +193,7 @@ def _check_runs(model: PreTrainedModel, section: str) -> None:
         raise PokemonGenError(
             f"{section}: {model_type} can be built from this, but not run: {_reason(error)}. Do its fields "
             "fit together? The heads must divide the hidden size, and the key-value heads the heads; a type "
-            "that mixes kinds of layers needs enough of them"
+            "that mixes kinds of layers needs enough of them."
         ) from error
     if not causal:
         raise PokemonGenError(

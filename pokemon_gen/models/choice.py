@@ -161,7 +161,7 @@ def _require_current_members(folder: Path) -> None:
             best = folder / BEST_NAME
             raise PokemonGenError(
                 f"{best}: {run.name} was trained further after the members were combined. `pokemon-gen run "
-                f"CONFIG` combines them again; name {best} to use the old ones"
+                f"CONFIG` combines them again; name {best} to use the old ones."
             )
 
 
@@ -185,7 +185,7 @@ def _read_selection(run: Path) -> dict[str, Any] | None:
     try:
         _ranked(selection), selection["reason"], selection["by"], selection["on"]
     except (KeyError, TypeError) as error:
-        raise PokemonGenError(f"{file}: not a selection. `pokemon-gen select {run}` repeats it") from error
+        raise PokemonGenError(f"{file}: not a selection. `pokemon-gen select {run}` repeats it.") from error
     return selection
 
 

@@ -31,7 +31,7 @@ def _private(attribute: str) -> Iterator[None]:
     except AttributeError as error:
         raise PokemonGenError(
             f"transformers {transformers.__version__}: {attribute} is missing or has changed ({error}). "
-            f"pokemon_gen/models/hf_compat.py needs it and was tested with {TESTED}. Install such a release"
+            f"pokemon_gen/models/hf_compat.py needs it and was tested with {TESTED}. Install such a release."
         ) from error
 
 

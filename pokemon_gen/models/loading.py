@@ -171,7 +171,7 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
         named = "; ".join(f"{kind}: {_first_of(names)}" for kind, names in wrong.items() if names)
         raise PokemonGenError(
             f"{folder / WEIGHTS_NAME}: not the weights that {CONFIG_NAME} describes ({named}). The file is "
-            "damaged or belongs to another model. Copy it again, or use another checkpoint"
+            "damaged or belongs to another model. Copy it again, or use another checkpoint."
         )
     require_finite(model, folder)
     return model
@@ -192,7 +192,7 @@ def require_finite(model: torch.nn.Module, folder: Path) -> None:
     if bad:
         raise PokemonGenError(
             f"{folder}: weights are not finite numbers ({_first_of(bad)}), so the training diverged. "
-            "Use an earlier checkpoint, or train again with a lower training.learning_rate"
+            "Use an earlier checkpoint, or train again with a lower training.learning_rate."
         )
 
 

@@ -47,7 +47,7 @@ def writing_to(run: Path) -> Iterator[None]:
     except Timeout:
         raise PokemonGenError(
             f"{root}: another process is writing to this run: {_holder(root)}. Nothing was changed. "
-            "Wait until it ends, stop it, or choose another name (name=...)"
+            "Wait until it ends, stop it, or choose another name (name=...)."
         ) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:

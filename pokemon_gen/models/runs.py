@@ -76,12 +76,12 @@ def require_checkpoints(run: Path) -> list[Path]:
     if not checkpoints and member_runs(run):
         raise PokemonGenError(
             f"{run}: some members of this ensemble are not trained yet, or they are not combined yet. "
-            "`pokemon-gen run CONFIG` resumes the ensemble"
+            "`pokemon-gen run CONFIG` resumes the ensemble."
         )
     if not run.is_dir():
         raise PokemonGenError(f"{run}: no such run{closest_run(run)}")
     if not checkpoints:
-        raise PokemonGenError(f"{run}: it has no valid checkpoint. `pokemon-gen train CONFIG` saves some")
+        raise PokemonGenError(f"{run}: it has no valid checkpoint. `pokemon-gen train CONFIG` saves some.")
     return checkpoints
 
 

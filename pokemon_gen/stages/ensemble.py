@@ -133,7 +133,7 @@ def _require_compatible(members: Sequence[Checkpoint]) -> None:
     first = members[0]
     for member in members:
         if isinstance(member.model, Ensemble):
-            raise PokemonGenError(f"{member.folder}: it is an ensemble itself. Name its members instead")
+            raise PokemonGenError(f"{member.folder}: it is an ensemble itself. Name its members instead.")
         if member.palette != first.palette:
             raise PokemonGenError(f"{member.folder}: it has another palette than {first.folder}")
         if not can_decode(member.model):

@@ -84,7 +84,7 @@ def plan_completion(
     plan = CompletionPlan(files, None if prompts is not None else source, picture)
     written = (plan.picture.resolve(), plan.rows.resolve())
     if isinstance(prompts, str | Path) and Path(prompts).resolve() in written:
-        raise PokemonGenError(f"{prompts}: the output would overwrite the prompts. Choose another --output")
+        raise PokemonGenError(f"{prompts}: the output would overwrite the prompts. Choose another --output.")
     for file in (picture, plan.rows, plan.sidecar):
         require_absent(file, overwrite)
     if plan.split:
@@ -190,12 +190,12 @@ def plan_ensemble(name: str, checkpoints: Sequence[str | Path]) -> list[Choice]:
     folder = CHECKPOINTS / name
     best = folder / BEST_NAME
     if list(folder.glob("checkpoint-*")) or (best.exists() and not (best / ENSEMBLE_NAME).is_file()):
-        raise PokemonGenError(f"{folder} holds a run, and is kept. Give the ensemble another name")
+        raise PokemonGenError(f"{folder} holds a run, and is kept. Give the ensemble another name.")
     choices = [choose_checkpoint(checkpoint) for checkpoint in checkpoints]
     places = [choice.folder.resolve() for choice in choices]
     if member_runs(folder) and not all(folder.resolve() in place.parents for place in places):
         raise PokemonGenError(
-            f"{folder} holds an ensemble with its own members, and is kept. Choose another name"
+            f"{folder} holds an ensemble with its own members, and is kept. Choose another name."
         )
     return choices
 
@@ -275,7 +275,7 @@ def _picture(output: str | Path | None, default: Path, overwrite: bool, *suffixe
         return default if overwrite else number_file(default, *suffixes)
     path = Path(output)
     if path.suffix.lower() != ".png":
-        raise PokemonGenError(f"{path}: the output is a picture. End its name with .png")
+        raise PokemonGenError(f"{path}: the output is a picture. End its name with .png.")
     return path
 
 
@@ -299,6 +299,6 @@ def _check_reference(reference: str) -> None:
     """
     path = Path(reference)
     if reference not in ("dev", "train") and path.suffix != ".txt" and not path.is_dir():
-        raise PokemonGenError(f"{reference}: not a reference. Use dev, train, a folder of images or a .txt")
+        raise PokemonGenError(f"{reference}: not a reference. Use dev, train, a folder of images or a .txt.")
     if path.suffix == ".txt" and not path.is_file():
         raise PokemonGenError(f"{reference}: cannot be read: no such file")

@@ -278,7 +278,7 @@ def _sprite_settings(known: SpriteSettings | None, overrides: Sequence[str], pat
     """Return the settings of the sprites that completions belong to, from their sidecar or the overrides."""
     if known is None and not any(word.startswith("sprites.source=") for word in overrides):
         raise PokemonGenError(
-            f"{path}: unknown sprite source. Pass sprites.source=..., such as sprites.source=text:FOLDER"
+            f"{path}: unknown sprite source. Pass sprites.source=..., such as sprites.source=text:FOLDER."
         )
     return override_sprites(known or SpriteSettings(), overrides)
 

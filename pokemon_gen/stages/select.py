@@ -113,7 +113,7 @@ def _select(
     if detector is None and by == "detector":
         raise PokemonGenError(
             f"{folder}: this run has no detector to choose by. Train it with `pokemon-gen detector CONFIG`, "
-            "or choose by another criterion (--by nll)"
+            "or choose by another criterion (--by nll)."
         )
     inception = Inception.load(inception_weights) if by == "fid" else None
     with progress_bar(len(named_checkpoints(folder)), "select", "checkpoint") as bar:

@@ -224,7 +224,7 @@ def _check_combination(arguments: SpriteTrainingArguments) -> None:
     """Refuse combinations that would fail, or have no effect, only once the training runs."""
     if arguments.world_size > 1:
         raise PokemonGenError(
-            "training: a run is one process. Start it with `pokemon-gen`, not with torchrun or accelerate"
+            "training: a run is one process. Start it with `pokemon-gen`, not with torchrun or accelerate."
         )
     if arguments.muon_weight_decay and not arguments.muon_learning_rate:
         raise PokemonGenError(
@@ -233,5 +233,5 @@ def _check_combination(arguments: SpriteTrainingArguments) -> None:
     if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
         raise PokemonGenError(
             "training.fp16: fp16 needs a GPU, and a run keeps the precision that it started with. Resume "
-            "this run on a GPU, or start one here under another name (name=...)"
+            "this run on a GPU, or start one here under another name (name=...)."
         )

@@ -82,4 +82,4 @@ def train_to_end(trainer: FiniteLossTrainer, title: str) -> None:
         with quiet():
             trainer.train()
     except DivergedError as error:
-        raise PokemonGenError(f"{title}: {error}. Lower its learning_rate") from error
+        raise PokemonGenError(f"{title}: {error}. Lower its learning_rate.") from error

@@ -115,7 +115,7 @@ def check_place(setting: str, place: str) -> tuple[Path, str]:
     if here not in file.parents or kept_out in file.parents:
         raise SettingError(
             setting,
-            f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/",
+            f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/.",
         )
     if not file.is_file():
         raise SettingError(setting, f"{setting}: {text}: no such file")
@@ -131,5 +131,5 @@ def require_one_model(extensions: Extensions, members: int) -> None:
     if members > 1 and isinstance(extensions.model, PreTrainedModel):
         raise PokemonGenError(
             f"members: {members} members cannot share one model. Pass a function that returns a new model "
-            "for a vocabulary's size and a seed"
+            "for a vocabulary's size and a seed."
         )

@@ -26,13 +26,13 @@ def check_members(settings: Settings, overwrite: bool) -> None:
     if list(folder.glob("checkpoint-*")):
         raise PokemonGenError(
             f"{folder} holds a run of one model, and is kept. Choose another name (name=...), or replace it "
-            "with --overwrite"
+            "with --overwrite."
         )
     _refuse_old_layout(settings)
     if (folder / BEST_NAME).exists():
         raise PokemonGenError(
             f"{folder / BEST_NAME} holds an ensemble that does not belong to this run, and is kept. Choose "
-            "another name (name=...), or replace it with --overwrite"
+            "another name (name=...), or replace it with --overwrite."
         )
 
 
@@ -48,7 +48,8 @@ def _refuse_old_layout(settings: Settings) -> None:
         folder = CHECKPOINTS / settings.name
         raise PokemonGenError(
             f"{folder}: this ensemble has members outside its folder, where versions before 0.2 kept them. "
-            f"Move them inside (mkdir -p {folder} && {' && '.join(moves)}), or choose another name (name=...)"
+            f"Move them inside (mkdir -p {folder} && {' && '.join(moves)}), or choose another name "
+            "(name=...)."
         )
 
 

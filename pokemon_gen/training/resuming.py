@@ -112,7 +112,7 @@ def resumable_checkpoint(run: Path, fp16: bool) -> Path:
     if not any((checkpoint / OPTIMIZER_NAME).exists() for checkpoint in checkpoints):
         why = "it was saved without its optimizer (training.save_only_model)"
     raise PokemonGenError(
-        f"{checkpoints[0]}: the run cannot resume from it: {why}. Start again with --overwrite"
+        f"{checkpoints[0]}: the run cannot resume from it: {why}. Start again with --overwrite."
     )
 
 
@@ -127,7 +127,7 @@ def _refuse_other_contents(folder: Path) -> None:
     if members:
         raise PokemonGenError(
             f"{folder} holds an ensemble, and is kept. Resume it with members={members}, choose another name "
-            "(name=...), or start again with --overwrite"
+            "(name=...), or start again with --overwrite."
         )
     kept = [
         path
@@ -139,7 +139,7 @@ def _refuse_other_contents(folder: Path) -> None:
     if kept:
         raise PokemonGenError(
             f"{folder} exists and is kept: a run cannot resume from {kept[0].name}. Choose another name "
-            "(name=...), or start again with --overwrite"
+            "(name=...), or start again with --overwrite."
         )
 
 
@@ -148,7 +148,7 @@ def _refuse_changes(name: str, changed: list[str]) -> None:
     if changed:
         raise PokemonGenError(
             f"{CHECKPOINTS / name} holds a run of other settings: {', '.join(changed)}. Choose another name "
-            "(name=...), or start again with --overwrite"
+            "(name=...), or start again with --overwrite."
         )
 
 

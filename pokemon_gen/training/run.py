@@ -113,7 +113,7 @@ def train(
     if settings.members > 1:
         raise PokemonGenError(
             f"members: {settings.members}: `train` trains one model. `train_members(settings)` trains all "
-            "of them, and `run(settings)` combines them"
+            "of them, and `run(settings)` combines them."
         )
     extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
     return train_extended(settings, sprites or load_sprites_of(settings), extensions, overwrite)
@@ -267,7 +267,7 @@ def _diverged(error: DivergedError, folder: Path, arguments: SpriteTrainingArgum
     rates = {"learning_rate": arguments.learning_rate, "muon_learning_rate": arguments.muon_learning_rate}
     tried = " and ".join(f"training.{name} (is {rate:g})" for name, rate in rates.items() if rate)
     return PokemonGenError(
-        f"{folder}: {error}. {left}. Lower {tried} and start again (--overwrite, or another name=...)"
+        f"{folder}: {error}. {left}. Lower {tried} and start again (--overwrite, or another name=...)."
     )
 
 
