@@ -50,7 +50,7 @@ TINY_DETECTOR: dict[str, Any] = {
 
 
 def tiny_settings(**sections: Any) -> Settings:
-    """Make settings of a run that trains on `few` in a second; keywords replace whole sections."""
+    """Make settings of a run that trains on `few` in a second; a keyword replaces a section."""
     training = {
         "max_steps": 4,
         "per_device_train_batch_size": 8,

@@ -44,7 +44,7 @@ def weights_of(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def assert_weights_equal(checkpoint: Path, expected: dict[str, Tensor]) -> None:
-    """Compare the weights of a checkpoint with others, to the last bit."""
+    """Check that a checkpoint has exactly these weights, to the last bit."""
     weights = weights_of(checkpoint)
     assert weights.keys() == expected.keys()
     for name, value in expected.items():

@@ -1,7 +1,6 @@
-"""`docs/extending.md`: every block of the page runs, and own code that does not fit is refused."""
+"""`training/extensions.py` and `docs/extending.md`: a person's own code runs, or an error says why not."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,13 @@ import pytest
 import torch
 
 from pokemon_gen.config_files import loading
-from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.settings import Settings
+from pokemon_gen.models.build import build_model
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.train import train_members
 from pokemon_gen.training.run import train
-from tests.builders import ROOT, TINY_MODEL
+from tests.builders import ONE_STEP, ROOT, TINY_MODEL, MakeSettings, error_with
+from tests.model_builders import assert_weights_equal, weights_of
 
-Make = Callable[..., Settings]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 SHORT = [
     "training.max_steps=2",
@@ -27,7 +25,7 @@ SHORT = [
 ]
 
 
-def blocks() -> list[str]:
+def python_blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -38,9 +36,10 @@ def short(few_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "load_settings", lambda path, overrides=(): load(path, [*overrides, *SHORT]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    for block in blocks():
+    for block in python_blocks():
         if block.startswith("# my_ideas.py"):
             Path("my_ideas.py").write_text(block)
         else:
@@ -50,28 +49,30 @@ def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
     assert "submissions/mine.txt" in capsys.readouterr().out
 
 
-def test_an_own_augmentation_changes_what_is_learned_and_resumes_exactly(
-    tiny: Make, few_sprites: Sprites
+def test_an_augmentation_function_changes_what_is_learned_and_resumes_exactly(
+    tiny: MakeSettings, few_sprites: Sprites
 ) -> None:
     def background(tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.where(torch.rand(tokens.shape, generator=generator) < 0.5, 0, tokens)
 
-    def end(name: str, steps: list[int], **extensions: Any) -> dict[str, torch.Tensor]:
-        from safetensors.torch import load_file
-
+    def last_of(name: str, steps: list[int], **extensions: Any) -> Path:
+        """Train a run to each of these steps in turn and return its last checkpoint."""
         for step in steps:
             settings = tiny(name=name, training={"max_steps": step, "lr_scheduler_type": "constant"})
             train(settings, few_sprites, **extensions)
-        return load_file(Path(f"checkpoints/{name}/checkpoint-{steps[-1]}/model.safetensors"))
+        return Path(f"checkpoints/{name}/checkpoint-{steps[-1]}")
 
-    plain, own = end("plain", [4]), end("own", [4], augmentation=background)
-    resumed = end("resumed", [2, 4], augmentation=background)
-    assert any(not torch.equal(plain[name], own[name]) for name in plain)
-    assert all(torch.equal(own[name], resumed[name]) for name in own)
+    plain, augmented = last_of("plain", [4]), last_of("augmented", [4], augmentation=background)
+    resumed = last_of("resumed", [2, 4], augmentation=background)
+    expected = weights_of(augmented)
+    assert any(not torch.equal(weight, expected[name]) for name, weight in weights_of(plain).items())
+    assert_weights_equal(resumed, expected)
 
 
-def test_an_augmentation_that_returns_something_else_is_named(tiny: Make, few_sprites: Sprites) -> None:
-    with pytest.raises(PokemonGenError, match=r"augmentation\.function.*\(8, 400\).*0\.\.166"):
+def test_an_augmentation_that_returns_tokens_outside_the_palette_is_named(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    with error_with("augmentation.function", "(8, 400)", "0..166"):
         train(tiny(), few_sprites, augmentation=lambda tokens, generator: tokens + 167)
 
 
@@ -86,44 +87,39 @@ def test_an_augmentation_that_returns_something_else_is_named(tiny: Make, few_sp
         ("broken.py:jitter", ["broken.py", "ZeroDivisionError"]),
     ],
 )
-def test_a_function_that_cannot_be_used_is_named(
-    tiny: Make, few_sprites: Sprites, tmp_path: Path, place: str, facts: list[str]
+def test_a_function_that_cannot_be_loaded_is_named(
+    tiny: MakeSettings, few_sprites: Sprites, tmp_path: Path, place: str, facts: list[str]
 ) -> None:
     Path("my_ideas.py").write_text("def jitter(tokens, generator):\n    return tokens\n")
     Path("broken.py").write_text("1 / 0\n")
     Path("checkpoints").mkdir()
     for outside in (tmp_path.parent / "outside.py", Path("checkpoints/evil.py")):
         outside.write_text("raise SystemExit('run')\n")
-    with pytest.raises(PokemonGenError) as caught:
+    with error_with("augmentation.function", *facts):
         train(tiny(augmentation={"function": place}), few_sprites)
-    for fact in ["augmentation.function", *facts]:
-        assert fact in str(caught.value)
     assert not Path("checkpoints/tiny").exists()
 
 
-def test_a_run_resumes_only_with_the_function_it_started_with(tiny: Make, few_sprites: Sprites) -> None:
+def test_a_run_resumes_only_with_the_function_it_started_with(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
     Path("my_ideas.py").write_text("def jitter(tokens, generator):\n    return tokens\n")
     train(tiny(training={"max_steps": 2}), few_sprites)
-    with pytest.raises(PokemonGenError, match=r"augmentation\.function \(was None, is my_ideas\.py:jitter\)"):
+    with error_with("augmentation.function (was None, is my_ideas.py:jitter)"):
         train(tiny(augmentation={"function": "my_ideas.py:jitter"}), few_sprites)
 
 
-def test_members_need_a_function_that_makes_models(tiny: Make, few_sprites: Sprites) -> None:
-    from pokemon_gen.models.build import build_model
-
-    one = build_model(TINY_MODEL, 167, 0)
-    with pytest.raises(PokemonGenError, match="members: 2 members cannot share one model"):
-        train_members(tiny(members=2), few_sprites, model=one)
+def test_members_need_a_function_that_makes_models(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    with error_with("members: 2", "function"):
+        train_members(tiny(members=2), few_sprites, model=build_model(TINY_MODEL, 167, 0))
     results = train_members(
-        tiny(members=2, training={"max_steps": 1, "save_steps": 1}),
+        tiny(members=2, training=ONE_STEP),
         few_sprites,
         model=lambda vocabulary, seed: build_model(TINY_MODEL, vocabulary, seed),
     )
     assert [result.status for result in results] == ["finished", "finished"]
 
 
-def test_a_model_of_another_vocabulary_is_refused(tiny: Make, few_sprites: Sprites) -> None:
-    from pokemon_gen.models.build import build_model
-
-    with pytest.raises(PokemonGenError, match=r"model:.*166 tokens.*167"):
+def test_a_model_of_another_vocabulary_is_refused(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    with error_with("model: ", "166 tokens", "167"):
         train(tiny(), few_sprites, model=build_model(TINY_MODEL, 166, 0))

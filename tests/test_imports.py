@@ -1,19 +1,23 @@
-"""The layers of DESIGN: imports point down, nothing is chosen by the judge, and what must not wait for
-torch.
+"""The layers of the package: imports point down, the judge chooses nothing, light modules import no torch.
+
+Also the public names of `pokemon_gen` itself.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import pokemon_gen
 from tests.builders import ROOT
 
 PACKAGE = ROOT / "pokemon_gen"
-# From the bottom up. A module or folder may import those of lower layers, and the parts of its own folder.
+# From the bottom up. A module or folder may import lower layers, and modules of its own folder.
 LAYERS = [
     {"errors", "constants"},
     {"files", "bars"},
@@ -36,8 +40,9 @@ JUDGES = {"discriminator.judge", "evaluation.scorecard"}
 
 
 def imported_names(source: str) -> list[str]:
-    """Return everything that a source imports, in full; only absolute imports are allowed, so that none is
-    missed.
+    """Return the full name of everything that a source imports.
+
+    A relative import fails the test: it would be missed here.
     """
     names = []
     for node in ast.walk(ast.parse(source)):
@@ -62,21 +67,22 @@ MODULES = {
 
 def imported_modules(source: str) -> set[str]:
     """Return the modules of this package that a source imports, such as `sprites.hub`."""
-    found = set()
+    modules = set()
     for name in imported_names(source):
         parts = name.split(".")
         if parts[0] == "pokemon_gen":
             candidates = (".".join(parts[1:end]) for end in range(len(parts), 1, -1))
-            found.add(next((module for module in candidates if module in MODULES), ""))
-    return found - {""}
+            modules.add(next((module for module in candidates if module in MODULES), ""))
+    return modules - {""}
 
 
 GRAPH = {module: imported_modules(file.read_text()) - {module} for module, file in MODULES.items()}
 
 
 def reachable(module: str) -> set[str]:
-    """Return every module that a module imports, directly or through others."""
-    seen, waiting = set(), [module]
+    """Return every module that a module imports, directly or through other modules."""
+    seen: set[str] = set()
+    waiting = [module]
     while waiting:
         for imported in GRAPH[waiting.pop()] - seen:
             seen.add(imported)
@@ -85,8 +91,12 @@ def reachable(module: str) -> set[str]:
 
 
 def test_every_form_of_import_is_seen() -> None:
-    source = "import pokemon_gen.cli\nfrom pokemon_gen import pipeline\nfrom pokemon_gen.sprites.hub import load_hub"
-    assert imported_modules(source) == {"cli", "pipeline", "sprites.hub"}
+    lines = [
+        "import pokemon_gen.cli",
+        "from pokemon_gen import pipeline",
+        "from pokemon_gen.sprites.hub import load_hub",
+    ]
+    assert imported_modules("\n".join(lines)) == {"cli", "pipeline", "sprites.hub"}
     assert imported_modules("def f():\n    from pokemon_gen.training.run import train") == {"training.run"}
     with pytest.raises(AssertionError, match="relative"):
         imported_modules("from ..training import train")
@@ -106,7 +116,7 @@ def test_imports_point_down(module: str) -> None:
         assert other == folder or LAYER[other] < LAYER[folder], f"{module} imports {imported}"
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
     TopologicalSorter(GRAPH).prepare()  # raises CycleError, naming the circle
 
 
@@ -120,15 +130,15 @@ def test_no_stage_imports_another_stage() -> None:
 @pytest.mark.parametrize(
     "module", ["selection", "completion.reranking", "discriminator.detector", "stages.select", "training.run"]
 )
-def test_nothing_is_chosen_by_the_judge(module: str) -> None:
-    """What chooses or ranks reaches neither the judge nor the scorecard, through no other module either."""
+def test_the_judge_chooses_nothing(module: str) -> None:
+    """A module that chooses or ranks imports neither the judge nor the scorecard, not even indirectly."""
     direct = GRAPH[module] & JUDGES
     through = reachable(module) & JUDGES if module != "stages.select" else direct
     assert not through
 
 
-def test_private_attributes_of_libraries_are_used_in_one_module() -> None:
-    """What an underscore hides may change in any release; `models/hf_compat.py` names it where it does."""
+def test_only_one_module_uses_private_attributes_of_libraries() -> None:
+    """They may change in any release; `models/hf_compat.py` names the attribute that did."""
     for module, file in MODULES.items():
         if module == "models.hf_compat":
             continue
@@ -139,8 +149,8 @@ def test_private_attributes_of_libraries_are_used_in_one_module() -> None:
                 and not node.attr.startswith("__")
             ):
                 owner = ast.unparse(node.value)
-                ours = owner in ("self", "cls", "settings") or owner.startswith(("torch", "self."))
-                assert ours, f"{module}: {owner}.{node.attr}"
+                allowed = owner in ("self", "cls", "settings") or owner.startswith(("torch", "self."))
+                assert allowed, f"{module}: {owner}.{node.attr}"
 
 
 LIGHT = [
@@ -162,7 +172,7 @@ LIGHT = [
 
 
 @pytest.mark.parametrize("module", LIGHT)
-def test_light_modules_import_nothing_heavy(module: str) -> None:
+def test_light_modules_import_no_heavy_package(module: str) -> None:
     heavy = {"torch", "transformers", "datasets", "pyarrow", "PIL", "scipy", "matplotlib"}
     if module in ("text_rows", "submission", "cli", "settings"):
         heavy |= {"numpy"}
@@ -172,7 +182,7 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_showing_sprites_needs_neither_torch_nor_datasets() -> None:
+def test_the_command_sprites_imports_neither_torch_nor_datasets() -> None:
     code = "import sys, pokemon_gen.stages.sprites; sys.exit(bool({'torch', 'datasets'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -187,5 +197,21 @@ def test_the_public_names_are_those_that_type_checkers_see() -> None:
         for alias in node.names
     }
     code = "import json, pokemon_gen; print(json.dumps(pokemon_gen._MODULES))"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert {name: f"pokemon_gen.{module}" for name, module in ast.literal_eval(found).items()} == typed
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert {name: f"pokemon_gen.{module}" for name, module in ast.literal_eval(printed).items()} == typed
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert pokemon_gen.__version__ == version("pokemon-gen")
+    assert re.match(r"\d+\.\d+", pokemon_gen.__version__)
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert set(pokemon_gen.__all__) <= set(dir(pokemon_gen))
+    for name in pokemon_gen.__all__:
+        assert getattr(pokemon_gen, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = pokemon_gen.nonsense

@@ -1,10 +1,9 @@
-"""`pipeline.py`: the stages together, going on where they stopped, replacing nothing unasked."""
+"""`pipeline.py` and the stages together: a run resumes where it stopped, and replaces nothing unasked."""
 
 import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,13 @@ import pytest
 from PIL import Image
 from transformers import TrainerCallback
 
-from pokemon_gen import pipeline
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.discriminator.detector import load_detector
-from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
-from pokemon_gen.pipeline import run
+from pokemon_gen.pipeline import RunResult, run
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.complete import complete
@@ -31,20 +28,53 @@ from pokemon_gen.stages.select import select
 from pokemon_gen.stages.sprites import preview
 from pokemon_gen.stages.submit import submit
 from pokemon_gen.stages.train import train_members
-from pokemon_gen.training.run import train
-from pokemon_gen.training.run import train as train_model
-from tests.builders import tiny_settings, without_precision, write_palette, write_rows, write_text_folder
+from pokemon_gen.training.run import train, train_extended
+from tests.builders import (
+    ONE_STEP,
+    RUN,
+    MakeSettings,
+    error_with,
+    tiny_settings,
+    without_precision,
+    write_palette,
+    write_rows,
+    write_text_folder,
+)
 
-Make = Callable[..., Settings]
-SUBMISSION = Path("submissions/tiny.txt")
-
-
+SUBMISSION, SIDECAR = Path("submissions/tiny.txt"), Path("submissions/tiny.json")
 SAMPLED = {"completion": {"do_sample": True, "temperature": 0.8}}
+
+
+class KillAtStep(TrainerCallback):
+    """Ends a training with an error at the beginning of a step, counted from 1."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step - 1:
+            raise RuntimeError("killed")
+
+
+def read_sidecar() -> dict[str, Any]:
+    """Return the metadata of the submission."""
+    metadata: dict[str, Any] = json.loads(SIDECAR.read_text())
+    return metadata
+
+
+def statuses_of(result: RunResult) -> set[str]:
+    """Return the different statuses of the members' trainings."""
+    return {training.status for training in result.trainings}
+
+
+def times_of(folder: Path, pattern: str) -> dict[Path, int]:
+    """Return the time of the last change of each file or folder that matches a pattern."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
 @pytest.fixture(scope="module")
 def done_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Do a run once; its working directory is the mould of `done`."""
+    """Do a run once; `done` copies its working directory."""
     folder = tmp_path_factory.mktemp("done")
     with contextlib.chdir(folder):
         write_text_folder(few_sprites, Path("few"))
@@ -54,12 +84,12 @@ def done_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def done(done_folder: Path, own_folder: Path) -> Settings:
-    """Return the settings of a run that has been done in the working directory."""
+    """Copy a run that is done to the working directory and return its settings."""
     shutil.copytree(done_folder, own_folder, dirs_exist_ok=True)
     return tiny_settings(**SAMPLED)
 
 
-def test_a_run_makes_a_checked_submission_and_a_picture(tiny: Make, few_sprites: Sprites) -> None:
+def test_a_run_writes_a_valid_submission_and_a_picture(tiny: MakeSettings, few_sprites: Sprites) -> None:
     result = run(tiny())
     assert result.submission is not None
     assert str(result.submission.report) == "ok: 6 sprites x 400 tokens, prompts kept"
@@ -70,20 +100,19 @@ def test_a_run_makes_a_checked_submission_and_a_picture(tiny: Make, few_sprites:
         assert picture.width > 600
 
 
-def test_the_sidecar_is_enough_to_make_the_same_submission_again(done: Settings) -> None:
-    first = SUBMISSION.read_bytes()
-    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
+@pytest.mark.slow
+def test_the_sidecar_is_enough_to_reproduce_the_submission(done: Settings) -> None:
+    first, metadata = SUBMISSION.read_bytes(), read_sidecar()
     shutil.rmtree("checkpoints")
     shutil.rmtree("submissions")
-    run(Settings.model_validate(facts["settings"]))
-    again = json.loads(SUBMISSION.with_suffix(".json").read_text())
+    run(Settings.model_validate(metadata["settings"]))
     assert SUBMISSION.read_bytes() == first
-    assert facts["sprites"]["fingerprint"] == facts["checkpoint"]["trained_on"]["fingerprint"]
+    assert metadata["sprites"]["fingerprint"] == metadata["checkpoint"]["trained_on"]["fingerprint"]
     for key in ("sha256", "checkpoint", "sprites", "palette", "prompt_hashes"):
-        assert again[key] == facts[key]
+        assert read_sidecar()[key] == metadata[key]
 
 
-def test_a_finished_run_is_left_as_it_is(done: Settings) -> None:
+def test_a_finished_run_is_not_changed(done: Settings) -> None:
     before = SUBMISSION.stat().st_mtime_ns
     result = run(done)
     assert result.training.status == "nothing left to do"
@@ -92,396 +121,384 @@ def test_a_finished_run_is_left_as_it_is(done: Settings) -> None:
     assert SUBMISSION.stat().st_mtime_ns == before
 
 
-def test_a_sidecar_of_before_a_setting_was_there_is_of_the_same_run(done: Settings) -> None:
-    sidecar = SUBMISSION.with_suffix(".json")
-    facts = json.loads(sidecar.read_text())
-    del facts["settings"]["members"], facts["settings"]["augmentation"]
-    del facts["settings"]["completion"]["candidates"], facts["settings"]["completion"]["likelihood_weight"]
-    sidecar.write_text(json.dumps(facts))
+def test_a_sidecar_from_before_a_setting_existed_belongs_to_the_same_run(done: Settings) -> None:
+    metadata = read_sidecar()
+    del metadata["settings"]["members"], metadata["settings"]["augmentation"]
+    del (
+        metadata["settings"]["completion"]["candidates"],
+        metadata["settings"]["completion"]["likelihood_weight"],
+    )
+    SIDECAR.write_text(json.dumps(metadata))
     result = run(done)
     assert result.submission is not None
     assert not result.submission.report.faults
 
 
-def test_a_run_goes_on_after_its_training(done: Settings) -> None:
+def test_a_run_that_was_stopped_after_its_training_resumes(done: Settings) -> None:
     for file in Path("submissions").iterdir():
         file.unlink()
     assert run(done).training.status == "nothing left to do"
     assert SUBMISSION.is_file()
 
 
-def test_candidates_are_ranked_by_the_runs_detector(tiny: Make, few_sprites: Sprites) -> None:
-    """Though checkpoints are chosen by NLL, the detector is trained: the candidates need it."""
+@pytest.mark.slow
+def test_the_detector_of_the_run_ranks_candidates(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    """NLL chooses the checkpoint, but the detector is trained because the candidates need it."""
     settings = tiny(completion={"do_sample": True, "candidates": 3})
     result = run(settings)
     assert result.submission is not None
-    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
-    detector = load_detector(Path("checkpoints/tiny"))
-    assert facts["ranked_by_detector"] == detector.metadata["fingerprint"]
+    detector = load_detector(RUN)
+    assert read_sidecar()["ranked_by_detector"] == detector.metadata["fingerprint"]
     model = load_checkpoint(result.submission.checkpoint).model
     best = complete_best(model, few_sprites.prompts("test"), settings.completion, detector)
     np.testing.assert_array_equal(np.loadtxt(SUBMISSION, dtype=int), best)
-    sprites = result.submission.checkpoint / "sprites.json"
-    own = sprites.read_text()
-    sprites.write_text(own.replace(few_sprites.fingerprint, "0" * 16))
-    with pytest.raises(PokemonGenError, match=r"detector: .*other sprites than .*best.*name=tiny"):
-        submit("checkpoints/tiny", overwrite=True)
-    sprites.write_text(own)
+    trained_on = result.submission.checkpoint / "sprites.json"
+    trained_on.write_text(trained_on.read_text().replace(few_sprites.fingerprint, "0" * 16))
+    with error_with("detector", "other sprites", str(RUN / "best"), "name=tiny --overwrite"):
+        submit(RUN, overwrite=True)
 
 
-def test_without_a_detector_one_completion_is_drawn_and_said_so(
-    tiny: Make, few_sprites: Sprites, caplog: pytest.LogCaptureFixture
+def test_without_a_detector_a_warning_is_logged_and_a_single_completion_is_drawn(
+    tiny: MakeSettings, few_sprites: Sprites, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`train` makes no detector; what it trained completes, submits and scores all the same."""
+    """`train` alone trains no detector; its checkpoint still completes, submits and scores."""
     settings = tiny(completion={"do_sample": True, "candidates": 3})
     train(settings)
-    one = settings.completion.single_candidate()
-    model = load_checkpoint("tiny").model
-    for made in (complete("tiny", split="dev").sprites, np.loadtxt(submit("tiny").file, dtype=int)):
-        split = "dev" if len(made) == len(few_sprites.tokens("dev")) else "test"
-        np.testing.assert_array_equal(made, complete_prompts(model, few_sprites.prompts(split), one))
+    single, model = settings.completion.single_candidate(), load_checkpoint("tiny").model
+    completed = {"dev": complete("tiny", split="dev").sprites}
+    completed["test"] = np.loadtxt(submit("tiny").file, dtype=int)
+    for split, rows in completed.items():
+        np.testing.assert_array_equal(rows, complete_prompts(model, few_sprites.prompts(split), single))
     assert score("tiny").scorecard["checkpoint"]["completion"]["candidates"] == 1
-    said = [record.getMessage() for record in caplog.records if "detector" in record.getMessage()]
-    assert len(said) == 3
-    assert all("tiny" in message and "completion.candidates" in message for message in said)
-    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
-    assert facts["settings"]["completion"]["candidates"] == 1
-    assert facts["ranked_by_detector"] is None
+    warnings = [record.getMessage() for record in caplog.records if "detector" in record.getMessage()]
+    assert len(warnings) == 3
+    assert all("tiny" in message and "completion.candidates" in message for message in warnings)
+    assert read_sidecar()["settings"]["completion"]["candidates"] == 1
+    assert read_sidecar()["ranked_by_detector"] is None
 
 
-def test_an_ensemble_is_trained_member_by_member_and_completes_with_all(
-    tiny: Make, few_sprites: Sprites
+@pytest.mark.slow
+def test_the_members_of_an_ensemble_are_trained_in_turn_and_complete_together(
+    tiny: MakeSettings, few_sprites: Sprites
 ) -> None:
     settings = tiny(members=2, training={"save_steps": 4, "eval_steps": 4})
     result = run(settings)
     assert [training.folder.name for training in result.trainings] == ["member-0", "member-1"]
     assert [training.settings.seed for training in result.trainings] == [0, 1]
     assert result.submission is not None
-    assert result.submission.checkpoint == Path("checkpoints/tiny/best")
+    assert result.submission.checkpoint == RUN / "best"
     ensemble = load_checkpoint(result.submission.checkpoint)
     assert ensemble.settings.members == 2
     np.testing.assert_array_equal(
         np.loadtxt(SUBMISSION, dtype=int), complete_prompts(ensemble.model, few_sprites.prompts("test"))
     )
     before = SUBMISSION.stat().st_mtime_ns
-    again = run(settings)
-    assert {training.status for training in again.trainings} == {"nothing left to do"}
+    assert statuses_of(run(settings)) == {"nothing left to do"}
     assert SUBMISSION.stat().st_mtime_ns == before
-    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
-    assert facts["settings"]["members"] == 2
+
+
+@pytest.mark.slow
+def test_the_sidecar_of_an_ensemble_is_enough_to_reproduce_its_submission(tiny: MakeSettings) -> None:
+    settings = tiny(members=2, training=ONE_STEP)
+    run(settings)
+    first, metadata = SUBMISSION.read_bytes(), read_sidecar()
+    assert metadata["settings"]["members"] == 2
     shutil.rmtree("checkpoints")
-    first = SUBMISSION.read_bytes()
-    run(Settings.model_validate(facts["settings"]), overwrite=True)
+    run(Settings.model_validate(metadata["settings"]), overwrite=True)
     assert SUBMISSION.read_bytes() == first
     shutil.rmtree("submissions")
     run(settings.model_copy(update={"completion": CompletionSettings(do_sample=True)}))
-    assert load_checkpoint(result.submission.checkpoint).settings.completion.do_sample  # as it completes now
+    assert load_checkpoint(RUN / "best").settings.completion.do_sample  # it records the settings of now
 
 
-def test_an_ensemble_that_is_not_put_together_says_so(tiny: Make) -> None:
-    settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
-    with pytest.raises(PokemonGenError, match=r"this trains one model; train_members\(settings\)"):
-        train(settings)
+def test_an_ensemble_that_is_not_combined_yet_is_named(tiny: MakeSettings) -> None:
+    settings = tiny(members=2, training=ONE_STEP)
     train_members(settings)
-    for verb in (submit, score, select):
-        for place in ("tiny", "checkpoints/tiny"):
-            with pytest.raises(
-                PokemonGenError, match="not put together yet; `pokemon-gen run CONFIG` goes on"
-            ):
-                verb(place)
-    assert {training.status for training in run(settings).trainings} == {"nothing left to do"}
-    with pytest.raises(PokemonGenError, match="nothing-of-this-name: no such checkpoint or run"):
-        submit("nothing-of-this-name")
-    for verb in (submit, select):
-        with pytest.raises(PokemonGenError, match="no whole checkpoint in it"):
-            verb(".")
+    for command in (submit, score, select):
+        for place in ("tiny", str(RUN)):
+            with error_with(str(RUN), "`pokemon-gen run CONFIG`"):
+                command(place)
+    assert statuses_of(run(settings)) == {"nothing left to do"}
 
 
-def test_a_run_begun_anew_and_killed_goes_on(done: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its old submission must not stand in the way, and stands until the training begins."""
+def test_a_folder_without_checkpoints_is_named() -> None:
+    with error_with("nowhere", "no such checkpoint or run"):
+        submit("nowhere")
+    for command in (submit, select):
+        with error_with(".: ", "`pokemon-gen train CONFIG`"):
+            command(".")
 
-    class Kill(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 3:
-                raise RuntimeError("killed")
 
-    def left_of_an_older_run(folder: str) -> None:
-        (Path("checkpoints") / folder).mkdir(parents=True)
-        (Path("checkpoints") / folder / "classifier.json").write_text('{"settings": "others"}')
-
-    left_of_an_older_run("tiny/detector")
-    anew = done.model_copy(update={"seed": 9})
+@pytest.mark.slow
+def test_a_run_that_was_started_again_and_killed_resumes(done: Settings) -> None:
+    """The submission of the old run does not prevent that; it is removed when the new training begins."""
+    (RUN / "detector").mkdir()
+    (RUN / "detector" / "classifier.json").write_text('{"settings": "those of the old run"}')
+    restarted = done.model_copy(update={"seed": 9})
     with pytest.raises(RuntimeError, match="killed"):
-        run(anew, overwrite=True, callbacks=[Kill()])
-    assert not Path("checkpoints/tiny/detector").exists()
-    result = run(anew)
+        run(restarted, overwrite=True, callbacks=[KillAtStep(4)])
+    assert not (RUN / "detector").exists()
+    result = run(restarted)
     assert result.training.status == "finished"
     assert result.submission is not None
     assert not result.submission.report.faults
 
 
-def test_members_of_before_are_none_of_an_ensemble_begun_anew(
-    tiny: Make, monkeypatch: pytest.MonkeyPatch
+def test_an_ensemble_that_was_started_again_does_not_resume_old_members(
+    tiny: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the first member, it must not go on with the old second."""
-    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
-    settings = tiny(members=2, training=few_steps)
+    """It is interrupted in the first member, and then trains the second one from scratch."""
+    settings = tiny(members=2, training=ONE_STEP)
     train_members(settings)
     ensemble("tiny", ["tiny/member-0", "tiny/member-1"])
 
     def interrupted(*args: Any) -> Any:
-        return dataclasses.replace(train_model(*args), status="interrupted")
+        return dataclasses.replace(train_extended(*args), status="interrupted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train_model", interrupted)
+        patch.setattr("pokemon_gen.stages.train.train_extended", interrupted)
         assert len(train_members(settings, overwrite=True)) == 1
-    assert not Path("checkpoints/tiny/best").exists()
+    assert not (RUN / "best").exists()
     assert [training.status for training in train_members(settings)] == ["nothing left to do", "finished"]
 
 
-def test_an_ensemble_whose_members_were_trained_on_since_says_so(tiny: Make) -> None:
-    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
-    run(tiny(members=2, training=few_steps))
+@pytest.mark.slow
+def test_an_ensemble_with_a_member_that_was_trained_further_is_named(tiny: MakeSettings) -> None:
+    run(tiny(members=2, training=ONE_STEP))
     ensemble("by-hand", ["tiny/member-0", "tiny/member-1"])
-    longer = tiny(members=2, training={**few_steps, "max_steps": 2})
+    longer = tiny(members=2, training={**ONE_STEP, "max_steps": 2})
     train_members(longer)
-    for verb in (submit, score):
-        with pytest.raises(
-            PokemonGenError, match=r"member-0 has been trained on since; `pokemon-gen run CON"
-        ):
-            verb("tiny", overwrite=True)
-    assert not submit("by-hand").report.faults  # is what it was
-    assert not submit("checkpoints/tiny/best", overwrite=True).report.faults
+    for command in (submit, score):
+        with error_with("member-0", "`pokemon-gen run CONFIG`", str(RUN / "best")):
+            command("tiny", overwrite=True)
+    assert not submit("by-hand").report.faults  # its members are copies
+    assert not submit(RUN / "best", overwrite=True).report.faults
     SUBMISSION.unlink()
     run(longer)
     assert not submit("tiny", overwrite=True).report.faults
-    select("tiny/member-0", by="detector")  # another choice, but no other training
+    select("tiny/member-0", by="nll")  # a new choice, but no new training
     assert not submit("tiny", overwrite=True).report.faults
-    with contextlib.chdir("checkpoints/tiny"):
+    with contextlib.chdir(RUN):
         assert choose_checkpoint(".").folder == Path("best")
-    shutil.rmtree("checkpoints/tiny/member-0")  # thrown away: the ensemble has its own
+    shutil.rmtree(RUN / "member-0")  # the ensemble has a copy
     assert not submit("tiny", overwrite=True).report.faults
 
 
-def test_members_stay_inside_their_ensembles_folder(tiny: Make) -> None:
-    """A run that happens to be called like a member of before is another's, and nothing touches it."""
-    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
+@pytest.mark.slow
+def test_members_stay_inside_the_folder_of_their_ensemble(tiny: MakeSettings) -> None:
+    """Runs whose names look like those of members in version 0.1 are not touched."""
     for name in ("tiny-0", "tiny-1"):
-        train(tiny(name=name, seed=7, training=few_steps))
-    before = {path: path.stat().st_mtime_ns for path in Path("checkpoints").glob("tiny-*/**/*")}
-    settings = tiny(members=2, training=few_steps)
+        train(tiny(name=name, seed=7, training=ONE_STEP))
+    before = times_of(Path("checkpoints"), "tiny-*/**/*")
+    settings = tiny(members=2, training=ONE_STEP)
     run(settings, overwrite=True)
     train_members(settings, overwrite=True)
-    assert {path: path.stat().st_mtime_ns for path in Path("checkpoints").glob("tiny-*/**/*")} == before
+    assert times_of(Path("checkpoints"), "tiny-*/**/*") == before
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["tiny", "tiny-0", "tiny-1"]
 
 
-def test_one_model_and_an_ensemble_do_not_share_a_folder(tiny: Make) -> None:
-    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
-    one, two = tiny(training=few_steps), tiny(members=2, training=few_steps)
-    train(one)
-    for begin in (run, train_members):
-        with pytest.raises(PokemonGenError, match="checkpoints/tiny holds a run of one model"):
-            begin(two)
-    assert len(train_members(two, overwrite=True)) == 2
-    assert not list(Path("checkpoints/tiny").glob("checkpoint-*"))
-    with pytest.raises(PokemonGenError, match="holds an ensemble, and is kept: members=2"):
-        train(one)
-    train(one, overwrite=True)
-    assert not list(Path("checkpoints/tiny").glob("member-*"))
+def test_a_run_of_one_model_and_an_ensemble_do_not_share_a_folder(tiny: MakeSettings) -> None:
+    single, ensemble = tiny(training=ONE_STEP), tiny(members=2, training=ONE_STEP)
+    train(single)
+    for command in (run, train_members):
+        with error_with(str(RUN), "one model", "name=...", "--overwrite"):
+            command(ensemble)
+    assert len(train_members(ensemble, overwrite=True)) == 2
+    assert not list(RUN.glob("checkpoint-*"))
+    with error_with(str(RUN), "ensemble", "members=2", "--overwrite"):
+        train(single)
+    train(single, overwrite=True)
+    assert not list(RUN.glob("member-*"))
 
 
-def test_members_of_the_old_layout_are_moved_by_hand(tiny: Make) -> None:
-    few_steps = {"max_steps": 1, "save_steps": 1, "eval_steps": 1}
-    settings = tiny(members=2, training=few_steps)
+@pytest.mark.slow
+def test_an_ensemble_of_version_0_1_is_named_with_the_commands_that_move_its_members(
+    tiny: MakeSettings,
+) -> None:
+    settings = tiny(members=2, training=ONE_STEP)
     run(settings)
     for number in range(2):
         old = Path(f"checkpoints/tiny-{number}")
-        Path(f"checkpoints/tiny/member-{number}").rename(old)
+        (RUN / f"member-{number}").rename(old)
         for file in old.rglob("settings.json"):
             file.write_text(file.read_text().replace(f"tiny/member-{number}", old.name))
-    for begin in (run, train_members):
-        with pytest.raises(PokemonGenError) as refused:
-            begin(settings)
-    assert not submit("tiny", overwrite=True).report.faults  # its ensemble is as good as it was
+    moves = [f"mv checkpoints/tiny-{number} {RUN / f'member-{number}'}" for number in range(2)]
+    for command in (run, train_members):
+        with error_with(str(RUN), *moves, "name=..."):
+            command(settings)
+    assert not submit("tiny", overwrite=True).report.faults  # its ensemble is still valid
     for number in range(2):
-        assert f"mv checkpoints/tiny-{number} checkpoints/tiny/member-{number}" in str(refused.value)
-        Path(f"checkpoints/tiny-{number}").rename(f"checkpoints/tiny/member-{number}")
-    assert {training.status for training in run(settings).trainings} == {"nothing left to do"}
+        Path(f"checkpoints/tiny-{number}").rename(RUN / f"member-{number}")
+    assert statuses_of(run(settings)) == {"nothing left to do"}
 
 
-def test_members_are_trained_in_one_precision(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured twice may come out otherwise, and a sidecar tells one."""
-    measured = iter([True, False])
+def test_all_members_are_trained_in_the_precision_of_the_first(
+    tiny: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second choice might differ, and a sidecar records only one."""
+    chosen = iter([True, False])
     monkeypatch.setattr(
-        "pokemon_gen.training.run.choose_precision", lambda *_: {"bf16": next(measured), "fp16": False}
+        "pokemon_gen.training.run.choose_precision", lambda *_: {"bf16": next(chosen), "fp16": False}
     )
-    settings = tiny(members=2, training={"max_steps": 1, "save_steps": 1, "eval_steps": 1})
-    trainings = train_members(without_precision(settings))
+    trainings = train_members(without_precision(tiny(members=2, training=ONE_STEP)))
     assert [training.settings.training["bf16"] for training in trainings] == [True, True]
 
 
-def test_a_run_goes_on_with_the_completion_settings_of_now(done: Settings, tiny: Make) -> None:
+@pytest.mark.slow
+def test_a_run_resumes_with_the_completion_settings_of_now(done: Settings, tiny: MakeSettings) -> None:
     for file in Path("submissions").iterdir():
         file.unlink()
-    run(tiny())  # greedy; the checkpoint remembers that it was to be sampled
-    facts = json.loads(SUBMISSION.with_suffix(".json").read_text())
-    assert facts["settings"]["completion"]["do_sample"] is False
-    assert not load_checkpoint(Path("checkpoints/tiny/best")).settings.completion.do_sample  # as of now
-    assert run(tiny()).training.status == "nothing left to do"  # and this is the same run again
+    run(tiny())  # greedy; the checkpoints record that it sampled before
+    assert read_sidecar()["settings"]["completion"]["do_sample"] is False
+    assert not load_checkpoint(RUN / "best").settings.completion.do_sample
+    assert run(tiny()).training.status == "nothing left to do"  # the same run again
     Path("few").rename("moved")
     assert run(tiny(sprites={"source": "text:moved"})).training.status == "nothing left to do"
 
 
-def test_another_runs_submission_is_kept_and_said_so_before_training(
-    done: Settings, tiny: Make, monkeypatch: pytest.MonkeyPatch
+def test_the_submission_of_another_run_is_reported_before_the_training(
+    done: Settings, tiny: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_training(*_: object, **__: object) -> None:
-        raise AssertionError("trained before looking")
-
-    monkeypatch.setattr(pipeline, "train", no_training)
-    with pytest.raises(
-        PokemonGenError, match=r"tiny\.txt exists, of other settings or sprites, and is kept.*--overwrite"
-    ):
+    monkeypatch.setattr("pokemon_gen.pipeline.train_each", lambda *_: pytest.fail("trained"))
+    with error_with(str(SUBMISSION), "other settings", "--overwrite"):
         run(tiny(seed=9))
 
 
-def test_a_submission_of_another_checkpoint_than_the_chosen_is_kept_and_said_so(done: Settings) -> None:
-    """Submitted by hand from another checkpoint: `run` must not pass it off as the selected one's."""
-    best = json.loads(Path("checkpoints/tiny/selection.json").read_text())["chosen"]
-    other = "checkpoint-2" if best == "checkpoint-4" else "checkpoint-4"
-    submit(Path("checkpoints/tiny") / other, overwrite=True)
-    with pytest.raises(
-        PokemonGenError, match=r"of another checkpoint .* submit checkpoints/tiny --overwrite"
-    ):
+def test_a_submission_of_another_checkpoint_than_the_best_is_kept_and_named(done: Settings) -> None:
+    """A user submitted another checkpoint by hand; `run` does not present it as the best one's."""
+    best = json.loads((RUN / "selection.json").read_text())["chosen"]
+    other = RUN / ("checkpoint-2" if best == "checkpoint-4" else "checkpoint-4")
+    submit(other, overwrite=True)
+    with error_with(str(SUBMISSION), str(other), f"`pokemon-gen submit {RUN} --overwrite`"):
         run(done)
-    submit(Path("checkpoints/tiny"), overwrite=True)
+    submit(RUN, overwrite=True)
     assert run(done).submission is not None
 
 
-def test_overwrite_replaces_a_run(done: Settings, tiny: Make) -> None:
+@pytest.mark.slow
+def test_overwrite_replaces_a_run(done: Settings, tiny: MakeSettings) -> None:
     before = SUBMISSION.read_bytes()
     result = run(tiny(seed=9), overwrite=True)
     assert result.training.status == "finished"
     assert SUBMISSION.read_bytes() != before
 
 
-def test_submit_keeps_what_is_there_and_takes_overrides(done: Settings) -> None:
-    with pytest.raises(PokemonGenError, match=r"tiny\.txt.*--overwrite"):
-        submit("checkpoints/tiny")
-    made = submit("checkpoints/tiny/checkpoint-2", overrides=["name=second", "completion.temperature=2.0"])
-    assert made.file == Path("submissions/second.txt")
-    assert json.loads(made.sidecar.read_text())["settings"]["completion"]["temperature"] == 2.0
-    assert made.reason == "as asked for"
-
-
-@pytest.mark.parametrize("split", ["dev", "test"])
-def test_completing_a_split_draws_it_and_writes_its_rows(
-    done: Settings, few_sprites: Sprites, split: str
-) -> None:
-    made = complete("tiny", split=split)  # by its name
-    assert made.picture == Path(f"eval/results/tiny/completions-{split}.png")
-    np.testing.assert_array_equal(np.loadtxt(made.rows, dtype=int), made.sprites)
-    np.testing.assert_array_equal(made.sprites[:, :240], few_sprites.prompts(split))
-    again = complete("checkpoints/tiny", split=split)
-    assert again.picture == Path(f"eval/results/tiny/completions-{split}-2.png")
-    assert again.rows == Path(f"eval/results/tiny/completions-{split}-2.txt")
-    assert made.picture.is_file()
-
-
-def test_a_checkpoint_alone_completes_a_picture(
-    done: Settings, few_sprites: Sprites, few_folder: Path, tmp_path: Path
-) -> None:
-    """Neither the run's folder nor its sprites are needed any more."""
-    shutil.move("checkpoints/tiny/checkpoint-4", "alone")
-    shutil.rmtree("checkpoints")
-    shutil.rmtree(few_folder)
-    sprite = few_sprites.tokens("dev")[0]
-    Image.fromarray(to_picture(sprite, few_sprites.palette)).resize((60, 60), 0).save("creature.png")
-    made = complete("alone", "creature.png", output="whole.png")
-    np.testing.assert_array_equal(made.sprites[0, :240], sprite[:240])
-    assert Path("whole.png").is_file()
-
-
-def test_prompts_come_from_one_place(done: Settings) -> None:
-    with pytest.raises(PokemonGenError, match="not from both"):
-        complete(Path("checkpoints/tiny"), "prompts.txt", split="dev")
-
-
-def test_prompts_of_any_length_are_completed(done: Settings) -> None:
-    prompts = write_rows(Path("prompts.txt"), [[5], [1, 2, 3], [7] * 399, [0] * 400])
-    made = complete("checkpoints/tiny", prompts)
-    assert made.sprites.shape == (4, 400)
-    assert made.sprites[1, :3].tolist() == [1, 2, 3]
-
-
-def test_a_checkpoint_of_another_palette_is_refused(done: Settings, few_sprites: Sprites) -> None:
-    write_palette(Path("other.txt"), Palette(few_sprites.palette.rgb[::-1]))
-    with pytest.raises(
-        PokemonGenError, match=r"was trained with another palette \([0-9a-f]{16}, 167 colours\)"
-    ):
-        submit("checkpoints/tiny", overrides=["sprites.palette=other.txt", "name=second"])
-    assert not Path("submissions/second.txt").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 2 x", r"prompts\.txt:1:5: 'x'"),
-        ("167", r"prompts\.txt:1:1: 167 is not in"),
-        ("", r"prompts\.txt: .*no prompts"),
-    ],
-)
-def test_prompts_at_fault_are_named(done: Settings, text: str, message: str) -> None:
-    Path("prompts.txt").write_text(text)
-    with pytest.raises(PokemonGenError, match=message):
-        complete("checkpoints/tiny", "prompts.txt")
-
-
 @pytest.mark.parametrize("part", ["tiny.json", "tiny.png"])
-def test_a_submission_that_lacks_a_part_is_kept_and_said_so(done: Settings, part: str) -> None:
+def test_a_submission_that_lacks_a_file_is_kept_and_named(done: Settings, part: str) -> None:
     (SUBMISSION.parent / part).unlink()
-    with pytest.raises(PokemonGenError, match=f"exists without its {part}, and is kept"):
+    with error_with(str(SUBMISSION), part, f"`pokemon-gen submit {RUN} --overwrite`"):
         run(done)
 
 
-def test_what_a_kill_left_of_a_submission_is_no_hindrance(done: Settings) -> None:
+def test_files_of_a_submission_that_a_kill_cut_off_are_replaced(done: Settings) -> None:
     SUBMISSION.unlink()  # it is written last
     assert run(done).submission is not None
     assert SUBMISSION.is_file()
 
 
+def test_submit_keeps_a_submission_and_takes_overrides(done: Settings) -> None:
+    with error_with(str(SUBMISSION), "--overwrite"):
+        submit(RUN)
+    made = submit(RUN / "checkpoint-2", overrides=["name=second", "completion.temperature=2.0"])
+    assert made.file == Path("submissions/second.txt")
+    assert json.loads(made.sidecar.read_text())["settings"]["completion"]["temperature"] == 2.0
+    assert "explicitly" in made.reason
+
+
 @pytest.mark.parametrize("override", ["training.learning_rate=9", "model.n_layer=7", "seed=3"])
-def test_a_trained_checkpoint_leaves_only_its_completion_to_choose(done: Settings, override: str) -> None:
-    with pytest.raises(PokemonGenError, match="is trained already; completion"):
-        submit("checkpoints/tiny", overrides=["name=second", override])
+def test_settings_that_a_trained_checkpoint_fixes_cannot_be_overridden(done: Settings, override: str) -> None:
+    with error_with(override.split("=")[0], str(RUN), "completion.*, sprites.*, name"):
+        submit(RUN, overrides=["name=second", override])
 
 
-def test_prompts_are_never_overwritten(done: Settings) -> None:
+def test_sprites_of_another_palette_are_not_submitted(done: Settings, few_sprites: Sprites) -> None:
+    reversed_palette = Palette(few_sprites.palette.rgb[::-1])
+    write_palette(Path("other.txt"), reversed_palette)
+    with error_with(few_sprites.palette.fingerprint, reversed_palette.fingerprint, "167 colours"):
+        submit(RUN, overrides=["sprites.palette=other.txt", "name=second"])
+    assert not Path("submissions/second.txt").exists()
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_the_completions_of_a_split_are_drawn_and_numbered(
+    done: Settings, few_sprites: Sprites, split: str
+) -> None:
+    made = complete("tiny", split=split)
+    assert made.picture == Path(f"eval/results/tiny/completions-{split}.png")
+    np.testing.assert_array_equal(np.loadtxt(made.rows, dtype=int), made.sprites)
+    np.testing.assert_array_equal(made.sprites[:, :240], few_sprites.prompts(split))
+    again = complete(RUN, split=split)
+    assert again.picture == Path(f"eval/results/tiny/completions-{split}-2.png")
+    assert again.rows == Path(f"eval/results/tiny/completions-{split}-2.txt")
+    assert made.picture.is_file()
+
+
+def test_a_checkpoint_completes_a_picture_without_its_run_and_its_sprites(
+    done: Settings, few_sprites: Sprites, few_folder: Path
+) -> None:
+    shutil.move(RUN / "checkpoint-4", "alone")
+    shutil.rmtree("checkpoints")
+    shutil.rmtree(few_folder)
+    sprite = few_sprites.tokens("dev")[0]
+    Image.fromarray(to_picture(sprite, few_sprites.palette)).resize((60, 60), 0).save("creature.png")
+    made = complete("alone", "creature.png", output="completed.png")
+    np.testing.assert_array_equal(made.sprites[0, :240], sprite[:240])
+    assert Path("completed.png").is_file()
+
+
+def test_prompts_and_a_split_exclude_each_other(done: Settings) -> None:
+    with error_with("prompts", "split"):
+        complete(RUN, "prompts.txt", split="dev")
+
+
+@pytest.mark.slow
+def test_prompts_of_any_length_are_completed(done: Settings) -> None:
+    prompts = write_rows(Path("prompts.txt"), [[5], [1, 2, 3], [7] * 399, [0] * 400])
+    made = complete(RUN, prompts)
+    assert made.sprites.shape == (4, 400)
+    assert made.sprites[1, :3].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("1 2 x", ["prompts.txt:1:5: ", "'x'"]),
+        ("167", ["prompts.txt:1:1: ", "167"]),
+        ("", ["prompts.txt: ", "no prompts"]),
+    ],
+)
+def test_a_mistake_in_the_prompts_is_named_with_its_place(
+    done: Settings, text: str, facts: list[str]
+) -> None:
+    Path("prompts.txt").write_text(text)
+    with error_with(*facts):
+        complete(RUN, "prompts.txt")
+
+
+def test_outputs_do_not_replace_prompts_or_other_files(done: Settings) -> None:
     prompts = write_rows(Path("prompts.txt"), [[5]])
-    with pytest.raises(PokemonGenError, match="the prompts would be overwritten"):
-        complete("checkpoints/tiny", prompts, output="prompts.png", overwrite=True)
-    with pytest.raises(PokemonGenError, match=r"name it with \.png"):
-        complete("checkpoints/tiny", prompts, output="out.txt")
+    with error_with("prompts.txt", "--output"):
+        complete(RUN, prompts, output="prompts.png", overwrite=True)
+    with error_with("out.txt", ".png"):
+        complete(RUN, prompts, output="out.txt")
     assert prompts.read_text() == "5"
     Path("mine.json").write_text("{}")
-    with pytest.raises(PokemonGenError, match=r"mine\.json.*--overwrite"):
-        complete("checkpoints/tiny", prompts, output="mine.png")
+    with error_with("mine.json", "--overwrite"):
+        complete(RUN, prompts, output="mine.png")
 
 
-def test_bad_pictures_among_prompts_are_skipped_if_told(done: Settings) -> None:
+def test_bad_pictures_among_prompts_are_skipped_only_on_request(done: Settings) -> None:
     Path("art").mkdir()
     Image.new("RGB", (20, 20), "red").save("art/red.png")
-    Path("art/broken.png").write_text("no picture")
-    with pytest.raises(PokemonGenError, match="1 of 2 files cannot be read"):
-        complete("checkpoints/tiny", "art")
-    made = complete("checkpoints/tiny", "art", overrides=["sprites.skip_bad_images=true"])
-    assert len(made.sprites) == 1
+    Path("art/broken.png").write_text("not a picture")
+    with error_with("broken.png", "1 of 2", "sprites.skip_bad_images=true"):
+        complete(RUN, "art")
+    assert len(complete(RUN, "art", overrides=["sprites.skip_bad_images=true"]).sprites) == 1
 
 
-def test_looking_at_a_source_counts_and_draws(few_folder: Path) -> None:
+def test_a_preview_counts_the_sprites_of_a_source_and_draws_them(few_folder: Path) -> None:
     seen = preview(f"text:{few_folder}", output="sheet.png")
     assert seen.counts == {"train": 24, "dev": 8, "test": 6}
     assert Path("sheet.png").is_file()
-    with pytest.raises(PokemonGenError, match=r"sheet\.png.*--overwrite"):
+    with error_with("sheet.png", "--overwrite"):
         preview(f"text:{few_folder}", output="sheet.png")

@@ -96,12 +96,22 @@ def member_folders(folder: Path) -> list[Path]:
     Raises:
         PokemonGenError: if `ensemble.json` is damaged.
     """
+    return [folder / member["folder"] for member in read_members(folder)]
+
+
+def read_members(folder: Path) -> list[dict[str, Any]]:
+    """Return what an ensemble records of each member: its folder, its origin and why it was chosen.
+
+    Raises:
+        PokemonGenError: if `ensemble.json` is damaged.
+    """
     file = folder / ENSEMBLE_NAME
     try:
-        members = [folder / member["folder"] for member in read_json(file)["members"]]
+        members: list[dict[str, Any]] = read_json(file)["members"]
+        folders = [member["folder"] for member in members]
     except (KeyError, TypeError) as error:
         raise PokemonGenError(f"{file}: it does not describe an ensemble") from error
-    if not members:
+    if not folders:
         raise PokemonGenError(f"{file}: it names no members")
     return members
 

@@ -21,6 +21,7 @@ from pokemon_gen.models.checkpoints import (
     is_loadable,
     log_history,
     member_folders,
+    read_members,
     require_parts,
     step_of,
     trained_on,
@@ -147,7 +148,7 @@ def _chosen_on(folder: Path) -> str | None:
     known.
     """
     if (folder / ENSEMBLE_NAME).is_file():
-        members = read_json(folder / ENSEMBLE_NAME)["members"]
+        members = read_members(folder)
         return next((member["chosen_on"] for member in members if member.get("chosen_on")), None)
     selection = _read_selection(folder.parent) if folder.name == BEST_NAME else None
     return selection["on"] if selection else None

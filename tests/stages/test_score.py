@@ -143,6 +143,7 @@ def test_with_weights_every_metric_is_computed(scored: Settings, network: None) 
     assert scorecard["verdicts"]["2026"]["simple"].keys() >= {"passed", "both_halves_pass"}
     text = as_text(scorecard)
     assert "simple bar of 2026" in text
+    assert "wrong completions" in text  # the distances of wrong completions and of noise, for comparison
     assert "not computed" not in text
 
 
@@ -261,10 +262,10 @@ def test_a_reference_that_cannot_be_compared_with_is_refused(
 
 def test_completions_of_a_model_that_was_trained_on_other_data_are_marked(scored: Settings) -> None:
     """The checkpoint was trained on `few`; the scorecard is for other sprites of the same palette."""
-    shutil.copytree("few", "others")
-    rows = Path("others/train.txt").read_text().splitlines()
-    Path("others/train.txt").write_text("\n".join(rows[1:]))
-    scorecard = score(ROWS, overrides=["sprites.source=text:others"]).scorecard
+    shutil.copytree("few", "other")
+    rows = Path("other/train.txt").read_text().splitlines()
+    Path("other/train.txt").write_text("\n".join(rows[1:]))
+    scorecard = score(ROWS, overrides=["sprites.source=text:other"]).scorecard
     assert scorecard["other_data"]
     assert "other data" in scorecard["warnings"][0]
 

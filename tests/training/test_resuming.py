@@ -1,4 +1,4 @@
-"""`training/resuming.py`, `training/callbacks.py`: interrupts, kills, damaged checkpoints, changed settings."""
+"""`training/resuming.py`, `training/callbacks.py`: interrupts, kills, damaged checkpoints, new settings."""
 
 import json
 import shutil
@@ -70,7 +70,6 @@ def test_training_again_resumes_the_run_or_reports_that_nothing_is_left(
     assert (again.status, again.step, again.dev_nll) == ("nothing left to do", 4, longer.dev_nll)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("augmentation", "training"),
     [({}, {}), (AUGMENTED, {}), ({}, {"muon_learning_rate": 0.02})],
@@ -102,7 +101,6 @@ def test_an_interrupt_saves_a_checkpoint_to_resume_from(
     assert train(settings, few_sprites).status == "finished"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 3], ids=["within an epoch", "at the end of an epoch"])
 @pytest.mark.parametrize("save_strategy", ["epoch", "steps"])
 def test_an_interrupted_run_saves_once_and_ends_where_an_uninterrupted_one_does(
@@ -130,7 +128,6 @@ def test_an_interrupt_in_the_last_step_leaves_a_finished_run(
     assert steps_measured(RUN / "checkpoint-4") == [3, 4]
 
 
-@pytest.mark.slow
 def test_a_kill_after_the_save_at_the_end_of_an_epoch_does_not_change_the_run(
     tiny: MakeSettings, few_sprites: Sprites
 ) -> None:

@@ -148,7 +148,7 @@ def test_each_batch_of_a_step_is_augmented_differently(tiny: MakeSettings, few_s
 def test_runs_of_neighbouring_seeds_do_not_share_an_order_of_sprites(
     tiny: MakeSettings, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without `derived_seed`, accelerate shuffles by seed + epoch, so epoch e + 1 of seed 0 would be epoch e of seed 1."""
+    """Accelerate shuffles by seed + epoch, so epoch e + 1 of seed 0 would be epoch e of seed 1."""
     batches: list[list[int]] = []
 
     class Recorded(SpriteDataset):
