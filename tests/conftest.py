@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Before any package of Hugging Face is imported: no network, and no data sets cached by other runs.
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes with many threads each would wait for one another
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="pokemon-gen-tests-")
 

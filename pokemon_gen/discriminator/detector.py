@@ -144,16 +144,23 @@ def detector_for(run: Path, sprites: Sprites) -> Classifier | None:
     if not (folder / METADATA_NAME).is_file():
         return None
     detector = load_detector(run)
-    trained_on = sprites_fingerprint(detector.metadata), detector.metadata.get("train")
-    if detector.palette != sprites.palette or trained_on != (
-        sprites.fingerprint,
-        len(sprites.tokens("train")),
-    ):
+    same_sprites = trained_sprites(detector.metadata) == train_identity(sprites)
+    if detector.palette != sprites.palette or not same_sprites:
         raise PokemonGenError(
             f"{folder}: this detector has another palette or other training sprites than the run "
             f"({sprites.source}). Train it again with `pokemon-gen detector CONFIG --overwrite`."
         )
     return detector
+
+
+def trained_sprites(metadata: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the fingerprint and the number of the training sprites that a classifier's metadata record."""
+    return sprites_fingerprint(metadata), metadata.get("train")
+
+
+def train_identity(sprites: Sprites) -> tuple[str, int]:
+    """Return the fingerprint and the number of loaded training sprites; a fold reduces the number."""
+    return sprites.fingerprint, len(sprites.tokens("train"))
 
 
 def ranking(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier, sprites_fingerprint
-from pokemon_gen.discriminator.detector import measure
+from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier
+from pokemon_gen.discriminator.detector import measure, train_identity, trained_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
 from pokemon_gen.discriminator.generators import complete_unseen
 from pokemon_gen.discriminator.judge import ROLE as JUDGE
@@ -104,16 +104,6 @@ def check_trainable(
 def detector_settings(settings: Settings | JudgeSettings) -> DetectorSettings:
     """Return the section with a classifier's training settings: `detector` of a run, or `judge`."""
     return settings.judge if isinstance(settings, JudgeSettings) else settings.detector
-
-
-def trained_sprites(metadata: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the fingerprint and the number of the training sprites that a classifier's metadata record."""
-    return sprites_fingerprint(metadata), metadata.get("train")
-
-
-def train_identity(sprites: Sprites) -> tuple[str, int]:
-    """Return the fingerprint and the number of loaded training sprites; a fold reduces the number."""
-    return sprites.fingerprint, len(sprites.tokens("train"))
 
 
 def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> None:

@@ -94,7 +94,8 @@ def read_choice(choice: Choice, overrides: Sequence[str] = ()) -> CheckpointFile
     folder = choice.folder
     require_parts(folder)
     settings = load_settings(folder / SETTINGS_NAME, overrides)
-    detector = detector_folder(folder.resolve().parent)
+    run, here = folder.resolve().parent, Path.cwd()
+    detector = detector_folder(run.relative_to(here) if run.is_relative_to(here) else run)
     return CheckpointFiles(folder, choice.reason, choice.chosen_on, settings, trained_on(folder), detector)
 
 

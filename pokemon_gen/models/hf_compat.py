@@ -43,6 +43,8 @@ def use_one_gpu(arguments: TrainingArguments) -> None:
     with _private("TrainingArguments._n_gpu"):
         if arguments.n_gpu > 1:
             arguments._n_gpu = 1
+            if arguments.n_gpu != 1:
+                raise AttributeError("setting it has no effect")
 
 
 def can_set_attention(model: PreTrainedModel) -> bool:

@@ -47,8 +47,8 @@ class Sprites:
         return f"Sprites({self.source!r}: {counts}, {len(self.palette)} colours)"
 
     def tokens(self, split: str) -> NDArray[np.int64]:
-        """Return the sprites of one split: (N, 400), or (N, 240) for a blind test split."""
-        return self.splits[split]
+        """Return a copy of the sprites of one split: (N, 400), or (N, 240) for a blind test split."""
+        return self.splits[split].copy()
 
     def prompts(self, split: str) -> NDArray[np.int64]:
         """Return the first 12 rows of each sprite of one split: (N, 240)."""
