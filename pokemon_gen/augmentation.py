@@ -126,7 +126,8 @@ def hue_shift_table(palette: Palette, hue_shifts: int) -> NDArray[np.int64]:
 
 def identity_tokens(model: PreTrainedModel) -> list[int]:
     """Return the conditioning tokens of a sprite that is not augmented, or an empty list without them."""
-    return getattr(model.config, "identity_tokens", [])
+    config = model.config
+    return getattr(config, "identity_tokens", getattr(config, "nothing_done", []))  # its name in version 0.1
 
 
 def prepend_identity(model: PreTrainedModel, tokens: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ A bar redraws itself with carriage returns. In a log file (Kaggle's, a CI server
 line, so there a line is written after every tenth of the work, and at least every 30 seconds.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -34,12 +35,17 @@ def progress_bar(total: int, title: str, unit: str, start: int = 0, shown: bool 
 
 
 def is_interactive() -> bool:
-    """Tell whether a person watches: the error stream is a terminal, or this is a notebook."""
+    """Tell whether a person watches: the error stream is a terminal, or this is a notebook.
+
+    A saved Kaggle notebook runs in the background, and its log shows a bar as one endless line.
+    """
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch":
+        return False
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 class ProgressLines:
-    """Counts a loop and writes lines such as `train: 300 of 1500 step (20 %), 1:12, loss 1.312`."""
+    """Counts a loop and writes lines such as `train: 300 of 1500 steps (20 %), 1:12, loss 1.312`."""
 
     def __init__(
         self,
@@ -82,9 +88,9 @@ class ProgressLines:
 
     def _write(self) -> None:
         minutes, seconds = divmod(round(self.clock() - self.begun), 60)
-        share = f" ({self.n / self.total:.0%})" if self.total else ""
+        share = f" ({100 * self.n / self.total:.0f} %)" if self.total else ""
         values = "".join(f", {name} {value}" for name, value in self.postfix.items())
-        line = f"{self.desc}: {self.n} of {self.total} {self.unit}{share}, {minutes}:{seconds:02d}{values}\n"
+        line = f"{self.desc}: {self.n} of {self.total} {self.unit}s{share}, {minutes}:{seconds:02d}{values}\n"
         sys.stderr.write(line)
         sys.stderr.flush()
         self.written, self.last_line = self.clock(), self.n

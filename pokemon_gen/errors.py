@@ -38,6 +38,9 @@ ALIASES = {
     "scheduler": "lr_scheduler_type",
     "optimizer": "optim",
     "wd": "weight_decay",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_embd": "hidden_size",
 }
 """Common name of a setting → its name in `transformers`."""
 

@@ -128,18 +128,19 @@ class SpriteSettings(_Section):
 
     source: str = "procedural"
     """The source: `procedural` (sprites drawn by code, without a network connection),
-    `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`."""
+    `hub:ID_OR_FOLDER`, `text:FOLDER` or `images:FOLDER`. A FOLDER alone is accepted too."""
     palette: str | None = None
-    """The palette: a `colormap.txt`, a `palette.json`, the folder of a checkpoint or, for `hub:`
-    sources, the id or folder of a data set. By default, the source's own palette or one learned from its
-    images."""
+    """The palette: a file (`.hex`, `.gpl`, `.pal`, `.png`, `.txt` or `.json`), the folder of a checkpoint,
+    or the id or folder of a data set of colours. By default, the source's own palette or one learned from
+    its images."""
     seed: int = Field(0, ge=0)
     """Seed of the procedural sprites, and of the split into train, dev and test for a source without
     splits."""
     colours: int = Field(167, ge=2, le=4096)
     """Number of colours in a palette that is learned from images."""
     skip_bad_images: bool = False
-    """Whether files that cannot be read as images are skipped. By default, the first one is an error."""
+    """Whether files that cannot be read as images are skipped. By default they are an error that lists
+    them."""
     fold_size: int = Field(0, ge=0)
     """Number of sprites at the end of train that form the *fold*. No model trains on them, so
     checkpoints can be chosen on them instead of on dev. By default, there is no fold."""
@@ -286,8 +287,9 @@ class Settings(ConfigSettings):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the initial weights, of the order of the sprites and of dropout."""
     members: int = Field(1, ge=1, le=64)
-    """Number of models to train, each with its own seed. Several models complete together as an
-    ensemble, which averages their probabilities at each token."""
+    """Number of models to train, each with its own seed: member N, from 0, trains with seed `seed *
+    members + N`. Several models complete together as an ensemble, which averages their probabilities at
+    each token."""
     sprites: SpriteSettings = SpriteSettings()
     model: ModelFields
     """`model_type`, such as `gpt2`, `llama`, `mistral` or `qwen3`, and fields of that type's config in

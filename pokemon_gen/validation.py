@@ -4,10 +4,12 @@ A misspelt setting or a missing folder is answered within a second, before anyth
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pokemon_gen.config_files.checks import MODEL_REFUSED, check_family, check_model, check_training
 from pokemon_gen.config_files.fields import causal_types, model_fields, training_types
 from pokemon_gen.config_files.overrides import shipped_types
+from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.settings import JudgeSettings, Settings, SpriteSettings
 from pokemon_gen.sprites.sources import check_palette, parse_source
@@ -44,6 +46,53 @@ def check_fields(settings: Settings | JudgeSettings) -> None:
         types = training_types()
         if isinstance(settings, Settings) and types is not None:
             check_training(settings.training, types)
+        if isinstance(settings, Settings):
+            check_functions(settings)
+
+
+def check_functions(settings: Settings) -> None:
+    """Check the files of a person's own code that the settings name, without importing them.
+
+    Raises:
+        SettingError: for another form than `FILE.py:NAME`, a missing file, or a file that may not be run.
+    """
+    for setting, place in named_functions(settings).items():
+        check_place(setting, place)
+
+
+def named_functions(settings: Settings) -> dict[str, str]:
+    """Return the setting and the place, `FILE.py:NAME`, of each function or class that the settings name."""
+    training = settings.training
+    places = {
+        "augmentation.function": settings.augmentation.function,
+        "training.optimizer_function": training.get("optimizer_function"),
+        "training.schedule_function": training.get("schedule_function"),
+    }
+    classes = {f"training.callbacks.{n}": place for n, place in enumerate(training.get("callbacks") or ())}
+    return {setting: place for setting, place in (places | classes).items() if place}
+
+
+def check_place(setting: str, place: str) -> tuple[Path, str]:
+    """Return the file and the name that `FILE.py:NAME` means, without importing the file.
+
+    Raises:
+        SettingError: for another form, a missing file, or a file that may not be run.
+    """
+    text, _, name = place.rpartition(":")
+    if not text.endswith(".py") or not name.isidentifier():
+        raise SettingError(
+            setting, f"{setting}: write FILE.py:NAME, such as my_ideas.py:jitter, not {place!r}"
+        )
+    file = Path(text).resolve()
+    here, kept_out = Path.cwd().resolve(), CHECKPOINTS.resolve()
+    if here not in file.parents or kept_out in file.parents:
+        raise SettingError(
+            setting,
+            f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/.",
+        )
+    if not file.is_file():
+        raise SettingError(setting, f"{setting}: {text}: no such file")
+    return file, name
 
 
 def check_sprites(sprites: SpriteSettings) -> None:

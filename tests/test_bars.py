@@ -33,8 +33,8 @@ def lines_of(seconds_per_step: float, steps: int, capsys: pytest.CaptureFixture[
 def test_a_line_is_written_after_each_tenth_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
     lines = lines_of(1.0, 200, capsys)
     assert len(lines) == 10
-    assert lines[0] == "train: 20 of 200 step (10%), 0:20, loss 19"
-    assert lines[-1].startswith("train: 200 of 200 step (100%), 3:20")
+    assert lines[0] == "train: 20 of 200 steps (10 %), 0:20, loss 19"
+    assert lines[-1].startswith("train: 200 of 200 steps (100 %), 3:20")
 
 
 def test_a_slow_loop_writes_a_line_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,13 +42,13 @@ def test_a_slow_loop_writes_a_line_every_half_minute(capsys: pytest.CaptureFixtu
 
 
 def test_a_loop_of_a_second_writes_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert lines_of(0.01, 100, capsys) == ["train: 100 of 100 step (100%), 0:01, loss 99"]
+    assert lines_of(0.01, 100, capsys) == ["train: 100 of 100 steps (100 %), 0:01, loss 99"]
 
 
 def test_lines_have_no_carriage_returns(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar(3, "complete", "token") as bar:
         bar.update(3)
-    assert capsys.readouterr().err == "complete: 3 of 3 token (100%), 0:00\n"
+    assert capsys.readouterr().err == "complete: 3 of 3 tokens (100 %), 0:00\n"
 
 
 def test_a_terminal_and_a_notebook_show_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +68,9 @@ def test_a_hidden_bar_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None
     with progress_bar(1, "complete", "token", shown=False) as bar:
         bar.update()
     assert capsys.readouterr().err == ""
+
+
+def test_a_saved_kaggle_notebook_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert isinstance(progress_bar(1, "train", "step"), ProgressLines)

@@ -1,6 +1,7 @@
 """`training/extensions.py` and `docs/extending.md`: a person's own code runs, or an error says why not."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,32 @@ def test_an_augmentation_function_changes_what_is_learned_and_resumes_exactly(
     assert_weights_equal(resumed, expected)
 
 
-def test_an_augmentation_that_returns_tokens_outside_the_palette_is_named(
-    tiny: MakeSettings, few_sprites: Sprites
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (lambda tokens: tokens + 167, ["0..166", "int64"]),
+        (lambda tokens: tokens.float(), ["int64", "float32"]),
+        (lambda tokens: tokens[:, :240], ["(8, 400)", "(8, 240)"]),
+        (lambda tokens: None, ["(8, 400)", "NoneType"]),
+        (lambda tokens: tokens.no_such_method(), ["AttributeError", "no_such_method"]),
+    ],
+)
+def test_an_augmentation_that_returns_something_else_is_named(
+    tiny: MakeSettings, few_sprites: Sprites, change: Callable[[torch.Tensor], Any], facts: list[str]
 ) -> None:
-    with error_with("augmentation.function", "(8, 400)", "0..166"):
-        train(tiny(), few_sprites, augmentation=lambda tokens, generator: tokens + 167)
+    with error_with("augmentation", *facts):
+        train(tiny(), few_sprites, augmentation=lambda tokens, generator: change(tokens))
+
+
+@pytest.mark.parametrize("code", ["optimizer", "schedule", "model"])
+def test_an_error_in_a_persons_own_code_names_that_code(
+    tiny: MakeSettings, few_sprites: Sprites, code: str
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise ZeroDivisionError("by my own hand")
+
+    with error_with(code, "ZeroDivisionError", "by my own hand"):
+        train(tiny(), few_sprites, **{code: failing})
 
 
 @pytest.mark.parametrize(
@@ -107,6 +129,24 @@ def test_a_run_resumes_only_with_the_function_it_started_with(
     train(tiny(training={"max_steps": 2}), few_sprites)
     with error_with("augmentation.function (was None, is my_ideas.py:jitter)"):
         train(tiny(augmentation={"function": "my_ideas.py:jitter"}), few_sprites)
+
+
+def test_a_run_resumes_only_with_the_same_file_and_the_same_objects(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    def jitter(tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return tokens
+
+    ideas = Path("my_ideas.py")
+    ideas.write_text("def jitter(tokens, generator):\n    return tokens\n")
+    named = {"function": "my_ideas.py:jitter"}
+    train(tiny(name="file", augmentation=named, training={"max_steps": 2}), few_sprites)
+    train(tiny(name="object", training={"max_steps": 2}), few_sprites, augmentation=jitter)
+    ideas.write_text("def jitter(tokens, generator):\n    return tokens * 0\n")
+    with error_with("checkpoints/file", "augmentation", "SHA-256"):
+        train(tiny(name="file", augmentation=named, training={"max_steps": 4}), few_sprites)
+    with error_with("checkpoints/object", "augmentation", "jitter", "None"):
+        train(tiny(name="object", training={"max_steps": 4}), few_sprites)
 
 
 def test_members_need_a_function_that_makes_models(tiny: MakeSettings, few_sprites: Sprites) -> None:

@@ -1,4 +1,4 @@
-"""Prose in plain English: words that DESIGN rules out occur nowhere in the package, the docs or the log."""
+"""Prose in plain English: the words in `WORDS` occur nowhere in the package, the docs or the log."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,6 @@
 r"""Which criterion should choose a checkpoint: the rank correlation of each criterion with the judge.
 
-    uv run python eval/benchmarks/criteria.py text:../shared/sprites/text \
+    uv run python eval/benchmarks/criteria.py text:FOLDER \
         checkpoints/bench-llama-text-seed0 checkpoints/bench-gpt2-sample-text-seed2 --every 4
 
 Every checkpoint completes the dev prompts. The criteria are the detector, the Fréchet distance in its

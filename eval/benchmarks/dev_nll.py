@@ -1,8 +1,8 @@
 """The dev NLL that a config reaches, in nats/token, for one or more sources and seeds.
 
-    uv run python eval/benchmarks/dev_nll.py gpt2-sample text:../shared/sprites/text --at-most 1.56
-    uv run python eval/benchmarks/dev_nll.py llama text:../shared/sprites/text --at-most 1.40
-    uv run python eval/benchmarks/dev_nll.py gpt2-sample text:../shared/sprites/text procedural
+    uv run python eval/benchmarks/dev_nll.py gpt2-sample text:FOLDER --at-most 1.56
+    uv run python eval/benchmarks/dev_nll.py llama text:FOLDER --at-most 1.40
+    uv run python eval/benchmarks/dev_nll.py gpt2-sample text:FOLDER procedural
 
 The last command compares the procedural sprites with the real ones (bar: within 20 %). The runs are kept in
 `checkpoints/`: a second call only reads them, and an interrupted call is resumed. For ensembles, use

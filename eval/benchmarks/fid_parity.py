@@ -1,6 +1,6 @@
 """Agreement of our features and FID with those of the two libraries, run their own way on images on disk.
 
-    uv run python eval/benchmarks/fid_parity.py text:../shared/sprites/text
+    uv run python eval/benchmarks/fid_parity.py text:FOLDER
 
 The script compares 80 dev sprites with 80 training sprites. The weights are seeded and calibrated (see
 `seeded_inception.py`), or the original ones with --inception-weights. Bars: the features agree to 1e-4

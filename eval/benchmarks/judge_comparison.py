@@ -1,6 +1,6 @@
 r"""The judge's evaluation of finished runs, of the homework's sample, of real sprites, and of spliced ones.
 
-    uv run python eval/benchmarks/judge_comparison.py text:../shared/sprites/text \
+    uv run python eval/benchmarks/judge_comparison.py text:FOLDER \
         --sample checkpoints/bench-gpt2-sample-text-seed0 --runs checkpoints/strong
 
 Each run completes the dev prompts with its chosen checkpoint and the completion settings of its config. Bar:

@@ -1,6 +1,6 @@
 r"""Whether the judge can be fooled: real dev sprites, corrupted ones, and completions of good and bad models.
 
-    uv run python eval/benchmarks/judge_quality.py text:../shared/sprites/text \
+    uv run python eval/benchmarks/judge_quality.py text:FOLDER \
         --sample checkpoints/bench-gpt2-sample-text-seed2 --series checkpoints/bench-llama-text-seed0
 
 `dev_nll.py` trains these runs. Bars:

@@ -1,7 +1,7 @@
 r"""How soon a config is as good as the homework's sample, and how much better it is in the end.
 
     uv run python eval/benchmarks/time_to_quality.py fast,training.eval_steps=20 strong \
-        --source text:../shared/sprites/text --keep FOLDER
+        --source text:FOLDER --keep FOLDER
 
 The script trains `gpt2-sample` and then does all stages of `pokemon-gen run` with each config, in one process
 on one machine. It reports three times:

@@ -1,6 +1,6 @@
 """Speed of our training relative to a baseline with the same model, batch and threads.
 
-    uv run python eval/benchmarks/training_speed.py --source text:../shared/sprites/text
+    uv run python eval/benchmarks/training_speed.py --source text:FOLDER
     uv run python eval/benchmarks/training_speed.py --as-shipped --config strong
 
 The first command compares our `Trainer` with a bare PyTorch loop, both in fp32 and uncompiled (bar: at least

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from pokemon_gen.config_files.plain_yaml import load_yaml
+from pokemon_gen.config_files.retired import translate
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
 
@@ -75,7 +76,7 @@ def read_file(path: Path) -> ConfigFile:
     root, values = load_yaml(text, path)
     if not isinstance(values, dict):
         raise PokemonGenError(f"{path}:1:1: not a config. A config is a list of `key: value` lines.")
-    return ConfigFile(path, root, values)
+    return ConfigFile(path, root, translate(values) if path.name == SETTINGS_NAME else values)
 
 
 def find_config(path: str | Path) -> Path:

@@ -26,7 +26,8 @@ _INTRODUCTION = """\
 # Configs
 
 One YAML file describes one run. `pokemon-gen run NAME` takes the name of a shipped config, the path of your
-own config, or the name of an earlier run, whose `settings.json` is a config too.
+own config, or the name of an earlier run, whose `settings.json` is a config too. A name is looked up in
+`configs/` of the working directory, then among the shipped configs, then among the runs in `checkpoints/`.
 
 Values are read as they look: `3e-4` is a number; `no`, `12:30` and `2026-11-26` are texts. A repeated key is
 an error, and so are YAML's anchors and aliases. Mistakes are reported with `file:line:column`, and an unknown
@@ -41,19 +42,19 @@ _OVERRIDES = """\
 Words of the form `dotted.name=value` after a command change single settings. The value is YAML:
 
 ```
-pokemon-gen run quick name=mine training.learning_rate=1e-3 completion.candidates=1
+pokemon-gen run quick name=mine training.max_steps=500 completion.candidates=1
 ```
 
 - `model=NAME` replaces the `model` section by that of the shipped config with this name or, if there is none,
   with this model type: `model=gpt2`.
-- An override of a section applies before overrides of settings inside it, in any order of the words:
+- An override of a section applies before overrides of settings inside it, whatever their order:
   `model.n_layer=3 model=gpt2` is a GPT-2 with three layers.
 - An override drops a setting that would contradict it, and a warning says so: `training.num_train_epochs=2`
   drops `training.max_steps`, `training.lr_scheduler_type=cosine` drops `training.lr_scheduler_kwargs`,
   `training.optim=...` drops `training.optim_args`, and `completion.do_sample=false` drops
   `completion.candidates`.
 
-In Python, the overrides are a list: `load_settings("quick", ["training.learning_rate=1e-3"])`.
+In Python, the overrides are a list: `load_settings("quick", ["training.max_steps=500"])`.
 """
 _EXTENDS = """\
 ## Extending a config
@@ -67,7 +68,9 @@ training:
   max_steps: 1000
 ```
 
-- The value is the name of a shipped config, or a path relative to the folder of the config that extends it.
+- The value is a path relative to the folder of the config that extends it, or a name. A name is looked up
+  among the configs of that folder, then in `configs/` of the working directory, then among the shipped
+  configs.
 - Sections are merged key by key. A `model` section with another `model_type` replaces the entire section.
 - A setting of the config drops settings of the extended config that would contradict it, as overrides do.
 - The extended config may extend another one. A circle is an error.
@@ -76,8 +79,14 @@ training:
 _TRAINING = """\
 Every field of
 [`transformers.TrainingArguments`](https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments)
-may stand under `training:`. This package adds the fields in the table.
+can be set under `training:`, except those listed below. This package adds the fields in the table.
 """
+_TRAINING_VALUES = {
+    "save_strategy": "must be `steps` or `epoch`: `no` would discard the trained model, and `best` is not "
+    "supported, because `select` chooses the best checkpoint",
+    "greater_is_better": "must be `false`, because all measured metrics are better if they are lower",
+}
+"""Fields of `training:` with values that are refused, and the rule. It follows the words "`FIELD`: it"."""
 
 
 def reference_page() -> str:
@@ -96,6 +105,8 @@ def reference_page() -> str:
         _table(_COLUMNS, _training_rows()),
         "These fields cannot be set:\n",
         _bullets(f"`training.{name}`: it {reason}" for name, reason in TRAINING_REFUSED.items()),
+        "These fields cannot have every value:\n",
+        _bullets(f"`training.{name}`: it {rule}" for name, rule in _TRAINING_VALUES.items()),
         "In a `model` section of a language model, these fields cannot be set:\n",
         _bullets(f"`{name}`: it {reason}" for name, reason in MODEL_REFUSED.items()),
         "## Settings of the judge\n",
@@ -103,10 +114,11 @@ def reference_page() -> str:
         "`pokemon-gen judge SOURCE` adds `sprites.source`. Overrides such as `judge.classifier.steps=100` "
         "and `sprites.palette=colormap.txt` work as for a run.\n",
         "## Settings of earlier versions\n",
-        "These settings are errors that say what replaces them:\n",
+        "In a config or an override, these settings are errors that say what replaces them. In the "
+        "`settings.json` of an earlier run, they are translated:\n",
         _bullets(
             [
-                *(f"`{old}` is called `{new}` since version 0.2" for old, new in RENAMED.items()),
+                *(f"`{old}` was renamed to `{new}` in version 0.2" for old, new in RENAMED.items()),
                 *(f"`{name}: {old}` {message}" for (name, old), message in RETIRED_VALUES.items()),
                 *(f"`{name}` was removed in version 0.2: {reason}" for name, reason in REMOVED.items()),
             ]

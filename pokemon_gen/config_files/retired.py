@@ -1,9 +1,10 @@
 """Names and values of settings in earlier versions, and what replaces them.
 
-A config, a command or a `settings.json` of an earlier version then gets an error that names the new
-setting instead of `unknown setting`.
+A config or an override that a person wrote gets an error that names the new setting. The `settings.json`
+that version 0.1 saved with a run is translated instead, so that its checkpoints can still be used.
 """
 
+import copy
 from typing import Any
 
 from pokemon_gen.config_files.sections import locations, value_at
@@ -29,11 +30,24 @@ REMOVED = {
 }
 """Dotted name of a removed setting → why version 0.2 does without it."""
 RETIRED_VALUES = {
-    ("sprites.source", "generated"): "is called procedural since version 0.2",
-    ("selection.by", "train_loss"): "no longer chooses; use nll, detector or fid",
-    ("selection.by", "accuracy"): "no longer chooses; use nll, detector or fid",
+    ("sprites.source", "generated"): "was renamed to procedural in version 0.2",
+    ("selection.by", "train_loss"): "is no longer a criterion. Use nll, detector or fid.",
+    ("selection.by", "accuracy"): "is no longer a criterion. Use nll, detector or fid.",
 }
 """Dotted name and old value → what holds since version 0.2."""
+
+
+def translate(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the saved settings of a run of an earlier version under the names of this version."""
+    values = copy.deepcopy(saved)
+    for location in list(retired_settings(saved)):
+        section, key, dotted = value_at(values, location[:-1]), location[-1], ".".join(location)
+        value = section.pop(key)
+        if dotted in RENAMED:
+            section[RENAMED[dotted].rpartition(".")[2]] = value
+        elif (dotted, value) == ("sprites.source", "generated"):
+            section[key] = "procedural"
+    return values
 
 
 def retired_settings(values: dict[str, Any]) -> dict[tuple[str, ...], str]:
@@ -43,7 +57,7 @@ def retired_settings(values: dict[str, Any]) -> dict[tuple[str, ...], str]:
         dotted = ".".join(location)
         value = value_at(values, location)
         if dotted in RENAMED:
-            messages[location] = f"{dotted} is called {RENAMED[dotted]} since version 0.2"
+            messages[location] = f"{dotted} was renamed to {RENAMED[dotted]} in version 0.2"
         elif dotted in REMOVED:
             messages[location] = (
                 f"{dotted} was removed in version 0.2: {REMOVED[dotted]}. Remove the setting."

@@ -25,6 +25,8 @@ from pokemon_gen.palette import Palette, to_picture
 
 METADATA_NAME = "classifier.json"
 """The file of the metadata: role, fingerprint, threshold, upscaling factor, training sprites and metrics."""
+JUDGE = "judge"
+"""The role of a classifier that only reports; `models/runs.py` names the other role, `detector`."""
 REAL = 1
 """The label of a real sprite; 0 is the label of a corrupted one."""
 BATCH = 256
@@ -114,7 +116,8 @@ class Classifier:
         palette = Palette.load(folder)
         try:
             saved_role, fingerprint = metadata["role"], metadata["fingerprint"]
-            upscale, threshold = int(metadata["upscale"]), float(metadata["threshold"])
+            upscale = int(metadata.get("upscale") or metadata["enlarge"])  # its name in version 0.1
+            threshold = float(metadata["threshold"])
         except (KeyError, TypeError, ValueError) as error:
             raise PokemonGenError(
                 f"{folder / METADATA_NAME}: not the metadata of a {role}. Train the {role} again with "

@@ -116,12 +116,12 @@ def build_classifier(
     config_class = CONFIG_MAPPING[model_type]
     refused = {"num_labels": "is two: real or corrupted"}
     check_model(fields, config_fields(config_class), model_type, section, refused)
-    try:
-        set_seed(seed)
-        labels = {0: "not real", REAL: "real"}
+    set_seed(seed)
+    labels = {0: "not real", REAL: "real"}
+    blank = torch.zeros(2, 3, SIDE * settings.upscale, SIDE * settings.upscale)
+    try:  # only calls of the library
         model = AutoModelForImageClassification.from_config(config_class(**fields, id2label=labels))
         model.eval()  # in training mode the blank images would change the statistics of batch norms
-        blank = torch.zeros(2, 3, SIDE * settings.upscale, SIDE * settings.upscale)
         model(pixel_values=blank)
         model.base_model(pixel_values=blank).pooler_output.flatten(1)
         return model.train()

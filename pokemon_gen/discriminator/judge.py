@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pokemon_gen.constants import CHECKPOINTS
-from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier
+from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import Sprites
 
-ROLE = "judge"
 CONFIDENCE = 0.95
 """The confidence level of the intervals."""
 
@@ -65,7 +64,7 @@ class Judge:
         Raises:
             PokemonGenError: if the folder does not hold a judge, or the judge is damaged.
         """
-        return cls(Classifier.load(folder, ROLE))
+        return cls(Classifier.load(folder, JUDGE))
 
     @property
     def palette(self) -> Palette:
@@ -115,7 +114,7 @@ def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def judge_folder(sprites_fingerprint: str) -> Path:
     """Return the folder of the judge of a sprite source: `checkpoints/judge-<fingerprint>/`."""
-    return CHECKPOINTS / f"{ROLE}-{sprites_fingerprint}"
+    return CHECKPOINTS / f"{JUDGE}-{sprites_fingerprint}"
 
 
 def find_judge(sprites: Sprites) -> Judge | str:

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier
+from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier
 from pokemon_gen.discriminator.detector import measure, train_identity, trained_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
 from pokemon_gen.discriminator.generators import complete_unseen
-from pokemon_gen.discriminator.judge import ROLE as JUDGE
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.build import build_model

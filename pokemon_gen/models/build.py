@@ -64,8 +64,10 @@ def build_model(
     if positions:
         _require_positions(getattr(config, positions), conditioning, f"{section}: {model_type}")
     with _library_errors(section, model_type, fields):
-        _require_memory(config, section)
-        transformers.set_seed(seed)
+        weights = _count_weights(config)
+    _require_memory(weights, config, section)
+    transformers.set_seed(seed)
+    with _library_errors(section, model_type, fields):
         built = AutoModelForCausalLM.from_config(config)
     _describe_tokens(built, palette_size, conditioning)
     _check_runs(built, section)
@@ -119,8 +121,6 @@ def _library_errors(section: str, model_type: str, fields: Mapping[str, Any]) ->
     """
     try:
         yield
-    except PokemonGenError:
-        raise
     except Exception as error:  # configs and models raise errors of many kinds
         # A key that is missing in one of the library's tables, such as that of its activations.
         unknown = isinstance(error, KeyError) and error.args[0] in fields.values()
@@ -157,19 +157,24 @@ def _positions_field(config_class: Any) -> str | None:
     return name if name in inspect.signature(config_class.__init__).parameters else None
 
 
-def _require_memory(config: Any, section: str) -> None:
+def _count_weights(config: Any) -> int:
+    """Return the number of a large model's weights, without allocating them; 0 for a model of small width."""
+    if getattr(config, "hidden_size", 0) < WIDE:
+        return 0
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def _require_memory(weights: int, config: Any, section: str) -> None:
     """Refuse a model whose weights do not fit into memory: the system would kill the process silently.
 
-    The defaults of a type are those of its first famous model, with billions of weights. Models of small
-    width are not counted.
+    The defaults of a type are those of its first famous model, with billions of weights.
 
     Raises:
         PokemonGenError: naming the number of weights.
     """
-    if getattr(config, "hidden_size", 0) < WIDE or not hasattr(os, "sysconf"):
+    if not hasattr(os, "sysconf"):
         return
-    with torch.device("meta"):
-        weights = sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     needed = weights * BYTES_PER_WEIGHT
     if needed > memory:

@@ -128,10 +128,10 @@ def require_trained_on(checkpoint: Path, sprites: Sprites) -> None:
         PokemonGenError: naming both fingerprints.
     """
     known = trained_on(checkpoint)
-    if known["fingerprint"] != sprites.fingerprint:
+    if known.get("fingerprint") != sprites.fingerprint:
         raise PokemonGenError(
-            f"{checkpoint.parent} was trained on other sprites ({known['source']}, fingerprint "
-            f"{known['fingerprint']}) than {sprites.source} ({sprites.fingerprint}). If they moved, name "
+            f"{checkpoint.parent} was trained on other sprites ({known.get('source')}, fingerprint "
+            f"{known.get('fingerprint')}) than {sprites.source} ({sprites.fingerprint}). If they moved, name "
             "their new location with sprites.source=..."
         )
 

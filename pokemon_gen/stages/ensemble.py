@@ -99,7 +99,7 @@ def _copy_first_detector(first: Path, best: Path) -> None:
     if detector_folder(first).resolve() == (run / DETECTOR_NAME).resolve():
         return  # the member is inside the ensemble's folder
     own = sprites_fingerprint(metadata_of(run / DETECTOR_NAME))
-    copy_detector(first, run, replace=own != trained_on(best)["fingerprint"])
+    copy_detector(first, run, replace=own != trained_on(best).get("fingerprint"))
 
 
 def _build(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from pokemon_gen.config_files.loading import load_judge_settings
-from pokemon_gen.discriminator.judge import ROLE, judge_folder
+from pokemon_gen.discriminator.classifier import JUDGE
+from pokemon_gen.discriminator.judge import judge_folder
 from pokemon_gen.discriminator.training import TrainedClassifier, train_once
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites
@@ -27,4 +28,4 @@ def judge(
     settings = load_judge_settings(source, overrides)
     check_settings(settings)
     sprites = sprites or load_sprites(**settings.sprites.model_dump())
-    return train_once(settings, sprites, judge_folder(sprites.fingerprint), ROLE, overwrite)
+    return train_once(settings, sprites, judge_folder(sprites.fingerprint), JUDGE, overwrite)

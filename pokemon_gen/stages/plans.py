@@ -146,7 +146,7 @@ def plan_score(
     Raises:
         PokemonGenError: for missing completions, a missing reference or weights, or a scorecard that exists.
     """
-    path = Path(completions) if Path(completions).exists() else find_run(completions)
+    path = find_run(completions)
     given, rest = _without_name(overrides)
     _require_allowed(rest, COMPLETION_MAY_SET, str(completions))
     name = given or result_name(path)
@@ -260,8 +260,7 @@ def _require_allowed(overrides: Sequence[str], may_set: tuple[str, ...], what: s
         if not override.startswith(may_set):
             allowed = ", ".join(f"{start[:-1]}.*" if start.endswith(".") else start[:-1] for start in may_set)
             raise PokemonGenError(
-                f"{override.split('=')[0]}: cannot be set for {what}, which is trained already. You can set "
-                f"{allowed}"
+                f"{override.split('=')[0]}: cannot be set, since {what} exists already. You can set {allowed}"
             )
 
 

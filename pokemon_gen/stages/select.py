@@ -17,7 +17,6 @@ from pokemon_gen.models.runs import (
     BEST_NAME,
     DETECTOR_NAME,
     SELECTION_NAME,
-    named_checkpoints,
     require_checkpoints,
 )
 from pokemon_gen.report.plots import save_selection_plot
@@ -116,7 +115,7 @@ def _select(
             "or choose by another criterion (--by nll)."
         )
     inception = Inception.load(inception_weights) if by == "fid" else None
-    with progress_bar(len(named_checkpoints(folder)), "select", "checkpoint") as bar:
+    with progress_bar(len(require_checkpoints(folder)), "select", "checkpoint") as bar:
         selection = rank_checkpoints(folder, truth, by, on, needed, detector, inception, bar.update)
     metadata = {
         "sprites": sprites.origin,

@@ -1,13 +1,18 @@
 """A person's own code in a training: augmentation, optimizer, schedule, model and callbacks.
 
 `train` and `run` take them as Python objects, and a config names them as `FILE.py:NAME`. Such a file is a
-program: it is run only by a training that the person starts, never when a checkpoint is loaded, completed or
-scored, and only from the working directory, outside `checkpoints/`, where files of other people may lie.
+program: it is run only by a training that the person starts, never when a checkpoint is loaded, completed
+or scored, and only from the working directory, outside `checkpoints/`, where files of other people may be
+(`validation.py`).
+
+A checkpoint records which code it was trained with, so that a run does not resume silently without it.
 """
 
+import hashlib
 import importlib.util
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,9 +20,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 
-from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import PokemonGenError, SettingError
+from pokemon_gen.files import read_json
 from pokemon_gen.settings import Settings
+from pokemon_gen.validation import check_place, named_functions
 
 AugmentationFunction: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(B, 400) tokens and a generator on the CPU → (B, 400) tokens, applied before the `augmentation:` section.
@@ -28,11 +34,20 @@ ScheduleFunction: TypeAlias = Callable[[int, int], float]
 """A step, from 0, and the steps of the run → the factor of the learning rate."""
 ModelFunction: TypeAlias = Callable[[int, int], PreTrainedModel]
 """The vocabulary's size and a seed → a causal language model with fresh weights."""
+EXTENSIONS_NAME = "extensions.json"
+"""In a checkpoint: the person's own code that it was trained with."""
+_FIELDS = {
+    "augmentation.function": "augmentation",
+    "training.optimizer_function": "optimizer",
+    "training.schedule_function": "schedule",
+}
+"""The setting that names a function → the field of `Extensions`."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Extensions:
-    """A person's own code in a training; None and () leave what the settings say.
+    """A person's own code in a training; None and () keep what the settings say.
 
     Attributes:
         augmentation: changes each batch of sprites.
@@ -40,7 +55,8 @@ class Extensions:
         schedule: gives the factor of the learning rate at each step, in place of
             `training.lr_scheduler_type`.
         model: a model with fresh weights, or a function that makes one, in place of the `model:` section.
-        callbacks: of `Trainer`.
+        callbacks: callbacks of `Trainer`.
+        files: field → place and SHA-256 of the file, for code that a config names.
     """
 
     augmentation: AugmentationFunction | None = None
@@ -48,10 +64,27 @@ class Extensions:
     schedule: ScheduleFunction | None = None
     model: PreTrainedModel | ModelFunction | None = None
     callbacks: Sequence[TrainerCallback] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
     def with_callbacks(self, callbacks: Sequence[TrainerCallback]) -> "Extensions":
         """Return these extensions with more callbacks."""
         return replace(self, callbacks=[*self.callbacks, *callbacks])
+
+    def describe(self) -> dict[str, str]:
+        """Return what a checkpoint records: field → the file with its SHA-256, or the name of a Python
+        object.
+
+        Callbacks are not recorded: they may differ when a run is resumed.
+        """
+        given = {name: getattr(self, name) for name in ("augmentation", "optimizer", "schedule", "model")}
+        return {
+            name: self.files.get(name) or _name_of(code) for name, code in given.items() if code is not None
+        }
+
+
+def _name_of(code: Any) -> str:
+    """Return the name of a function, or that of an object's class."""
+    return str(getattr(code, "__qualname__", type(code).__qualname__))
 
 
 def with_named(extensions: Extensions, settings: Settings) -> Extensions:
@@ -60,66 +93,91 @@ def with_named(extensions: Extensions, settings: Settings) -> Extensions:
     Raises:
         SettingError: for a file or a name that does not exist, or a file that fails.
     """
-    training = settings.training
-    named = {
-        "augmentation": ("augmentation.function", settings.augmentation.function),
-        "optimizer": ("training.optimizer_function", training.get("optimizer_function")),
-        "schedule": ("training.schedule_function", training.get("schedule_function")),
-    }
-    loaded = {
-        field: load_object(setting, place)
-        for field, (setting, place) in named.items()
-        if place and getattr(extensions, field) is None
-    }
-    classes = [load_object("training.callbacks", place) for place in training.get("callbacks") or ()]
-    return replace(extensions, **loaded, callbacks=[*extensions.callbacks, *(make() for make in classes)])
+    loaded: dict[str, Any] = {}
+    files, callbacks = dict(extensions.files), [*extensions.callbacks]
+    modules: dict[Path, Any] = {}
+    for setting, place in named_functions(settings).items():
+        name = _FIELDS.get(setting)
+        if name and getattr(extensions, name) is not None:
+            continue
+        code = _load(setting, place, modules)
+        if name is None:
+            callbacks.append(call_own(f"{setting} ({place})", code))
+        else:
+            loaded[name], files[name] = code, f"{place} (SHA-256 {_sha256(setting, place)})"
+    return replace(extensions, **loaded, callbacks=callbacks, files=files)
 
 
-def load_object(setting: str, place: str) -> Any:
-    """Import a Python file by its path and return one of its names.
-
-    Args:
-        setting: where the config names it, for errors.
-        place: `FILE.py:NAME`.
+def _load(setting: str, place: str, modules: dict[Path, Any]) -> Any:
+    """Import a Python file by its path, once, and return one of its names.
 
     Raises:
         SettingError: for a file or a name that does not exist, or a file that fails.
     """
     file, name = check_place(setting, place)
+    if file not in modules:
+        _log.info("%s: running %s", setting, file.name)
+        modules[file] = _import(setting, file)
+    if not callable(getattr(modules[file], name, None)):
+        raise SettingError(setting, f"{setting}: {file.name} has no function or class {name!r}.")
+    return getattr(modules[file], name)
+
+
+def _import(setting: str, file: Path) -> Any:
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise SettingError(setting, f"{setting}: {file} is not a Python file")
+        raise SettingError(setting, f"{setting}: {file} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise SettingError(setting, f"{setting}: {file} fails: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, name, None)):
-        raise SettingError(setting, f"{setting}: {file} has no function or class {name!r}")
-    return getattr(module, name)
+        reason = f"{type(error).__name__}: {error}"
+        raise SettingError(setting, f"{setting}: {file.name} cannot be imported: {reason}.") from error
+    return module
 
 
-def check_place(setting: str, place: str) -> tuple[Path, str]:
-    """Return the file and the name that `FILE.py:NAME` means, without importing the file.
+def _sha256(setting: str, place: str) -> str:
+    return hashlib.sha256(check_place(setting, place)[0].read_bytes()).hexdigest()[:16]
+
+
+def call_own(what: str, code: Callable[..., Any], *args: Any) -> Any:
+    """Call a person's own code; an error in it names the code instead of looking like a wrong setting.
+
+    Args:
+        what: names the code in errors.
+        code: the function or class.
+        args: its arguments.
 
     Raises:
-        SettingError: for another form, a missing file, or a file that may not be run.
+        PokemonGenError: with the class and the message of the error. `--debug` shows its traceback.
     """
-    text, _, name = place.rpartition(":")
-    if not text.endswith(".py") or not name.isidentifier():
-        raise SettingError(
-            setting, f"{setting}: write FILE.py:NAME, such as my_ideas.py:jitter, not {place!r}"
+    try:
+        return code(*args)
+    except Exception as error:
+        raise PokemonGenError(
+            f"{what}: your own code failed: {type(error).__name__}: {error}. --debug shows its traceback."
+        ) from error
+
+
+def check_same_code(extensions: Extensions, checkpoint: Path) -> None:
+    """Check that a run is resumed with the code that it was started with.
+
+    Raises:
+        PokemonGenError: naming the code that is missing, new or changed.
+    """
+    file = checkpoint / EXTENSIONS_NAME
+    before = read_json(file) if file.is_file() else {}
+    now = extensions.describe()
+    changed = [
+        f"{name} (was {before.get(name)}, is {now.get(name)})"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise PokemonGenError(
+            f"{checkpoint.parent} was trained with other code of your own: {', '.join(changed)}. Pass the "
+            "same code, choose another name (name=...), or start again with --overwrite."
         )
-    file = Path(text).resolve()
-    here, kept_out = Path.cwd().resolve(), CHECKPOINTS.resolve()
-    if here not in file.parents or kept_out in file.parents:
-        raise SettingError(
-            setting,
-            f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/.",
-        )
-    if not file.is_file():
-        raise SettingError(setting, f"{setting}: {text}: no such file")
-    return file, name
 
 
 def require_one_model(extensions: Extensions, members: int) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.config_files.retired import retired_settings
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import (
     OPTIMIZER_NAME,
     can_resume_from,
@@ -63,6 +65,7 @@ def check_same_run(settings: Settings) -> None:
     for member in settings.each_member():
         saved = last_checkpoint(CHECKPOINTS / member.name)
         if saved:
+            _refuse_old_version(saved)
             before = load_settings(saved / SETTINGS_NAME)
             _refuse_changes(member.name, _changed_settings(before, _with_saved_precision(member, before)))
 
@@ -84,6 +87,7 @@ def starting_point(settings: Settings, sprites: Sprites, overwrite: bool) -> tup
 
 def _resumed_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
     """Return the settings to resume with: the same run, perhaps longer, in the precision it started with."""
+    _refuse_old_version(checkpoint)
     before = load_settings(checkpoint / SETTINGS_NAME)
     settings = _with_saved_precision(settings, before)
     changed = _changed_settings(before, settings)
@@ -140,6 +144,16 @@ def _refuse_other_contents(folder: Path) -> None:
         raise PokemonGenError(
             f"{folder} exists and is kept: a run cannot resume from {kept[0].name}. Choose another name "
             "(name=...), or start again with --overwrite."
+        )
+
+
+def _refuse_old_version(checkpoint: Path) -> None:
+    """Refuse to resume a run of version 0.1, which drew the order of the sprites from another seed."""
+    if retired_settings(read_json(checkpoint / SETTINGS_NAME)):
+        raise PokemonGenError(
+            f"{checkpoint.parent} was trained by version 0.1, and this version cannot resume it exactly. You "
+            "can still complete, select and score it. To train, choose another name (name=...), or start "
+            "again with --overwrite."
         )
 
 

@@ -41,6 +41,8 @@ from pokemon_gen.training.extensions import (
     ModelFunction,
     OptimizerFunction,
     ScheduleFunction,
+    call_own,
+    check_same_code,
     with_named,
 )
 from pokemon_gen.training.precision import choose_precision
@@ -144,6 +146,7 @@ def _train(settings: Settings, sprites: Sprites, extensions: Extensions, overwri
         extensions = with_named(extensions, settings)
     model, arguments, settings = prepare(settings, sprites.palette, folder, extensions)
     if checkpoint:
+        check_same_code(extensions, checkpoint)
         checkpoint = resumable_checkpoint(folder, arguments.fp16)
         load_checkpoint(checkpoint)  # `Trainer` only warns of weights that are missing
     trainer = _ready_trainer(model, arguments, sprites, settings, extensions)
@@ -192,7 +195,7 @@ def _fresh_model(settings: Settings, palette: Palette, extensions: Extensions) -
     if given is None:
         return build_model(settings.model, len(palette), settings.seed, conditioning=conditioning)
     if not isinstance(given, PreTrainedModel):
-        given = given(len(palette) + conditioning.count, settings.seed)
+        given = call_own("model", given, len(palette) + conditioning.count, settings.seed)
     return adopt_model(given, len(palette), conditioning)
 
 
@@ -202,8 +205,8 @@ def _with_chosen_precision(settings: Settings) -> Settings:
     if any(key in given for key in PRECISION):
         return with_precision(settings, {key: given.get(key, False) for key in PRECISION})
     chosen = choose_precision(bool(given.get("use_cpu")))
-    if not any(chosen.values()):
-        _log.info("precision: fp32, since this hardware does not multiply in bf16")
+    if not chosen["bf16"]:
+        _log.info("precision: %s, since bf16 is not native here", "fp16" if chosen["fp16"] else "fp32")
     return with_precision(settings, chosen)
 
 
@@ -230,6 +233,8 @@ def _ready_trainer(
         trainer = make_trainer(model, arguments, sprites, settings, extensions)
         trainer.get_train_dataloader()  # `train` makes another one, but keeps the optimizer
         trainer.create_optimizer()
+    except PokemonGenError:
+        raise
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
     except Exception as error:  # the hub's client and the packages under it have no common base error

@@ -36,7 +36,7 @@ from pokemon_gen.training.callbacks import (
     TrainingBar,
 )
 from pokemon_gen.training.divergence import DivergedError, FiniteLossTrainer
-from pokemon_gen.training.extensions import Extensions
+from pokemon_gen.training.extensions import EXTENSIONS_NAME, Extensions, call_own
 from pokemon_gen.training.muon import Muon, MuonWithAux, hidden_weights
 
 
@@ -136,12 +136,15 @@ class SpriteTrainer(FiniteLossTrainer):
         """Apply the person's own augmentation, if there is one; (B, 400) → (B, 400)."""
         if self.extensions.augmentation is None:
             return tokens
-        augmented = self.extensions.augmentation(tokens, generator)
-        size = len(self.sprites.palette)
-        if augmented.shape != tokens.shape or augmented.min() < 0 or augmented.max() >= size:
+        augmented = call_own("augmentation", self.extensions.augmentation, tokens, generator)
+        size, shape = len(self.sprites.palette), tuple(tokens.shape)
+        if not isinstance(augmented, Tensor) or tuple(augmented.shape) != shape:
+            found = tuple(augmented.shape) if isinstance(augmented, Tensor) else type(augmented).__name__
+            raise PokemonGenError(f"augmentation: your function must return {shape} tokens, not {found}.")
+        if augmented.dtype != tokens.dtype or augmented.min() < 0 or augmented.max() >= size:
             raise PokemonGenError(
-                f"augmentation.function: it must return {tuple(tokens.shape)} tokens in 0..{size - 1}, and "
-                f"returned {tuple(augmented.shape)} in {int(augmented.min())}..{int(augmented.max())}"
+                f"augmentation: your function must return {tokens.dtype} tokens in 0..{size - 1}, not "
+                f"{augmented.dtype} in {augmented.min().item()}..{augmented.max().item()}."
             )
         return augmented
 
@@ -159,7 +162,7 @@ class SpriteTrainer(FiniteLossTrainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the person's own optimizer, or the one that the arguments name, with Muon for the matrices."""
         if self.optimizer is None and self.extensions.optimizer is not None:
-            self.optimizer = self.extensions.optimizer(self.model, self.args)
+            self.optimizer = call_own("optimizer", self.extensions.optimizer, self.model, self.args)
         if self.optimizer is None and self.args.muon_learning_rate:
             args, hidden = self.args, hidden_weights(self.model)
             dtype = torch.bfloat16 if args.bf16 else torch.float32
@@ -172,7 +175,9 @@ class SpriteTrainer(FiniteLossTrainer):
         factor = self.extensions.schedule
         if self.lr_scheduler is None and factor is not None:
             target: Any = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = LambdaLR(target, lambda step: factor(step, num_training_steps))
+            self.lr_scheduler = LambdaLR(
+                target, lambda step: call_own("schedule", factor, step, num_training_steps)
+            )
         return super().create_scheduler(num_training_steps, optimizer)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
@@ -197,6 +202,8 @@ class SpriteTrainer(FiniteLossTrainer):
         self.sprites.palette.save(folder)
         self.settings.save(folder)
         write_json(folder / SPRITES_NAME, self.sprites.origin)
+        if self.extensions.describe():
+            write_json(folder / EXTENSIONS_NAME, self.extensions.describe())
         share_files(folder, like=folder / SPRITES_NAME)
         # A pickle that nothing loads: a checkpoint that is shared is safer without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
