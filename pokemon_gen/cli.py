@@ -9,12 +9,13 @@ import io
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.errors import OwnCodeError, PokemonGenError
 
 INTERRUPTED = 130
 """The shell's exit status for a program stopped by Ctrl-C (128 + SIGINT)."""
@@ -22,8 +23,17 @@ INTERRUPTED = 130
 CRITERIA = ("detector", "fid", "nll")
 """Those of `settings.py`, repeated since that module imports pydantic; a test compares them."""
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _CHECKPOINT = "CHECKPOINT is a checkpoint's folder, or a run's folder or name, whose best checkpoint is used."
-_overwrite = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+
+
+def _overwrite(help_text: str) -> Callable[[_Function], _Function]:
+    """Return the option that replaces what exists."""
+    return click.option("--overwrite", is_flag=True, help=help_text)
+
+
+_replace = _overwrite("Replace files that exist.")
+_start_again = _overwrite("Start again: delete the run's checkpoints and results first.")
 _overrides = click.argument("overrides", nargs=-1)
 
 
@@ -79,7 +89,7 @@ _shown = _Shown()
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pokemon-gen")
 def cli() -> None:
-    """Train a small transformer on 20x20 sprites, and let it complete 80 of them.
+    """Train a small transformer on 20x20 sprites, and complete sprites with it.
 
     Every setting of a config can be overridden by its dotted name: training.learning_rate=3e-4
     """
@@ -87,7 +97,7 @@ def cli() -> None:
 
 @cli.command(epilog="Example: pokemon-gen run quick training.max_steps=100 name=short")
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [OVERRIDES]...")
-@_overwrite
+@_start_again
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     """Train, choose the best checkpoint, complete, write a checked submission, score.
 
@@ -120,7 +130,7 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 @cli.command(epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:my_sprites name=mine")
 @click.argument("config")
 @_overrides
-@_overwrite
+@_start_again
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or resume it: checkpoints/<name>/checkpoint-<step>/.
 
@@ -152,7 +162,7 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 @click.option("--split", type=click.Choice(["dev", "test"]), help="Whose prompts to complete; default: test.")
 @click.option("--prompts", help="A .txt of prompts, a picture or a folder of pictures, instead of a split.")
 @click.option("--output", help="The PNG; the rows are written next to it as .txt.")
-@_overwrite
+@_replace
 def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Complete prompts with a CHECKPOINT: a picture, and rows of tokens.
 
@@ -170,7 +180,7 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 @cli.command(epilog=f"{_CHECKPOINT} Example: pokemon-gen submit checkpoints/quick completion.do_sample=false")
 @click.argument("checkpoint")
 @_overrides
-@_overwrite
+@_replace
 def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Complete the test prompts with a CHECKPOINT and write the submission."""
     from pokemon_gen.stages.plans import plan_submission
@@ -206,7 +216,7 @@ def check(file: Path, prompts: Path | None) -> None:
 @click.argument("source")
 @_overrides
 @click.option("--output", type=click.Path(path_type=Path), help="The PNG of the contact sheet.")
-@_overwrite
+@_replace
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Show a SOURCE: procedural, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
     from pokemon_gen.stages.sprites import preview
@@ -222,7 +232,7 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
 @cli.command(epilog="Example: pokemon-gen detector llama detector.classifier.steps=500")
 @click.argument("config")
 @_overrides
-@_overwrite
+@_replace
 def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train the detector of a run, which chooses its checkpoint: checkpoints/<name>/detector/."""
     settings = _settings_to_train(config, overrides)
@@ -234,7 +244,7 @@ def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 @cli.command(epilog="Example: pokemon-gen judge text:my_sprites")
 @click.argument("source")
 @_overrides
-@_overwrite
+@_overwrite("Train the judge again: its detection rates then differ from those before.")
 def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train the frozen judge of a SOURCE of sprites, once: checkpoints/judge-<fingerprint>/.
 
@@ -252,7 +262,7 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 @cli.command(epilog="Example: pokemon-gen ensemble both checkpoints/llama checkpoints/mistral")
 @click.argument("name")
 @click.argument("checkpoints", nargs=-1, required=True)
-@_overwrite
+@_replace
 def ensemble(name: str, checkpoints: tuple[str, ...], overwrite: bool) -> None:
     """Combine two or more CHECKPOINTS, whose probabilities are averaged, in checkpoints/NAME/best/.
 
@@ -308,7 +318,7 @@ def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     show_default=True, help="FID implementation.",
 )  # fmt: skip
 @click.option("--resize", is_flag=True, help="Resize images of other sizes to 20x20.")
-@_overwrite
+@_replace
 def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Score COMPLETIONS: a checkpoint or run, a .txt of sprites, or a folder of images.
 
@@ -333,6 +343,8 @@ def main() -> None:
     _shown.tracebacks = False
     try:
         cli()
+    except OwnCodeError as error:
+        _end(f"{error}" if _shown.tracebacks else f"{error}. --debug shows the traceback.")
     except PokemonGenError as error:
         _end(str(error))
     except OSError as error:  # a full disk, or a folder that must not be written to
@@ -422,7 +434,7 @@ def _print_training(result: Any, overwrite: bool) -> None:
         dev = f"; dev NLL {result.dev_nll:.4f} nats/token, completion {result.dev_completion_nll:.4f}"
     click.echo(f"{result.folder}: {result.status}, step {result.step} of {result.max_steps}{dev}")
     if result.status == "interrupted" and result.settings.training.get("save_only_model"):
-        click.echo("The checkpoint has no optimizer (save_only_model), so the run cannot resume")
+        click.echo("The checkpoint has no optimizer (save_only_model), so the run cannot resume.")
     elif result.status == "interrupted":
         without = " without --overwrite" if overwrite else ""
-        click.echo(f"A checkpoint was saved; the same command{without} resumes the run")
+        click.echo(f"A checkpoint was saved; the same command{without} resumes the run.")

@@ -14,6 +14,10 @@ class PokemonGenError(Exception):
     """A mistake that a person can correct. The message says where it is, what is wrong, and what to do."""
 
 
+class OwnCodeError(PokemonGenError):
+    """An error in a person's own code. On the command line, `--debug` shows its traceback."""
+
+
 class SettingError(PokemonGenError):
     """A mistake in a setting, raised by code that does not know the file which the setting comes from.
 
@@ -54,8 +58,11 @@ def closest(name: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     section, _, last = name.rpartition(".")
-    meant = ALIASES.get(last.lower(), last.lower())
     last_parts = {candidate.rpartition(".")[2].lower() for candidate in known}
+    shallow = {candidate.rpartition(".")[2].lower() for candidate in known if candidate.count(".") < 2}
+    meant = last.lower()
+    if meant not in shallow:
+        meant = ALIASES.get(meant, meant)
     near = [meant]
     if meant not in last_parts:
         near = difflib.get_close_matches(meant, sorted(last_parts), n=1, cutoff=0.7)

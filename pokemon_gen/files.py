@@ -97,6 +97,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        PokemonGenError: as `read_json`, and for another JSON value.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise PokemonGenError(f"{path}:1:1: this is not a JSON object")
+    return value
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 

@@ -4,6 +4,7 @@ A run that was stopped resumes where it stopped: each stage knows whether its re
 What a stage does is in `stages/`; this module only calls them.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.locks import writing_to
-from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME
+from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, SELECTION_NAME
 from pokemon_gen.progress import (
     CHECKPOINTS_EXPECTED,
     SECONDS_OF_FID,
@@ -52,6 +53,8 @@ from pokemon_gen.training.extensions import (
 from pokemon_gen.training.members import check_members
 from pokemon_gen.training.run import TrainingResult, load_sprites_of
 from pokemon_gen.validation import check_settings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def _submission(settings: Settings, sprites: Sprites, kept: Submission | None, o
     """Return the submission that exists, after checking it, or write it."""
     folder = CHECKPOINTS / settings.name
     if kept:
+        _log.debug("submit: %s exists", kept.file)
         _require_same_choice(kept, folder, settings.completion)
         return kept
     return run_submission(resolve_checkpoint(folder), sprites, overwrite)
@@ -158,6 +162,8 @@ def _score(settings: Settings, sprites: Sprites) -> Score:
     """Return the scorecard that exists and still holds, or compute it."""
     folder, completion = CHECKPOINTS / settings.name, settings.completion
     current = current_score(folder, sprites, completion)
+    if current:
+        _log.debug("score: %s still holds", current.file)
     return current or score(folder, overwrite=True, completion=completion, sprites=sprites)
 
 
@@ -198,7 +204,9 @@ class _RemoveOld(TrainerCallback):
 def _select_best(settings: Settings, sprites: Sprites) -> None:
     """Choose a run's best checkpoint, unless the choice exists and still holds."""
     folder, selection = CHECKPOINTS / settings.name, settings.selection
-    if not selection_is_current(folder, settings, sprites):
+    if selection_is_current(folder, settings, sprites):
+        _log.debug("select: %s still holds", folder / SELECTION_NAME)
+    else:
         select(folder, sprites, by=selection.by, on=selection.on, completion=settings.completion)
 
 

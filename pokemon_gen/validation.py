@@ -9,7 +9,7 @@ from pathlib import Path
 from pokemon_gen.config_files.checks import MODEL_REFUSED, check_family, check_model, check_training
 from pokemon_gen.config_files.fields import causal_types, model_fields, training_types
 from pokemon_gen.config_files.overrides import shipped_types
-from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.settings import JudgeSettings, Settings, SpriteSettings
 from pokemon_gen.sprites.sources import check_palette, parse_source
@@ -72,6 +72,11 @@ def named_functions(settings: Settings) -> dict[str, str]:
     return {setting: place for setting, place in (places | classes).items() if place}
 
 
+def setting_of(name: str) -> str:
+    """Return the setting, whose place in a config is known, of a name that `named_functions` gives."""
+    return "training.callbacks" if name.startswith("training.callbacks.") else name
+
+
 def check_place(setting: str, place: str) -> tuple[Path, str]:
     """Return the file and the name that `FILE.py:NAME` means, without importing the file.
 
@@ -79,20 +84,26 @@ def check_place(setting: str, place: str) -> tuple[Path, str]:
         SettingError: for another form, a missing file, or a file that may not be run.
     """
     text, _, name = place.rpartition(":")
+    key = setting_of(setting)
     if not text.endswith(".py") or not name.isidentifier():
+        raise SettingError(key, f"{setting}: write FILE.py:NAME, such as my_ideas.py:jitter, not {place!r}")
+    file, here = Path(text).resolve(), Path.cwd().resolve()
+    if here not in file.parents or _is_shared(file, here):
         raise SettingError(
-            setting, f"{setting}: write FILE.py:NAME, such as my_ideas.py:jitter, not {place!r}"
-        )
-    file = Path(text).resolve()
-    here, kept_out = Path.cwd().resolve(), CHECKPOINTS.resolve()
-    if here not in file.parents or kept_out in file.parents:
-        raise SettingError(
-            setting,
-            f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/.",
+            key,
+            f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/ "
+            "and the folders of runs.",
         )
     if not file.is_file():
-        raise SettingError(setting, f"{setting}: {text}: no such file")
+        raise SettingError(key, f"{setting}: {text}: no such file. Check its path.")
     return file, name
+
+
+def _is_shared(file: Path, here: Path) -> bool:
+    """Tell whether a file is in a run's folder, which may come from somebody else."""
+    folders = [parent for parent in file.parents if here in parent.parents]
+    named = any(folder.name.casefold() == CHECKPOINTS.name for folder in folders)
+    return named or any((folder / SETTINGS_NAME).exists() for folder in folders)
 
 
 def check_sprites(sprites: SpriteSettings) -> None:

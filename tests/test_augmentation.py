@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from pokemon_gen.augmentation import FLIPS, GREY, Augmentation, flip_table, hue_shift_table
+from pokemon_gen.augmentation import (
+    FLIPS,
+    GREY,
+    Augmentation,
+    flip_table,
+    hue_shift_table,
+    identity_tokens,
+)
+from pokemon_gen.models.build import build_model
 from pokemon_gen.palette import Palette, oklab
 from pokemon_gen.sprites.loading import load_sprites
+from tests.builders import TINY_MODEL
 
 SPRITES = load_sprites("procedural")
 PALETTE = SPRITES.palette
@@ -39,6 +48,12 @@ def test_conditioning_tokens_name_the_transforms() -> None:
         shares = np.bincount(drawn, minlength=transforms) / len(drawn)
         assert shares[0] == pytest.approx(0.3, abs=0.06)
         np.testing.assert_allclose(shares[1:], 0.7 / (transforms - 1), atol=0.05)
+
+
+def test_a_model_of_version_0_1_keeps_its_conditioning_tokens() -> None:
+    model = build_model(TINY_MODEL, V, 0)
+    model.config.nothing_done = [V, V + 8]
+    assert identity_tokens(model) == [V, V + 8]
 
 
 def test_a_seed_determines_the_transforms() -> None:

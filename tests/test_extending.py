@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from pokemon_gen.config_files import loading
+from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.models.build import build_model
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.train import train_members
-from pokemon_gen.training.run import train
+from pokemon_gen.training.extensions import Extensions
+from pokemon_gen.training.run import train, train_extended
+from pokemon_gen.validation import check_settings
 from tests.builders import ONE_STEP, ROOT, TINY_MODEL, MakeSettings, error_with
 from tests.model_builders import assert_weights_equal, weights_of
 
@@ -94,8 +98,9 @@ def test_an_error_in_a_persons_own_code_names_that_code(
     def failing(*_: Any) -> Any:
         raise ZeroDivisionError("by my own hand")
 
+    own: dict[str, Any] = {code: failing}
     with error_with(code, "ZeroDivisionError", "by my own hand"):
-        train(tiny(), few_sprites, **{code: failing})
+        train_extended(tiny(), few_sprites, replace(Extensions(), **own), overwrite=False)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +152,72 @@ def test_a_run_resumes_only_with_the_same_file_and_the_same_objects(
         train(tiny(name="file", augmentation=named, training={"max_steps": 4}), few_sprites)
     with error_with("checkpoints/object", "augmentation", "jitter", "None"):
         train(tiny(name="object", training={"max_steps": 4}), few_sprites)
+    with error_with("checkpoints/object", "augmentation"):  # also a run that has nothing left to do
+        train(tiny(name="object", training={"max_steps": 2}), few_sprites)
+
+
+@pytest.mark.parametrize(
+    ("code", "returned", "facts"),
+    [
+        ("optimizer", None, ["Optimizer", "NoneType"]),
+        ("schedule", None, ["None", "number"]),
+        ("schedule", float("nan"), ["nan", "number"]),
+        ("model", None, ["PreTrainedModel", "NoneType"]),
+    ],
+)
+def test_own_code_that_returns_something_else_is_named(
+    tiny: MakeSettings, few_sprites: Sprites, code: str, returned: Any, facts: list[str]
+) -> None:
+    own: dict[str, Any] = {code: lambda *_: returned}
+    with error_with(code, *facts):
+        train_extended(tiny(), few_sprites, replace(Extensions(), **own), overwrite=False)
+
+
+def test_a_mistake_in_an_augmentation_keeps_the_run_that_it_would_replace(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    train(tiny(training={"max_steps": 2}), few_sprites)
+    with error_with("augmentation"):
+        train(tiny(), few_sprites, augmentation=lambda tokens, generator: tokens + 167, overwrite=True)
+    assert Path("checkpoints/tiny/checkpoint-2").is_dir()
+
+
+def test_a_run_does_not_resume_with_another_function_of_the_same_name(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    train(tiny(training={"max_steps": 2}), few_sprites, schedule=lambda step, steps: 1.0)
+    with error_with("schedule", "<lambda>", "SHA-256"):
+        train(tiny(training={"max_steps": 4}), few_sprites, schedule=lambda step, steps: 0.5)
+
+
+def test_a_callback_that_cannot_be_loaded_has_a_place(tmp_path: Path) -> None:
+    config = (
+        (ROOT / "configs/quick.yaml").read_text().replace("training:\n", "training:\n  callbacks: [a:B]\n")
+    )
+    (tmp_path / "mine.yaml").write_text(config)
+    settings = load_settings(tmp_path / "mine.yaml")
+    with error_with("mine.yaml:", "training.callbacks.0", "FILE.py:NAME"):
+        check_settings(settings)
+
+
+@pytest.mark.parametrize("folder", ["Checkpoints", "stranger"])
+def test_code_in_a_runs_folder_is_not_run(tiny: MakeSettings, few_sprites: Sprites, folder: str) -> None:
+    Path(folder).mkdir()
+    Path(folder, "settings.json").write_text("{}")
+    Path(folder, "evil.py").write_text("raise SystemExit('run')\n")
+    with error_with("augmentation.function", "evil.py"):
+        train(tiny(augmentation={"function": f"{folder}/evil.py:f"}), few_sprites)
+
+
+def test_a_file_may_hold_a_dataclass(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    Path("my_ideas.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n\n"
+        "@dataclass\nclass Keep:\n    share: float = 1.0\n\n"
+        "def keep(tokens, generator):\n    return tokens\n"
+    )
+    settings = tiny(augmentation={"function": "my_ideas.py:keep"}, training=ONE_STEP)
+    assert train(settings, few_sprites).status == "finished"
 
 
 def test_members_need_a_function_that_makes_models(tiny: MakeSettings, few_sprites: Sprites) -> None:

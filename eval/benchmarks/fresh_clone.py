@@ -3,7 +3,7 @@
     python eval/benchmarks/fresh_clone.py
 
 Bars, once the packages are installed: `uv run pokemon-gen run`, from training to scorecard, takes at most
-6 minutes, and `uv run pytest` at most 6 minutes.
+6 minutes, and `uv run pytest` at most 5 minutes.
 The script needs only git and uv, so it cannot describe the machine. Run another benchmark on the same machine
 for the description.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from common import argument_parser, outcome
 
 ROOT = Path(__file__).parent.parent.parent
-BAR = 360
+BARS = {"uv run pokemon-gen run": 360, "uv run pytest": 300}
 """Seconds that each command may take."""
 
 
@@ -35,10 +35,10 @@ def main() -> None:
         clone = f"{folder}/pokemon_gen"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), clone], check=True)
         packages = seconds("uv sync --quiet", clone)
-        times = {command: seconds(command, clone) for command in ("uv run pokemon-gen run", "uv run pytest")}
+        times = {command: seconds(command, clone) for command in BARS}
     print(f"packages {packages:.0f} s")
     for command, wall_clock in times.items():
-        print(f"{command}: {wall_clock:.0f} s; bar {BAR} s: {outcome(wall_clock <= BAR)}")
+        print(f"{command}: {wall_clock:.0f} s; bar {BARS[command]} s: {outcome(wall_clock <= BARS[command])}")
 
 
 if __name__ == "__main__":

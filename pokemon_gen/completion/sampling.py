@@ -162,6 +162,7 @@ def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings,
     prompts = prompts.to(model.device)
     repeated = prompts.repeat_interleave(repeats, dim=0)
     if can_decode(model):
+        _log.debug("completing with a key-value cache of fixed size, on %s", model.device)
         sprites = torch.cat([repeated, decode(model, prompts, new_tokens, choose, repeats)], dim=1)
     elif isinstance(model, Ensemble):
         raise PokemonGenError(

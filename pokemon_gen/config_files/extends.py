@@ -105,7 +105,7 @@ def _find_extended(file: ConfigFile) -> Path:
         names = sorted({config.stem for config in shipped_configs()})
         raise PokemonGenError(
             f"{place}: extends: there is no config {name!r}{closest(name, names) or '.'} "
-            f"Name a shipped config ({', '.join(names)}) or a path relative to {folder}."
+            f"Write a shipped config ({', '.join(names)}) or a path relative to {folder}."
         )
     return extended
 

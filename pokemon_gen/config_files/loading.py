@@ -66,6 +66,7 @@ def load_judge_settings(source: str, overrides: Sequence[str] = ()) -> JudgeSett
 def _load(kind: type[_Kind], file: Path, overrides: Sequence[str]) -> _Kind:
     """Read a config, apply the overrides, validate the result, and record the place of each setting."""
     config = read_config(file)
+    _log.debug("settings: %s", ", which extends ".join(str(source.path) for source in config.files))
     before, values = config.values, copy.deepcopy(config.values)
     overridden = apply_overrides(kind, values, overrides)
     for note in (*config.notes, *drop_superseded(values, before, overridden)):

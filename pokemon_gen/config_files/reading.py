@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from pokemon_gen.config_files.plain_yaml import load_yaml
-from pokemon_gen.config_files.retired import translate
+from pokemon_gen.config_files.retired import REMOVED_CONFIGS, translate
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
 
@@ -100,6 +100,8 @@ def find_config(path: str | Path) -> Path:
     names = sorted({config.stem for config in shipped_configs()} - {JUDGE_CONFIG})
     runs = sorted(folder.parent.name for folder in CHECKPOINTS.glob(f"*/{SETTINGS_NAME}"))
     known = f"shipped: {', '.join(names)}" + (f"; runs: {', '.join(runs)}" if runs else "")
+    if name in REMOVED_CONFIGS:
+        raise PokemonGenError(f"{path}: this config was removed in version 0.2: {REMOVED_CONFIGS[name]}.")
     raise PokemonGenError(f"{path}: no such config or run{closest(str(path), [*names, *runs])} ({known})")
 
 

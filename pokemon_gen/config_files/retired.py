@@ -5,6 +5,7 @@ that version 0.1 saved with a run is translated instead, so that its checkpoints
 """
 
 import copy
+import logging
 from typing import Any
 
 from pokemon_gen.config_files.sections import locations, value_at
@@ -35,18 +36,29 @@ RETIRED_VALUES = {
     ("selection.by", "accuracy"): "is no longer a criterion. Use nll, detector or fid.",
 }
 """Dotted name and old value → what holds since version 0.2."""
+_log = logging.getLogger(__name__)
+REMOVED_CONFIGS = {"qwen3": "fast and quick are of its family"}
+"""Name of a config that version 0.1 shipped → what replaces it."""
 
 
-def translate(saved: dict[str, Any]) -> dict[str, Any]:
-    """Return the saved settings of a run of an earlier version under the names of this version."""
+def translate(saved: Any) -> Any:
+    """Return the saved settings of a run of an earlier version under the names of this version.
+
+    A setting that was removed is left out, with a message if it was in use. Anything but a dictionary is
+    returned unchanged.
+    """
+    if not isinstance(saved, dict):
+        return saved
     values = copy.deepcopy(saved)
-    for location in list(retired_settings(saved)):
+    for location, message in retired_settings(saved).items():
         section, key, dotted = value_at(values, location[:-1]), location[-1], ".".join(location)
         value = section.pop(key)
         if dotted in RENAMED:
             section[RENAMED[dotted].rpartition(".")[2]] = value
         elif (dotted, value) == ("sprites.source", "generated"):
             section[key] = "procedural"
+        elif value:
+            _log.warning("saved by version 0.1: %s", message)
     return values
 
 

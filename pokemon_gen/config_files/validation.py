@@ -53,7 +53,9 @@ def _explain(fault: Any, kind: type[BaseModel], model_type: object) -> str:
         return f"unknown setting {dotted!r}{closest(dotted, _dotted_names(kind, model_type))}"
     if fault["type"] == "missing":
         return f"{dotted!r} is missing"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = (
+        fault["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
+    )
     value = "" if isinstance(fault["input"], dict) else f", not {fault['input']!r}"
     return f"{dotted}: {message}{value}"
 

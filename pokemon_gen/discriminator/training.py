@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen.config_files.retired import translate
 from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier
 from pokemon_gen.discriminator.detector import measure, train_identity, trained_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
@@ -81,7 +82,8 @@ def check_trainable(
     section = detector_settings(settings)
     if (folder / METADATA_NAME).is_file() and not overwrite:
         metadata = read_json(folder / METADATA_NAME)
-        same_settings = metadata.get("settings") == section.model_dump(mode="json")
+        saved = translate({role: metadata.get("settings")})[role]
+        same_settings = saved == section.model_dump(mode="json")
         if not same_settings or trained_sprites(metadata) != train_identity(sprites):
             raise PokemonGenError(
                 f"{folder}: this folder already holds a {role} of other settings or sprites. Replace it with "

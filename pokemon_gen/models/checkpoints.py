@@ -22,6 +22,8 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 SPRITES_NAME = "sprites.json"
 """The source and the fingerprint of the sprites that the model was trained on."""
+EXTENSIONS_NAME = "extensions.json"
+"""A person's own code that the model was trained with, if there was any."""
 ENSEMBLE_NAME = "ensemble.json"
 """In an ensemble's `best/`: which of its folders are the members."""
 STATE_NAME = "trainer_state.json"
@@ -44,7 +46,9 @@ def step_of(checkpoint: Path) -> int:
 
 def is_valid(checkpoint: Path) -> bool:
     """Tell whether every file that a checkpoint is loaded from is complete."""
-    written = (CONFIG_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME)
+    written = [CONFIG_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME]
+    if (checkpoint / EXTENSIONS_NAME).exists():
+        written.append(EXTENSIONS_NAME)
     return all(_parses(checkpoint / name) for name in written) and _opens(checkpoint / WEIGHTS_NAME)
 
 

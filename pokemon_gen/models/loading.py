@@ -3,6 +3,7 @@
 Only safetensors and JSON files are read, and no code of a checkpoint is run.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from pokemon_gen.config_files.sections import locations
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_object
 from pokemon_gen.models.checkpoints import (
     CONFIG_NAME,
     ENSEMBLE_NAME,
@@ -27,6 +30,18 @@ from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
+
+ADAPTER_NAME = "adapter_config.json"
+"""Of an adapter of `peft`, whose base model `from_pretrained` would load from wherever it says."""
+_REFUSED_IN_CONFIG = {
+    "quantization_config",
+    "attn_implementation",
+    "_attn_implementation",
+    "transformers_weights",
+}
+"""Keys of a `config.json` that may load a quantizer's code, an attention kernel of the hub, or other weights
+than those whose fingerprint is recorded."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,7 @@ def load_checkpoint(place: str | Path | CheckpointFiles) -> Checkpoint:
     """
     files = place if isinstance(place, CheckpointFiles) else resolve_checkpoint(place)
     model, palette = _load_ensemble(files.folder) if _is_ensemble(files.folder) else _load_model(files.folder)
+    _log.debug("checkpoint: %s (%s), on %s", files.folder, files.reason, model.device)
     provenance = {
         "folder": str(files.folder),
         "trained_on": files.trained_on or None,
@@ -155,6 +171,7 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
     Raises:
         PokemonGenError: if it cannot be loaded; naming weights that are missing, unexpected or not finite.
     """
+    _require_plain(folder, what)
     try:
         with quiet():
             model, loading = auto_class.from_pretrained(
@@ -175,6 +192,25 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
         )
     require_finite(model, folder)
     return model
+
+
+def _require_plain(folder: Path, what: str) -> None:
+    """Refuse a folder from which `from_pretrained` would load code or other files than its own.
+
+    Raises:
+        PokemonGenError: naming the file and the key.
+    """
+    if (folder / ADAPTER_NAME).exists():
+        raise PokemonGenError(
+            f"{folder / ADAPTER_NAME}: a {what} with an adapter is not loaded. Merge the adapter into the "
+            "weights first, and save them as safetensors."
+        )
+    for location in locations(read_object(folder / CONFIG_NAME)):
+        if location[-1] in _REFUSED_IN_CONFIG:
+            raise PokemonGenError(
+                f"{folder / CONFIG_NAME}: {'.'.join(location)}: a {what} with this key may load code or "
+                "weights from elsewhere. Save the model without it."
+            )
 
 
 def weights_not_finite(model: torch.nn.Module) -> list[str]:

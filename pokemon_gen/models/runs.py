@@ -41,8 +41,10 @@ def _holds_a_model(path: Path) -> bool:
 
 
 def closest_run(place: Path) -> str:
-    """Return `"; did you mean 'x'?"` for the run with the most similar name, or an empty string."""
-    return closest(place.name, sorted(run.name for run in CHECKPOINTS.glob("*") if run.is_dir()))
+    """Return `"; did you mean 'x'?"` for the run with the most similar name, or else all runs."""
+    folders = (path for path in CHECKPOINTS.glob("*") if path.is_dir())
+    runs = sorted(folder.name for folder in folders if not folder.name.startswith("judge-"))
+    return closest(place.name, runs) or f". Runs: {', '.join(runs) or 'none yet'}"
 
 
 def contents(folder: Path) -> list[Path]:

@@ -34,6 +34,7 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
     _add_pdr(table, scorecard["pdr"])
     _add_plain_metrics(table, scorecard)
     _add_verdicts(table, scorecard["verdicts"])
+    _add_checkpoint(table, scorecard.get("checkpoint"))
     return table
 
 
@@ -99,6 +100,15 @@ def _add_pdr(table: Table, pdr: Mapping[str, Any]) -> None:
         single = pdr["single_draw"]
         value = _with_interval(single["rate"], single["interval"], 3)
         table.add_row("PDR of single draws", value, "[dim]one draw each, not chosen by the detector[/]")
+
+
+def _add_checkpoint(table: Table, checkpoint: Mapping[str, Any] | None) -> None:
+    """Add the checkpoint that made the completions, and what chose it on which split."""
+    if checkpoint:
+        reason, split = checkpoint.get("chosen_for") or NOTHING, checkpoint.get("chosen_on")
+        table.add_row("checkpoint", escape(checkpoint.get("folder") or NOTHING), escape(reason))
+        if split and f"on {split}" not in reason:
+            table.add_row("", "", f"[dim]chosen on {escape(split)}[/]")
 
 
 def _add_plain_metrics(table: Table, scorecard: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Completions:
         rows: their text form; the sidecar next to it (`.json`) records their provenance.
     """
 
-    sprites: NDArray[np.int64]
+    sprites: NDArray[np.int64] = field(repr=False)
     picture: Path
     rows: Path
 

@@ -68,7 +68,8 @@ def ensemble(
         if not _holds(best, members):
             if best.exists() and not overwrite:
                 raise PokemonGenError(
-                    f"{best} holds an ensemble of other members, and is kept; --overwrite replaces it"
+                    f"{best} holds an ensemble of other members, and is kept. Choose another name, or "
+                    "replace it with --overwrite."
                 )
             _build(name, members, [load_checkpoint(read_choice(choice)) for choice in choices], settings)
         elif settings:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pokemon_gen.config_files.retired import translate
 from pokemon_gen.constants import SUBMISSIONS
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
@@ -31,7 +32,7 @@ def kept_submission(settings: Settings) -> dict[str, Any] | None:
             )
     metadata: dict[str, Any] = read_json(sidecar)
     try:
-        same = settings.same_as(metadata["settings"])
+        same = settings.same_as(translate(metadata["settings"]))
         metadata["sprites"]["fingerprint"], metadata["checkpoint"]["folder"]
         metadata["checkpoint"]["chosen_for"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -55,5 +56,5 @@ def _how_to_replace(settings: Settings) -> str:
     """Return what to do about a submission that exists."""
     return (
         "Choose another name (name=...), start the run again (--overwrite), or replace the submission alone "
-        f"(`pokemon-gen submit checkpoints/{settings.name} --overwrite`)"
+        f"(`pokemon-gen submit checkpoints/{settings.name} --overwrite`)."
     )

@@ -226,7 +226,8 @@ def require_overrides(overrides: Sequence[str]) -> None:
     for override in overrides:
         if "=" not in override:
             raise PokemonGenError(
-                f"{override!r} is not an override (dotted.name=value), and this command takes one argument"
+                f"{override!r} is not an override (dotted.name=value), and this command takes one argument. "
+                "Put a name with spaces in quotation marks."
             )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.overrides import override_sprites
+from pokemon_gen.config_files.retired import translate
 from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SETTINGS_NAME
 from pokemon_gen.discriminator.detector import ranked_by, ranking
 from pokemon_gen.discriminator.judge import Judge, find_judge
@@ -47,7 +48,7 @@ BASELINES = "eval/baselines.yaml"
 class Score:
     """A scorecard and its file."""
 
-    scorecard: dict[str, Any]
+    scorecard: dict[str, Any] = field(repr=False)
     file: Path
 
 
@@ -226,7 +227,7 @@ def _read_sidecar(sidecar: Path, path: Path) -> tuple[SpriteSettings, str, dict[
     """
     metadata = read_json(sidecar)
     try:
-        known = SpriteSettings.model_validate(metadata["settings"]["sprites"])
+        known = SpriteSettings.model_validate(translate(metadata["settings"])["sprites"])
         palette, checkpoint = metadata["palette"], metadata["checkpoint"]
         checkpoint["trained_on"]
     except (KeyError, TypeError, ValidationError) as error:

@@ -1,7 +1,7 @@
 """`pokemon-gen select`: rank every checkpoint of a run and copy the best one to `best/`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pokemon_gen.bars import progress_bar
@@ -47,7 +47,7 @@ class Selected:
         picture: the metrics over the steps; None for a single checkpoint.
     """
 
-    selection: Selection
+    selection: Selection = field(repr=False)
     best: Path
     file: Path
     picture: Path | None

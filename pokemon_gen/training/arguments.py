@@ -210,7 +210,8 @@ def count_steps(arguments: TrainingArguments, sprites: int) -> int:
     if arguments.dataloader_drop_last and sprites < arguments.train_batch_size:
         raise PokemonGenError(
             f"training.dataloader_drop_last: {sprites} sprites do not fill a batch of "
-            f"{arguments.train_batch_size}, so every batch would be dropped"
+            f"{arguments.train_batch_size}, so every batch would be dropped. Remove this "
+            "setting, or lower training.per_device_train_batch_size."
         )
     if arguments.max_steps > 0:
         return arguments.max_steps
@@ -228,7 +229,8 @@ def _check_combination(arguments: SpriteTrainingArguments) -> None:
         )
     if arguments.muon_weight_decay and not arguments.muon_learning_rate:
         raise PokemonGenError(
-            "training.muon_weight_decay: it has no effect without training.muon_learning_rate"
+            "training.muon_weight_decay: it has no effect without training.muon_learning_rate. Set "
+            "both or neither."
         )
     if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
         raise PokemonGenError(

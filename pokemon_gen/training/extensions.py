@@ -10,7 +10,9 @@ A checkpoint records which code it was trained with, so that a run does not resu
 
 import hashlib
 import importlib.util
+import inspect
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,10 +22,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 
-from pokemon_gen.errors import PokemonGenError, SettingError
+from pokemon_gen.errors import OwnCodeError, PokemonGenError, SettingError
 from pokemon_gen.files import read_json
+from pokemon_gen.models.checkpoints import EXTENSIONS_NAME
 from pokemon_gen.settings import Settings
-from pokemon_gen.validation import check_place, named_functions
+from pokemon_gen.validation import check_place, named_functions, setting_of
 
 AugmentationFunction: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(B, 400) tokens and a generator on the CPU → (B, 400) tokens, applied before the `augmentation:` section.
@@ -34,8 +37,6 @@ ScheduleFunction: TypeAlias = Callable[[int, int], float]
 """A step, from 0, and the steps of the run → the factor of the learning rate."""
 ModelFunction: TypeAlias = Callable[[int, int], PreTrainedModel]
 """The vocabulary's size and a seed → a causal language model with fresh weights."""
-EXTENSIONS_NAME = "extensions.json"
-"""In a checkpoint: the person's own code that it was trained with."""
 _FIELDS = {
     "augmentation.function": "augmentation",
     "training.optimizer_function": "optimizer",
@@ -71,10 +72,10 @@ class Extensions:
         return replace(self, callbacks=[*self.callbacks, *callbacks])
 
     def describe(self) -> dict[str, str]:
-        """Return what a checkpoint records: field → the file with its SHA-256, or the name of a Python
-        object.
+        """Return what a checkpoint records: field → the name and the SHA-256 of its code.
 
-        Callbacks are not recorded: they may differ when a run is resumed.
+        Of an object that is not a function only the name of its class is recorded. Callbacks are not
+        recorded, since they may differ when a run is resumed.
         """
         given = {name: getattr(self, name) for name in ("augmentation", "optimizer", "schedule", "model")}
         return {
@@ -83,8 +84,15 @@ class Extensions:
 
 
 def _name_of(code: Any) -> str:
-    """Return the name of a function, or that of an object's class."""
-    return str(getattr(code, "__qualname__", type(code).__qualname__))
+    """Return the name of a function with the SHA-256 of its source, or the name of an object's class."""
+    name = str(getattr(code, "__qualname__", type(code).__qualname__))
+    if not inspect.isfunction(code):
+        return name
+    try:
+        source = inspect.getsource(code)
+    except OSError:  # such as a function that was typed into the interpreter
+        return name
+    return f"{name} (SHA-256 {hashlib.sha256(source.encode()).hexdigest()[:16]})"
 
 
 def with_named(extensions: Extensions, settings: Settings) -> Extensions:
@@ -102,7 +110,7 @@ def with_named(extensions: Extensions, settings: Settings) -> Extensions:
             continue
         code = _load(setting, place, modules)
         if name is None:
-            callbacks.append(call_own(f"{setting} ({place})", code))
+            callbacks.append(call_own(f"{setting}: {place}", code))
         else:
             loaded[name], files[name] = code, f"{place} (SHA-256 {_sha256(setting, place)})"
     return replace(extensions, **loaded, callbacks=callbacks, files=files)
@@ -119,20 +127,22 @@ def _load(setting: str, place: str, modules: dict[Path, Any]) -> Any:
         _log.info("%s: running %s", setting, file.name)
         modules[file] = _import(setting, file)
     if not callable(getattr(modules[file], name, None)):
-        raise SettingError(setting, f"{setting}: {file.name} has no function or class {name!r}.")
+        raise SettingError(setting_of(setting), f"{setting}: {file.name} has no function or class {name!r}.")
     return getattr(modules[file], name)
 
 
 def _import(setting: str, file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"own_code_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise SettingError(setting, f"{setting}: {file} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
+        raise SettingError(setting_of(setting), f"{setting}: {file} is not a Python file.")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # as dataclasses require
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise SettingError(setting, f"{setting}: {file.name} cannot be imported: {reason}.") from error
+        raise SettingError(
+            setting_of(setting), f"{setting}: {file.name} cannot be imported: {reason}."
+        ) from error
     return module
 
 
@@ -149,14 +159,24 @@ def call_own(what: str, code: Callable[..., Any], *args: Any) -> Any:
         args: its arguments.
 
     Raises:
-        PokemonGenError: with the class and the message of the error. `--debug` shows its traceback.
+        OwnCodeError: with the class and the message of the error.
     """
     try:
         return code(*args)
     except Exception as error:
+        raise OwnCodeError(f"{what}: your own code failed: {type(error).__name__}: {error}") from error
+
+
+def require_returned(what: str, returned: Any, kind: type) -> None:
+    """Check what a person's own code returned.
+
+    Raises:
+        PokemonGenError: naming the code, and both types.
+    """
+    if not isinstance(returned, kind):
         raise PokemonGenError(
-            f"{what}: your own code failed: {type(error).__name__}: {error}. --debug shows its traceback."
-        ) from error
+            f"{what}: your function must return a {kind.__name__}, not {type(returned).__name__}."
+        )
 
 
 def check_same_code(extensions: Extensions, checkpoint: Path) -> None:

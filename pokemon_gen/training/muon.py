@@ -57,7 +57,8 @@ def hidden_weights(model: PreTrainedModel) -> list[HiddenWeight]:
             found.append(HiddenWeight(weight, parts, outputs_last))
     if not found:
         raise PokemonGenError(
-            f"training.muon_learning_rate: {model.config.model_type} has no linear layers for Muon to update"
+            f"training.muon_learning_rate: {model.config.model_type} has no linear layers for Muon. Remove "
+            "this setting."
         )
     return found
 

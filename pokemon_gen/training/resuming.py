@@ -11,7 +11,7 @@ from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.config_files.retired import retired_settings
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json
+from pokemon_gen.files import read_object
 from pokemon_gen.models.checkpoints import (
     OPTIMIZER_NAME,
     can_resume_from,
@@ -65,8 +65,7 @@ def check_same_run(settings: Settings) -> None:
     for member in settings.each_member():
         saved = last_checkpoint(CHECKPOINTS / member.name)
         if saved:
-            _refuse_old_version(saved)
-            before = load_settings(saved / SETTINGS_NAME)
+            before = _settings_before(saved)
             _refuse_changes(member.name, _changed_settings(before, _with_saved_precision(member, before)))
 
 
@@ -87,8 +86,7 @@ def starting_point(settings: Settings, sprites: Sprites, overwrite: bool) -> tup
 
 def _resumed_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
     """Return the settings to resume with: the same run, perhaps longer, in the precision it started with."""
-    _refuse_old_version(checkpoint)
-    before = load_settings(checkpoint / SETTINGS_NAME)
+    before = _settings_before(checkpoint)
     settings = _with_saved_precision(settings, before)
     changed = _changed_settings(before, settings)
     fingerprint = trained_on(checkpoint).get("fingerprint")
@@ -147,14 +145,20 @@ def _refuse_other_contents(folder: Path) -> None:
         )
 
 
-def _refuse_old_version(checkpoint: Path) -> None:
-    """Refuse to resume a run of version 0.1, which drew the order of the sprites from another seed."""
-    if retired_settings(read_json(checkpoint / SETTINGS_NAME)):
+def _settings_before(checkpoint: Path) -> Settings:
+    """Return the settings that a run was trained with.
+
+    Raises:
+        PokemonGenError: for a run of version 0.1, which drew the order of the sprites from another seed.
+    """
+    settings = load_settings(checkpoint / SETTINGS_NAME)
+    if retired_settings(read_object(checkpoint / SETTINGS_NAME)):
         raise PokemonGenError(
             f"{checkpoint.parent} was trained by version 0.1, and this version cannot resume it exactly. You "
             "can still complete, select and score it. To train, choose another name (name=...), or start "
             "again with --overwrite."
         )
+    return settings
 
 
 def _refuse_changes(name: str, changed: list[str]) -> None:

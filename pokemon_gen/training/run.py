@@ -6,7 +6,7 @@ resumes it. What is learned and measured is in `trainer.py`.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,7 @@ from pokemon_gen.training.extensions import (
     ScheduleFunction,
     call_own,
     check_same_code,
+    require_returned,
     with_named,
 )
 from pokemon_gen.training.precision import choose_precision
@@ -74,7 +75,7 @@ class TrainingResult:
     """
 
     folder: Path
-    settings: Settings
+    settings: Settings = field(repr=False)
     status: Status
     step: int
     max_steps: int
@@ -139,14 +140,15 @@ def _train(settings: Settings, sprites: Sprites, extensions: Extensions, overwri
     folder = CHECKPOINTS / settings.name
     checkpoint, settings = starting_point(settings, sprites, overwrite)
     max_steps = _planned_steps(settings, folder, sprites)
+    with settings.placing_errors():
+        extensions = with_named(extensions, settings)
+    if checkpoint:
+        check_same_code(extensions, checkpoint)
     if checkpoint and step_of(checkpoint) >= max_steps:
         settings = in_precision_of(load_settings(checkpoint / SETTINGS_NAME), settings)
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
-    with settings.placing_errors():
-        extensions = with_named(extensions, settings)
     model, arguments, settings = prepare(settings, sprites.palette, folder, extensions)
     if checkpoint:
-        check_same_code(extensions, checkpoint)
         checkpoint = resumable_checkpoint(folder, arguments.fp16)
         load_checkpoint(checkpoint)  # `Trainer` only warns of weights that are missing
     trainer = _ready_trainer(model, arguments, sprites, settings, extensions)
@@ -196,6 +198,7 @@ def _fresh_model(settings: Settings, palette: Palette, extensions: Extensions) -
         return build_model(settings.model, len(palette), settings.seed, conditioning=conditioning)
     if not isinstance(given, PreTrainedModel):
         given = call_own("model", given, len(palette) + conditioning.count, settings.seed)
+        require_returned("model", given, PreTrainedModel)
     return adopt_model(given, len(palette), conditioning)
 
 
@@ -203,9 +206,12 @@ def _with_chosen_precision(settings: Settings) -> Settings:
     """Write the precision into the settings, so that a run keeps it wherever it is resumed."""
     given = settings.training
     if any(key in given for key in PRECISION):
+        _log.debug("precision: as the settings say")
         return with_precision(settings, {key: given.get(key, False) for key in PRECISION})
     chosen = choose_precision(bool(given.get("use_cpu")))
-    if not chosen["bf16"]:
+    if chosen["bf16"]:
+        _log.debug("precision: bf16, since it is native here")
+    else:
         _log.info("precision: %s, since bf16 is not native here", "fp16" if chosen["fp16"] else "fp32")
     return with_precision(settings, chosen)
 
@@ -233,6 +239,7 @@ def _ready_trainer(
         trainer = make_trainer(model, arguments, sprites, settings, extensions)
         trainer.get_train_dataloader()  # `train` makes another one, but keeps the optimizer
         trainer.create_optimizer()
+        trainer.try_own_augmentation()
     except PokemonGenError:
         raise
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
@@ -243,7 +250,7 @@ def _ready_trainer(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PokemonGenError(
             f"training.push_to_hub: the hub cannot be used: {reason} Log in with `hf auth login`, or remove "
-            "push_to_hub and upload the finished checkpoint"
+            "push_to_hub and upload the finished checkpoint."
         ) from error
     return trainer
 

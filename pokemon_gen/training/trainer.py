@@ -6,6 +6,8 @@ tokens, and over the completion's 160 tokens alone, which selection uses. Every 
 palette and settings, and none of our own pickles.
 """
 
+import math
+import numbers
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from pokemon_gen.augmentation import Augmentation, prepend_identity, strip_condi
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import share_files, write_json
-from pokemon_gen.models.checkpoints import SPRITES_NAME
+from pokemon_gen.models.checkpoints import EXTENSIONS_NAME, SPRITES_NAME
 from pokemon_gen.models.likelihood import completion_nll, token_nll
 from pokemon_gen.models.loading import weights_not_finite
 from pokemon_gen.palette import Palette
@@ -36,7 +38,12 @@ from pokemon_gen.training.callbacks import (
     TrainingBar,
 )
 from pokemon_gen.training.divergence import DivergedError, FiniteLossTrainer
-from pokemon_gen.training.extensions import EXTENSIONS_NAME, Extensions, call_own
+from pokemon_gen.training.extensions import (
+    Extensions,
+    ScheduleFunction,
+    call_own,
+    require_returned,
+)
 from pokemon_gen.training.muon import Muon, MuonWithAux, hidden_weights
 
 
@@ -108,6 +115,20 @@ def _conditioned_batch(tokens: Tensor) -> dict[str, Tensor]:
     return {"input_ids": tokens, "labels": labels}
 
 
+def _factor(schedule: ScheduleFunction, step: int, steps: int) -> float:
+    """Return the factor of the learning rate that the person's own schedule gives.
+
+    Raises:
+        PokemonGenError: if it is not a finite number.
+    """
+    factor = call_own("schedule", schedule, step, steps)
+    if not isinstance(factor, numbers.Real) or not math.isfinite(factor):
+        raise PokemonGenError(
+            f"schedule: your function must return a finite number, not {factor!r} (step {step} of {steps})."
+        )
+    return float(factor)
+
+
 class SpriteTrainer(FiniteLossTrainer):
     """`Trainer` that augments sprites, measures their NLL, and saves what a checkpoint needs."""
 
@@ -131,6 +152,15 @@ class SpriteTrainer(FiniteLossTrainer):
         generator = torch.Generator().manual_seed(derived_seed(self.args.seed, *self._batch))
         augmented = self.augmentation(self._own_augmentation(inputs["input_ids"], generator), generator)
         return super().training_step(model, _conditioned_batch(augmented), num_items_in_batch)
+
+    def try_own_augmentation(self) -> None:
+        """Apply the person's own augmentation to a batch: its mistakes are reported before the training.
+
+        Raises:
+            PokemonGenError: if the function fails, or returns something else than tokens.
+        """
+        tokens = torch.from_numpy(self.sprites.tokens("train")[: self.args.train_batch_size])
+        self._own_augmentation(tokens.to(self.args.device), torch.Generator().manual_seed(0))
 
     def _own_augmentation(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
         """Apply the person's own augmentation, if there is one; (B, 400) → (B, 400)."""
@@ -163,6 +193,7 @@ class SpriteTrainer(FiniteLossTrainer):
         """Make the person's own optimizer, or the one that the arguments name, with Muon for the matrices."""
         if self.optimizer is None and self.extensions.optimizer is not None:
             self.optimizer = call_own("optimizer", self.extensions.optimizer, self.model, self.args)
+            require_returned("optimizer", self.optimizer, torch.optim.Optimizer)
         if self.optimizer is None and self.args.muon_learning_rate:
             args, hidden = self.args, hidden_weights(self.model)
             dtype = torch.bfloat16 if args.bf16 else torch.float32
@@ -175,9 +206,7 @@ class SpriteTrainer(FiniteLossTrainer):
         factor = self.extensions.schedule
         if self.lr_scheduler is None and factor is not None:
             target: Any = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = LambdaLR(
-                target, lambda step: call_own("schedule", factor, step, num_training_steps)
-            )
+            self.lr_scheduler = LambdaLR(target, lambda step: _factor(factor, step, num_training_steps))
         return super().create_scheduler(num_training_steps, optimizer)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:

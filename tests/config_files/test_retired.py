@@ -10,6 +10,7 @@ from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.config_files.retired import REMOVED, RENAMED, RETIRED_VALUES
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.settings import SpriteSettings
+from tests.builders import error_with
 from tests.config_files.configs import GOOD, load
 
 
@@ -114,6 +115,11 @@ def test_the_settings_of_a_run_of_version_0_1_are_translated(tmp_path: Path) -> 
     with pytest.raises(PokemonGenError) as caught:
         load_settings(tmp_path / "mine.yaml")
     assert len(str(caught.value).splitlines()) == 6
+
+
+def test_a_config_that_was_removed_names_what_replaces_it() -> None:
+    with error_with("qwen3", "fast", "quick"):
+        load_settings("qwen3")
 
 
 def test_other_mistakes_are_reported_along_with_old_settings(tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ def test_a_saved_classifier_loads_only_in_its_role(
     loaded = load_detector(tmp_path / "run")
     np.testing.assert_allclose(loaded.probabilities(dev), trained.probabilities(dev), rtol=1e-6)
     assert (loaded.threshold, loaded.metadata["n"]) == (trained.threshold, 3)
+    metadata = json.loads((tmp_path / "run/detector/classifier.json").read_text())
+    metadata["enlarge"] = metadata.pop("upscale")  # its name in version 0.1
+    (tmp_path / "run/detector/classifier.json").write_text(json.dumps(metadata))
+    assert load_detector(tmp_path / "run").upscale == trained.upscale
     with pytest.raises(PokemonGenError, match=r"run/detector: .*a detector, not a judge"):
         Judge.load(tmp_path / "run" / "detector")
     trained.save(tmp_path / "other" / "detector", "judge", {})  # a judge in the detector's place

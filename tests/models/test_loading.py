@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,6 +112,37 @@ def test_the_code_in_a_checkpoint_is_not_run(checkpoint: Path) -> None:
     config["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}
     (checkpoint / "config.json").write_text(json.dumps(config))
     assert members_of(load_checkpoint(checkpoint).model)[0].config.model_type == "gpt2"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
+        ({"attn_implementation": "somebody/kernel"}, "attn_implementation"),
+        ({"text_config": {"quantization_config": {}}}, "text_config.quantization_config"),
+        ({"transformers_weights": "other.safetensors"}, "transformers_weights"),
+    ],
+)
+def test_a_config_that_may_load_code_from_elsewhere_is_refused(
+    checkpoint: Path, change: dict[str, Any], key: str
+) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | change))
+    with error_with(str(checkpoint / "config.json"), key):
+        load_checkpoint(checkpoint)
+
+
+def test_a_config_that_is_not_an_object_is_named(checkpoint: Path) -> None:
+    (checkpoint / "config.json").write_text("[]")
+    with error_with(str(checkpoint / "config.json"), "object"):
+        load_checkpoint(checkpoint)
+
+
+def test_an_adapter_is_refused(checkpoint: Path) -> None:
+    """`from_pretrained` would load the base model that the adapter names."""
+    (checkpoint / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/model"}')
+    with error_with(str(checkpoint / "adapter_config.json"), "adapter"):
+        load_checkpoint(checkpoint)
 
 
 def test_a_checkpoint_is_loaded_by_the_name_of_its_run(few_sprites: Sprites, few_folder: Path) -> None:

@@ -36,6 +36,7 @@ SCORECARD: dict[str, Any] = {
     },
     "diversity": {"completions": 0.7, "real": 0.8, "real_sprites": "dev"},
     "new_colours": {"completions": 7.4, "real": 4.2, "real_sprites": "dev"},
+    "checkpoint": {"folder": "checkpoints/mine/best", "chosen_for": "step 240", "chosen_on": "dev"},
     "verdicts": {
         "2026": {
             "simple": {"fid_at_most": 9, "pdr_at_least": 0.5, "passed": True, "both_halves_pass": 1.0},
@@ -79,6 +80,9 @@ def test_a_scorecard_shows_each_metric_with_its_interval_and_reference() -> None
         "memorisation check: share of pixels that differ from the nearest training sprite",
         "real (dev): 0.530; differs from real sprites (KS test, p = 1.5e-12)",
         "new colours per completion (not in the prompt)",
+        "checkpoints/mine/best",
+        "step 240",
+        "chosen on dev",
         "passes on both the public and the private half in 0 % of simulated splits",
     ):
         assert fact in text

@@ -164,6 +164,16 @@ def test_a_run_of_other_settings_is_kept(
     assert_weights_equal(RUN / "checkpoint-4", before)
 
 
+def test_a_run_of_version_0_1_is_kept(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    train(tiny(), few_sprites)
+    saved = RUN / "checkpoint-4/settings.json"
+    settings = json.loads(saved.read_text())
+    settings["sprites"]["held_out"] = settings["sprites"].pop("fold_size")
+    saved.write_text(json.dumps(settings))
+    with error_with(str(RUN), "0.1", "name=...", "--overwrite"):
+        train(tiny(training={"max_steps": 8}), few_sprites)
+
+
 def test_a_run_of_another_palette_or_other_sprites_is_kept(tiny: MakeSettings, few_sprites: Sprites) -> None:
     train(tiny(), few_sprites)
     rows = {split: few_sprites.tokens(split) for split in few_sprites.splits}
