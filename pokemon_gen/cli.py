@@ -95,7 +95,10 @@ def cli() -> None:
     """
 
 
-@cli.command(epilog="Example: pokemon-gen run quick training.max_steps=100 name=short")
+@cli.command(
+    short_help="Do everything, from training to scorecard.",
+    epilog="Example: pokemon-gen run quick training.max_steps=100 name=short",
+)
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [OVERRIDES]...")
 @_start_again
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
@@ -127,7 +130,10 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
         sys.exit(1)
 
 
-@cli.command(epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:my_sprites name=mine")
+@cli.command(
+    short_help="Train a run, or resume it.",
+    epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:my_sprites name=mine",
+)
 @click.argument("config")
 @_overrides
 @_start_again
@@ -154,8 +160,9 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 
 
 @cli.command(
+    short_help="Complete prompts: a picture and rows.",
     epilog=f"{_CHECKPOINT} Example: pokemon-gen complete checkpoints/quick --prompts cat.png"
-    " completion.temperature=0.8"
+    " completion.temperature=0.8",
 )
 @click.argument("checkpoint")
 @_overrides
@@ -177,7 +184,10 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
     click.echo(f"Completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
 
 
-@cli.command(epilog=f"{_CHECKPOINT} Example: pokemon-gen submit checkpoints/quick completion.do_sample=false")
+@cli.command(
+    short_help="Write a checked submission.",
+    epilog=f"{_CHECKPOINT} Example: pokemon-gen submit checkpoints/quick completion.do_sample=false",
+)
 @click.argument("checkpoint")
 @_overrides
 @_replace
@@ -194,7 +204,10 @@ def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None
     click.echo(f"Files: {made.file}, {made.sidecar}, {made.picture}")
 
 
-@cli.command(epilog="Example: pokemon-gen check submissions/quick.txt --prompts test.txt")
+@cli.command(
+    short_help="Check the form and prompts of a submission.",
+    epilog="Example: pokemon-gen check submissions/quick.txt --prompts test.txt",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--prompts", type=click.Path(path_type=Path), help="A text file of the prompts, one a line.")
 def check(file: Path, prompts: Path | None) -> None:
@@ -212,7 +225,10 @@ def check(file: Path, prompts: Path | None) -> None:
         sys.exit(1)
 
 
-@cli.command(epilog="Example: pokemon-gen sprites images:my_art sprites.colours=64 --output sheet.png")
+@cli.command(
+    short_help="Show a source of sprites.",
+    epilog="Example: pokemon-gen sprites images:my_art sprites.colours=64 --output sheet.png",
+)
 @click.argument("source")
 @_overrides
 @click.option("--output", type=click.Path(path_type=Path), help="The PNG of the contact sheet.")
@@ -229,7 +245,10 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
     click.echo(f"contact sheet {seen.picture}")
 
 
-@cli.command(epilog="Example: pokemon-gen detector llama detector.classifier.steps=500")
+@cli.command(
+    short_help="Train the detector of a run.",
+    epilog="Example: pokemon-gen detector llama detector.classifier.steps=500",
+)
 @click.argument("config")
 @_overrides
 @_replace
@@ -241,7 +260,9 @@ def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     _print_classifier(train_detector(settings, overwrite=overwrite))
 
 
-@cli.command(epilog="Example: pokemon-gen judge text:my_sprites")
+@cli.command(
+    short_help="Train the frozen judge of a source.", epilog="Example: pokemon-gen judge text:my_sprites"
+)
 @click.argument("source")
 @_overrides
 @_overwrite("Train the judge again: its detection rates then differ from those before.")
@@ -259,7 +280,10 @@ def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     _print_classifier(train_judge(source, overrides, overwrite))
 
 
-@cli.command(epilog="Example: pokemon-gen ensemble both checkpoints/llama checkpoints/mistral")
+@cli.command(
+    short_help="Combine checkpoints in an ensemble.",
+    epilog="Example: pokemon-gen ensemble both checkpoints/llama checkpoints/mistral",
+)
 @click.argument("name")
 @click.argument("checkpoints", nargs=-1, required=True)
 @_replace
@@ -284,7 +308,10 @@ _weights = click.option(
 )
 
 
-@cli.command(epilog="Example: pokemon-gen select checkpoints/llama --by nll")
+@cli.command(
+    short_help="Choose the best checkpoint of a run.",
+    epilog="Example: pokemon-gen select checkpoints/llama --by nll",
+)
 @click.argument("run")
 @_overrides
 @click.option("--by", type=click.Choice(CRITERIA), help="The criterion; default: that of the config.")
@@ -306,7 +333,10 @@ def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     click.echo("Files: " + ", ".join(str(file) for file in (made.best, made.file, made.picture) if file))
 
 
-@cli.command(epilog="Example: pokemon-gen score checkpoints/llama --inception-weights inception.pth")
+@cli.command(
+    short_help="Score completions.",
+    epilog="Example: pokemon-gen score checkpoints/llama --inception-weights inception.pth",
+)
 @click.argument("completions")
 @_overrides
 @click.option(
