@@ -365,6 +365,7 @@ def test_a_note_is_shown_once(pg: RunCommand, config: str) -> None:
     assert sum("completion.temperature" in note for note in notes) == 1
 
 
+@pytest.mark.slow
 def test_new_outputs_of_complete_are_numbered(pg: RunCommand, config: str) -> None:
     pg("train", config)
     for name in ("completions-dev", "completions-dev-2", "completions-dev-3"):

@@ -54,6 +54,7 @@ def test_every_block_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
     assert "submissions/mine.txt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_augmentation_function_changes_what_is_learned_and_resumes_exactly(
     tiny: MakeSettings, few_sprites: Sprites
 ) -> None:

@@ -41,6 +41,8 @@ from tests.builders import (
     write_text_folder,
 )
 
+pytestmark = pytest.mark.slow  # most of these tests run every stage
+
 SUBMISSION, SIDECAR = Path("submissions/tiny.txt"), Path("submissions/tiny.json")
 SAMPLED = {"completion": {"do_sample": True, "temperature": 0.8}}
 
@@ -100,7 +102,6 @@ def test_a_run_writes_a_valid_submission_and_a_picture(tiny: MakeSettings, few_s
         assert picture.width > 600
 
 
-@pytest.mark.slow
 def test_the_sidecar_is_enough_to_reproduce_the_submission(done: Settings) -> None:
     first, metadata = SUBMISSION.read_bytes(), read_sidecar()
     shutil.rmtree("checkpoints")
@@ -141,7 +142,6 @@ def test_a_run_that_was_stopped_after_its_training_resumes(done: Settings) -> No
     assert SUBMISSION.is_file()
 
 
-@pytest.mark.slow
 def test_the_detector_of_the_run_ranks_candidates(tiny: MakeSettings, few_sprites: Sprites) -> None:
     """NLL chooses the checkpoint, but the detector is trained because the candidates need it."""
     settings = tiny(completion={"do_sample": True, "candidates": 3})
@@ -177,7 +177,6 @@ def test_without_a_detector_a_warning_is_logged_and_a_single_completion_is_drawn
     assert read_sidecar()["ranked_by_detector"] is None
 
 
-@pytest.mark.slow
 def test_the_members_of_an_ensemble_are_trained_in_turn_and_complete_together(
     tiny: MakeSettings, few_sprites: Sprites
 ) -> None:
@@ -197,7 +196,6 @@ def test_the_members_of_an_ensemble_are_trained_in_turn_and_complete_together(
     assert SUBMISSION.stat().st_mtime_ns == before
 
 
-@pytest.mark.slow
 def test_the_sidecar_of_an_ensemble_is_enough_to_reproduce_its_submission(tiny: MakeSettings) -> None:
     settings = tiny(members=2, training=ONE_STEP)
     run(settings)
@@ -229,7 +227,6 @@ def test_a_folder_without_checkpoints_is_named() -> None:
             command(".")
 
 
-@pytest.mark.slow
 def test_a_run_that_was_started_again_and_killed_resumes(done: Settings) -> None:
     """The submission of the old run does not prevent that; it is removed when the new training begins."""
     (RUN / "detector").mkdir()
@@ -262,7 +259,6 @@ def test_an_ensemble_that_was_started_again_does_not_resume_old_members(
     assert [training.status for training in train_members(settings)] == ["nothing left to do", "finished"]
 
 
-@pytest.mark.slow
 def test_an_ensemble_with_a_member_that_was_trained_further_is_named(tiny: MakeSettings) -> None:
     run(tiny(members=2, training=ONE_STEP))
     ensemble("by-hand", ["tiny/member-0", "tiny/member-1"])
@@ -284,7 +280,6 @@ def test_an_ensemble_with_a_member_that_was_trained_further_is_named(tiny: MakeS
     assert not submit("tiny", overwrite=True).report.faults
 
 
-@pytest.mark.slow
 def test_members_stay_inside_the_folder_of_their_ensemble(tiny: MakeSettings) -> None:
     """Runs whose names look like those of members in version 0.1 are not touched."""
     for name in ("tiny-0", "tiny-1"):
@@ -311,27 +306,6 @@ def test_a_run_of_one_model_and_an_ensemble_do_not_share_a_folder(tiny: MakeSett
     assert not list(RUN.glob("member-*"))
 
 
-@pytest.mark.slow
-def test_an_ensemble_of_version_0_1_is_named_with_the_commands_that_move_its_members(
-    tiny: MakeSettings,
-) -> None:
-    settings = tiny(members=2, training=ONE_STEP)
-    run(settings)
-    for number in range(2):
-        old = Path(f"checkpoints/tiny-{number}")
-        (RUN / f"member-{number}").rename(old)
-        for file in old.rglob("settings.json"):
-            file.write_text(file.read_text().replace(f"tiny/member-{number}", old.name))
-    moves = [f"mv checkpoints/tiny-{number} {RUN / f'member-{number}'}" for number in range(2)]
-    for command in (run, train_members):
-        with error_with(str(RUN), *moves, "name=..."):
-            command(settings)
-    assert not submit("tiny", overwrite=True).report.faults  # its ensemble is still valid
-    for number in range(2):
-        Path(f"checkpoints/tiny-{number}").rename(RUN / f"member-{number}")
-    assert statuses_of(run(settings)) == {"nothing left to do"}
-
-
 def test_all_members_are_trained_in_the_precision_of_the_first(
     tiny: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,7 +318,6 @@ def test_all_members_are_trained_in_the_precision_of_the_first(
     assert [training.settings.training["bf16"] for training in trainings] == [True, True]
 
 
-@pytest.mark.slow
 def test_a_run_resumes_with_the_completion_settings_of_now(done: Settings, tiny: MakeSettings) -> None:
     for file in Path("submissions").iterdir():
         file.unlink()
@@ -375,7 +348,6 @@ def test_a_submission_of_another_checkpoint_than_the_best_is_kept_and_named(done
     assert run(done).submission is not None
 
 
-@pytest.mark.slow
 def test_overwrite_replaces_a_run(done: Settings, tiny: MakeSettings) -> None:
     before = SUBMISSION.read_bytes()
     result = run(tiny(seed=9), overwrite=True)
@@ -451,7 +423,6 @@ def test_prompts_and_a_split_exclude_each_other(done: Settings) -> None:
         complete(RUN, "prompts.txt", split="dev")
 
 
-@pytest.mark.slow
 def test_prompts_of_any_length_are_completed(done: Settings) -> None:
     prompts = write_rows(Path("prompts.txt"), [[5], [1, 2, 3], [7] * 399, [0] * 400])
     made = complete(RUN, prompts)

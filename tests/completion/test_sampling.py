@@ -149,6 +149,7 @@ def test_a_conditioned_model_without_keys_and_values_gets_the_identity_tokens() 
     np.testing.assert_array_equal(complete_prompts(model, prompts), expected.numpy())
 
 
+@pytest.mark.slow
 def test_a_batch_is_split_if_memory_runs_out(
     model: PreTrainedModel, prompts: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_fast_differs_from_strong_only_in_its_model_and_its_length() -> None:
         assert getattr(fast, section) == getattr(strong, section)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plan", sorted((ROOT / "eval" / "benchmarks").glob("*.yaml")), ids=lambda plan: plan.stem
 )

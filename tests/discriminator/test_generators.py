@@ -43,6 +43,7 @@ def test_every_fold_is_completed_by_a_model_that_has_not_seen_it(
     assert completions.others.shape == (2 * 8, 400)  # by the first model
 
 
+@pytest.mark.slow
 def test_prompts_are_unchanged_and_the_seed_determines_the_completions(few_sprites: Sprites) -> None:
     train = few_sprites.tokens("train")
     once = SETTINGS.model_copy(update={"snapshot_steps": (1,)})

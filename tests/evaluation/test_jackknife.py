@@ -38,6 +38,7 @@ def _few_draws(generator: np.random.Generator) -> tuple[float, float | None]:
     return _equal_draws(generator, completed=120, reference=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("measure", "sets"), [(_pairs, 200), (_equal_draws, 40), (_few_draws, 40)])
 def test_the_error_equals_the_spread_over_other_samples(measure: Measure, sets: int) -> None:
     """A bootstrap, whose resamples contain duplicates, gives 1.4 to 1.7 times the spread."""

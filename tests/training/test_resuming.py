@@ -21,6 +21,8 @@ from pokemon_gen.training.run import train
 from tests.builders import RUN, MakeSettings, error_with, without_precision, write_text_folder
 from tests.model_builders import SendSignal, assert_weights_equal, weights_of
 
+pytestmark = pytest.mark.slow  # each test trains several times
+
 INTERRUPTED, UNINTERRUPTED = Path("checkpoints/interrupted"), Path("checkpoints/uninterrupted")
 AUGMENTED = {"flips": "all", "hue_shifts": 6, "identity_prob": 0.3}
 

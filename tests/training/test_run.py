@@ -43,6 +43,7 @@ def steps_measured(checkpoint: Path) -> list[int]:
     return [entry["step"] for entry in log_history(checkpoint) if "eval_nll" in entry]
 
 
+@pytest.mark.slow
 def test_a_model_of_a_counting_sequence_predicts_the_next_token(tiny: MakeSettings) -> None:
     """Labels that are shifted by hand, on top of the model's own shift, would train token t + 2."""
     colours = np.stack([np.full(5, 0), np.arange(5), np.arange(5)], axis=1)
@@ -145,6 +146,7 @@ def test_each_batch_of_a_step_is_augmented_differently(tiny: MakeSettings, few_s
     assert len({batch.numpy().tobytes() for batch in recorder.inputs}) == 4
 
 
+@pytest.mark.slow
 def test_runs_of_neighbouring_seeds_do_not_share_an_order_of_sprites(
     tiny: MakeSettings, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
