@@ -35,7 +35,7 @@ LAYERS = [
     {"cli"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-SHARED_BY_STAGES = {"plans", "kept"}
+SHARED_BY_STAGES = {"plans", "kept", "scored"}
 JUDGES = {"discriminator.judge", "evaluation.scorecard"}
 
 

@@ -1,6 +1,5 @@
 """`pokemon-gen score`: a checkpoint, a text file or a folder of images → the scorecard."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,15 +7,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from pokemon_gen.completion.reranking import complete_best
-from pokemon_gen.completion.sampling import complete_prompts
-from pokemon_gen.config_files.overrides import override_sprites
-from pokemon_gen.config_files.retired import translate
-from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SETTINGS_NAME
-from pokemon_gen.discriminator.detector import ranked_by, ranking
+from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS
+from pokemon_gen.discriminator.detector import ranked_by
 from pokemon_gen.discriminator.judge import Judge, find_judge
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.distances import Reference
@@ -24,18 +17,16 @@ from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissing
 from pokemon_gen.evaluation.pixels import match_truth
 from pokemon_gen.evaluation.scorecard import SCHEMA, ScorecardInputs, make_scorecard
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_loadable
-from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint
+from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import true_completion_nll
-from pokemon_gen.models.loading import Checkpoint, load_checkpoint
-from pokemon_gen.models.runs import BEST_NAME, member_runs, require_checkpoints, valid_checkpoints
+from pokemon_gen.models.loading import Checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.plots import save_nearest_plot
-from pokemon_gen.settings import CompletionSettings, SpriteSettings
+from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
-from pokemon_gen.sprites.pictures import find_images, log_notes, read_pictures
-from pokemon_gen.stages.plans import SCORECARD_NAME, ScorePlan, plan_score, result_name
+from pokemon_gen.stages.plans import SCORECARD_NAME, plan_score, result_name
+from pokemon_gen.stages.scored import Scored, load_scored, read_20x20
 from pokemon_gen.text_rows import read_rows
 
 NEAREST_NAME = "nearest.png"
@@ -50,27 +41,6 @@ class Score:
 
     scorecard: dict[str, Any] = field(repr=False)
     file: Path
-
-
-@dataclass(frozen=True)
-class _Completions:
-    """Completions, and what is known of their origin.
-
-    Attributes:
-        tokens: (N, 400).
-        sprites: those they belong to.
-        checkpoint: that completed them, if one did.
-        metadata: for the scorecard.
-        skip_bad_images: of the sprites' settings.
-        single_draw: (N, 400) one draw for each prompt, if these are the best of several.
-    """
-
-    tokens: NDArray[np.int64]
-    sprites: Sprites
-    checkpoint: Checkpoint | None
-    metadata: dict[str, Any]
-    skip_bad_images: bool
-    single_draw: NDArray[np.int64] | None = None
 
 
 def score(
@@ -109,7 +79,7 @@ def score(
     """
     plan = plan_score(completions, reference, overrides, overwrite, inception_weights)
     baselines, inception = _baselines(), _inception(inception_weights, protocol)
-    judged = _load(plan, resize, completion, sprites)
+    judged = load_scored(plan, resize, completion, sprites)
     compared = _reference(reference, judged.sprites, resize, judged.skip_bad_images)
     truth = _truth(judged, compared)
     dev, train = (Reference(split, judged.sprites.tokens(split)) for split in ("dev", "train"))
@@ -180,110 +150,6 @@ def current_score(run: Path, sprites: Sprites, completion: CompletionSettings) -
     return Score(scorecard, file) if before == now and not stale else None
 
 
-def _load(
-    plan: ScorePlan, resize: bool, completion: CompletionSettings | None, sprites: Sprites | None
-) -> _Completions:
-    """Load or make the completions that a plan names."""
-    path = plan.completions
-    if path.suffix == ".txt":
-        return _load_text(path, plan.overrides)
-    if is_loadable(path) or is_loadable(path / BEST_NAME) or valid_checkpoints(path) or member_runs(path):
-        return _complete_dev(path, plan.overrides, completion, sprites)
-    if not path.is_dir():
-        raise PokemonGenError(f"{path}: not a checkpoint, a .txt or a folder of images to score")
-    if (path / SETTINGS_NAME).is_file():
-        require_checkpoints(path)  # a run without any
-    settings = _sprite_settings(None, plan.overrides, path)
-    sprites = load_sprites(**settings.model_dump())
-    tokens = from_picture(_pictures(path, resize, settings.skip_bad_images), sprites.palette)
-    metadata = _metadata(sprites, None, tokens)
-    return _Completions(tokens, sprites, None, metadata, settings.skip_bad_images)
-
-
-def _load_text(path: Path, overrides: Sequence[str]) -> _Completions:
-    """Load completions from a text file and its sidecar."""
-    sidecar = path.with_suffix(".json")
-    known, palette, checkpoint = _read_sidecar(sidecar, path) if sidecar.is_file() else (None, None, None)
-    settings = _sprite_settings(known, overrides, path)
-    sprites = load_sprites(**settings.model_dump())
-    if palette not in (None, sprites.palette.fingerprint):
-        raise PokemonGenError(
-            f"{path}: written for another palette ({palette}) than {sprites.source} has "
-            f"({sprites.palette.fingerprint})"
-        )
-    rows = read_rows(path, len(sprites.palette), (LENGTH,))
-    if len(rows) < 2:
-        raise PokemonGenError(f"{path}: a scorecard needs two or more completions")
-    tokens = np.array(rows, dtype=np.int64)
-    metadata = _metadata(sprites, checkpoint, tokens)
-    return _Completions(tokens, sprites, None, metadata, settings.skip_bad_images)
-
-
-def _read_sidecar(sidecar: Path, path: Path) -> tuple[SpriteSettings, str, dict[str, Any]]:
-    """Return the sprite settings, the palette's fingerprint and the checkpoint that a sidecar records.
-
-    Raises:
-        PokemonGenError: if it is not a sidecar, or belongs to another file.
-    """
-    metadata = read_json(sidecar)
-    try:
-        known = SpriteSettings.model_validate(translate(metadata["settings"])["sprites"])
-        palette, checkpoint = metadata["palette"], metadata["checkpoint"]
-        checkpoint["trained_on"]
-    except (KeyError, TypeError, ValidationError) as error:
-        raise PokemonGenError(f"{sidecar}: not a sidecar of completions") from error
-    if metadata.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
-        raise PokemonGenError(
-            f"{path}: not the file that {sidecar.name} describes (its SHA-256 differs). Move it away from "
-            "the sidecar, and score it with sprites.source=..."
-        )
-    return known, palette, checkpoint
-
-
-def _complete_dev(
-    path: Path, overrides: Sequence[str], completion: CompletionSettings | None, sprites: Sprites | None
-) -> _Completions:
-    """Complete the dev prompts with a checkpoint."""
-    checkpoint = load_checkpoint(resolve_checkpoint(path, overrides))
-    settings = checkpoint.settings
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
-    checkpoint.require_palette_of(sprites)
-    prompts = sprites.prompts("dev")
-    completion, detector = ranking(checkpoint, completion or settings.completion)
-    tokens = complete_best(checkpoint.model, prompts, completion, detector, progress="complete dev")
-    single_draw = complete_prompts(checkpoint.model, prompts, completion) if detector else None
-    recorded = {
-        **checkpoint.provenance,
-        "completion": completion.model_dump(mode="json"),
-        "ranked_by_detector": detector.fingerprint if detector else None,
-    }
-    metadata = _metadata(sprites, recorded, tokens)
-    skip_bad_images = settings.sprites.skip_bad_images
-    return _Completions(tokens, sprites, checkpoint, metadata, skip_bad_images, single_draw)
-
-
-def _metadata(
-    sprites: Sprites, checkpoint: dict[str, Any] | None, tokens: NDArray[np.int64]
-) -> dict[str, Any]:
-    """Return what the scorecard records of the origin of completions."""
-    learned = (checkpoint or {}).get("trained_on") or {}
-    return {
-        "completions_sha256": hashlib.sha256(tokens.astype("<i8").tobytes()).hexdigest(),
-        "sprites": sprites.origin,
-        "checkpoint": checkpoint,
-        "other_data": learned.get("fingerprint") not in (None, sprites.fingerprint),
-    }
-
-
-def _sprite_settings(known: SpriteSettings | None, overrides: Sequence[str], path: Path) -> SpriteSettings:
-    """Return the settings of the sprites that completions belong to, from their sidecar or the overrides."""
-    if known is None and not any(word.startswith("sprites.source=") for word in overrides):
-        raise PokemonGenError(
-            f"{path}: unknown sprite source. Pass sprites.source=..., such as sprites.source=text:FOLDER."
-        )
-    return override_sprites(known or SpriteSettings(), overrides)
-
-
 def _reference(reference: str, sprites: Sprites, resize: bool, skip_bad_images: bool) -> Reference:
     """Return the sprites to compare with.
 
@@ -299,13 +165,13 @@ def _reference(reference: str, sprites: Sprites, resize: bool, skip_bad_images: 
             raise PokemonGenError(f"{path}: a blind test, whose sprites have no completion to compare with")
         tokens = np.array(rows, dtype=np.int64)
     else:
-        tokens = from_picture(_pictures(path, resize, skip_bad_images), sprites.palette)
+        tokens = from_picture(read_20x20(path, resize, skip_bad_images), sprites.palette)
     if len(tokens) < 2:
         raise PokemonGenError(f"{reference}: a reference needs two or more sprites")
     return Reference(reference, tokens)
 
 
-def _truth(judged: _Completions, reference: Reference) -> Reference | None:
+def _truth(judged: Scored, reference: Reference) -> Reference | None:
     """Return the true sprites of the completions' prompts, from the reference if it has them."""
     candidates = [reference]
     for split in SPLITS_OF_TRUTH:
@@ -326,21 +192,6 @@ def _nll(checkpoint: Checkpoint | None, truth: Reference | None) -> float | None
     if checkpoint is None or truth is None:
         return None
     return true_completion_nll(checkpoint.model, truth.sprites)
-
-
-def _pictures(folder: Path, resize: bool, skip_bad_images: bool) -> NDArray[np.uint8]:
-    """Read a folder of 20x20 images.
-
-    Raises:
-        PokemonGenError: for fewer than two images, files that are not images, and other sizes unless
-            `resize`.
-    """
-    files = find_images(folder)
-    if len(files) < 2:
-        raise PokemonGenError(f"{folder}: it holds one image; a distance needs two or more")
-    read = read_pictures(files, skip_bad_images, any_size=resize)
-    log_notes(folder, read)
-    return read.rgb
 
 
 def _baselines() -> dict[str, Any]:
