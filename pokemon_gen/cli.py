@@ -196,10 +196,10 @@ def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None
     from pokemon_gen.stages.plans import plan_submission
 
     files = plan_submission(checkpoint, overrides, overwrite)
-    from pokemon_gen.sprites.loading import load_sprites
+    from pokemon_gen.sprites.loading import load_sprites_of
     from pokemon_gen.stages.submit import run_submission
 
-    made = run_submission(files, load_sprites(**files.settings.sprites.model_dump()), overwrite)
+    made = run_submission(files, load_sprites_of(files.settings.sprites), overwrite)
     _print_submission(made)
     click.echo(f"Files: {made.file}, {made.sidecar}, {made.picture}")
 

@@ -35,6 +35,7 @@ from pokemon_gen.progress import (
 from pokemon_gen.selection import needs_detector, selection_is_current
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector
 from pokemon_gen.stages.ensemble import ensemble
 from pokemon_gen.stages.kept import kept_submission, other_submission, submission_files
@@ -51,7 +52,7 @@ from pokemon_gen.training.extensions import (
     ScheduleFunction,
 )
 from pokemon_gen.training.members import check_members
-from pokemon_gen.training.run import TrainingResult, load_sprites_of
+from pokemon_gen.training.run import TrainingResult
 from pokemon_gen.validation import check_settings
 
 _log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def run(
             run in the place of this one's.
     """
     check_settings(settings)
-    sprites = sprites or load_sprites_of(settings)
+    sprites = sprites or load_sprites_of(settings.sprites)
     extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
     with writing_to(CHECKPOINTS / settings.name):
         return _run(settings, sprites, extensions, overwrite)

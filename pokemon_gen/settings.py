@@ -49,8 +49,12 @@ class ConfigSettings(_Section):
     _before: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def where(self, dotted: str) -> str:
-        """Return `file:line:column`, `command line`, or an empty string for a setting set in Python."""
-        return self._places.get(dotted, "")
+        """Return `file:line:column`, `command line`, or an empty string for a setting set in Python.
+
+        An item of a list, such as `training.callbacks.0`, has the place of the list.
+        """
+        outer, _, last = dotted.rpartition(".")
+        return self._places.get(outer if last.isdigit() else dotted, "")
 
     @contextmanager
     def placing_errors(self) -> Iterator[None]:

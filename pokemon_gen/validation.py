@@ -72,11 +72,6 @@ def named_functions(settings: Settings) -> dict[str, str]:
     return {setting: place for setting, place in (places | classes).items() if place}
 
 
-def setting_of(name: str) -> str:
-    """Return the setting, whose place in a config is known, of a name that `named_functions` gives."""
-    return "training.callbacks" if name.startswith("training.callbacks.") else name
-
-
 def check_place(setting: str, place: str) -> tuple[Path, str]:
     """Return the file and the name that `FILE.py:NAME` means, without importing the file.
 
@@ -84,18 +79,19 @@ def check_place(setting: str, place: str) -> tuple[Path, str]:
         SettingError: for another form, a missing file, or a file that may not be run.
     """
     text, _, name = place.rpartition(":")
-    key = setting_of(setting)
     if not text.endswith(".py") or not name.isidentifier():
-        raise SettingError(key, f"{setting}: write FILE.py:NAME, such as my_ideas.py:jitter, not {place!r}")
+        raise SettingError(
+            setting, f"{setting}: write FILE.py:NAME, such as my_ideas.py:jitter, not {place!r}"
+        )
     file, here = Path(text).resolve(), Path.cwd().resolve()
     if here not in file.parents or _is_shared(file, here):
         raise SettingError(
-            key,
+            setting,
             f"{setting}: {text} is not run. Put the file in the working directory, outside {CHECKPOINTS}/ "
             "and the folders of runs.",
         )
     if not file.is_file():
-        raise SettingError(key, f"{setting}: {text}: no such file. Check its path.")
+        raise SettingError(setting, f"{setting}: {text}: no such file. Check its path.")
     return file, name
 
 

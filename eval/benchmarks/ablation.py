@@ -39,9 +39,9 @@ from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import FOLD, Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites, load_sprites_of
 from pokemon_gen.training.arguments import training_arguments
-from pokemon_gen.training.run import load_sprites_of, train
+from pokemon_gen.training.run import train
 
 HELD_OUT = 80
 """Number of sprites at the end of train that are held out."""
@@ -96,7 +96,7 @@ def steps_in(seconds: float, costs: dict[str, float]) -> dict[str, int]:
 def train_and_measure(settings: Settings, folder: Path) -> dict[str, float]:
     """Train in a folder; return the training loss of the last steps and the held-out completion NLL."""
     with contextlib.chdir(folder):
-        sprites = load_sprites_of(settings)
+        sprites = load_sprites_of(settings.sprites)
         checkpoint = valid_checkpoints(train(settings, sprites).folder)[-1]
         losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
         held_out = true_completion_nll(load_checkpoint(checkpoint).model, sprites.tokens(FOLD))

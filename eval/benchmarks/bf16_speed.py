@@ -22,8 +22,9 @@ from transformers import PreTrainedModel
 
 from pokemon_gen.augmentation import prepend_identity
 from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.precision import choose_precision
-from pokemon_gen.training.run import load_sprites_of, prepare
+from pokemon_gen.training.run import prepare
 from pokemon_gen.training.trainer import batch_of
 
 FASTER_BY = 1.1
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     settings = load_settings(options.config, [f"sprites.source={options.source}", "training.use_cpu=true"])
-    sprites = load_sprites_of(settings)
+    sprites = load_sprites_of(settings.sprites)
     with tempfile.TemporaryDirectory() as folder:
         model, arguments, _ = prepare(settings, sprites.palette, Path(folder))
     batch = torch.from_numpy(sprites.tokens("train")[: arguments.train_batch_size])

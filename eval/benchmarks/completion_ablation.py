@@ -36,9 +36,9 @@ from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint, require_trained_on
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import FOLD, Sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector as train_detector
 from pokemon_gen.stages.judge import judge as train_judge
-from pokemon_gen.training.run import load_sprites_of
 
 METRICS = ("mean probability", "PDR", "new colours", "colours", "diversity", "nearest train distance")
 
@@ -93,7 +93,7 @@ def main() -> None:
         for idea, overrides in plan["ideas"].items()
     }
     first = next(iter(ideas.values()))
-    sprites = load_sprites_of(first)
+    sprites = load_sprites_of(first.sprites)
     models = [load_model(folder, sprites).model for folder in options.checkpoints]
     work = options.work / sprites.fingerprint
     work.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.loading import best_device
-from pokemon_gen.training.run import load_sprites_of
+from pokemon_gen.sprites.loading import load_sprites_of
 
 TIE = 1e-4
 """The difference of two logits below which their tokens count as tied."""
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--at-least", type=float, help="the bar: the least ratio that passes")
     options = parser.parse_args()
     settings = load_settings(options.config, [f"sprites.source={options.source}"])
-    sprites = load_sprites_of(settings)
+    sprites = load_sprites_of(settings.sprites)
     model = build_model(settings.model, len(sprites.palette), settings.seed).to(best_device()).eval()
     prompts = torch.from_numpy(sprites.tokens("dev")[:80, :PROMPT_LENGTH]).to(model.device)
     print(describe_machine())

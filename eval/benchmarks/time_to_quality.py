@@ -40,8 +40,8 @@ from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.pipeline import run
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.train import train_members
-from pokemon_gen.training.run import load_sprites_of
 
 SAMPLE = "gpt2-sample"
 SOONER = "as good as the sample 8 times sooner"
@@ -115,7 +115,7 @@ def measure(config: str, source: str, seed: int, keep: Path | None) -> MeasuredR
         if settings.members == 1:
             return MeasuredRun(config, watch.evaluations, True, training_seconds, seconds)
         last = [load_checkpoint(valid_checkpoints(training.folder)[-1]).model for training in trainings]
-        nll = true_completion_nll(Ensemble(last), load_sprites_of(settings).tokens("dev"))
+        nll = true_completion_nll(Ensemble(last), load_sprites_of(settings.sprites).tokens("dev"))
         end = Evaluation(training_seconds, sum(training.step for training in trainings), nll)
         return MeasuredRun(config, [end], False, training_seconds, seconds)
 

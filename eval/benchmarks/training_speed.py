@@ -30,9 +30,10 @@ from pokemon_gen.models.build import build_model
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.arguments import compile_if_possible, fit_schedule, helper_arguments
 from pokemon_gen.training.extensions import Extensions
-from pokemon_gen.training.run import load_sprites_of, prepare
+from pokemon_gen.training.run import prepare
 from pokemon_gen.training.trainer import SpriteDataset, batch_of, make_trainer
 
 BARS = {"bare loop": 0.95, "plain Trainer": 1.3}
@@ -136,7 +137,7 @@ def main() -> None:
     parser.add_argument("--as-shipped", action="store_true", help="compare with a plain Trainer")
     options = parser.parse_args()
     settings = load_settings(options.config, [f"sprites.source={options.source}"])
-    sprites = load_sprites_of(settings)
+    sprites = load_sprites_of(settings.sprites)
     print(describe_machine())
     tokens = options.steps * settings.training["per_device_train_batch_size"] * LENGTH
     baseline = "plain Trainer" if options.as_shipped else "bare loop"

@@ -30,15 +30,17 @@ REMOVED = {
     "selection.watch_epochs": "select ranks the saved checkpoints after the training",
 }
 """Dotted name of a removed setting → why version 0.2 does without it."""
+RENAMED_VALUES = {("sprites.source", "generated"): "procedural"}
+"""Dotted name and old value → the value since version 0.2."""
 RETIRED_VALUES = {
-    ("sprites.source", "generated"): "was renamed to procedural in version 0.2",
+    **{old: f"was renamed to {new} in version 0.2" for old, new in RENAMED_VALUES.items()},
     ("selection.by", "train_loss"): "is no longer a criterion. Use nll, detector or fid.",
     ("selection.by", "accuracy"): "is no longer a criterion. Use nll, detector or fid.",
 }
 """Dotted name and old value → what holds since version 0.2."""
-_log = logging.getLogger(__name__)
 REMOVED_CONFIGS = {"qwen3": "fast and quick are of its family"}
 """Name of a config that version 0.1 shipped → what replaces it."""
+_log = logging.getLogger(__name__)
 
 
 def translate(saved: Any) -> Any:
@@ -55,8 +57,8 @@ def translate(saved: Any) -> Any:
         value = section.pop(key)
         if dotted in RENAMED:
             section[RENAMED[dotted].rpartition(".")[2]] = value
-        elif (dotted, value) == ("sprites.source", "generated"):
-            section[key] = "procedural"
+        elif isinstance(value, str) and (dotted, value) in RENAMED_VALUES:
+            section[key] = RENAMED_VALUES[dotted, value]
         elif value:
             _log.warning("saved by version 0.1: %s", message)
     return values

@@ -81,13 +81,18 @@ def is_loadable(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME, ENSEMBLE_NAME))
 
 
+def is_ensemble(folder: Path) -> bool:
+    """Tell whether a folder holds a checkpoint of an ensemble."""
+    return (folder / ENSEMBLE_NAME).is_file()
+
+
 def require_parts(folder: Path) -> None:
     """Check that a checkpoint of one model has all of its parts.
 
     Raises:
         PokemonGenError: naming the first part that is missing.
     """
-    if (folder / ENSEMBLE_NAME).is_file():
+    if is_ensemble(folder):
         return
     for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
         if not (folder / name).is_file():
@@ -140,7 +145,7 @@ def fingerprint_checkpoint(folder: Path) -> str:
     The fingerprint of an ensemble is the SHA-256 of its members' fingerprints, in their order.
     """
     digest = hashlib.sha256()
-    if (folder / ENSEMBLE_NAME).is_file():
+    if is_ensemble(folder):
         for member in member_folders(folder):
             digest.update(fingerprint_checkpoint(member).encode())
         return digest.hexdigest()

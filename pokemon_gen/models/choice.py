@@ -17,7 +17,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import (
     CONFIG_NAME,
-    ENSEMBLE_NAME,
+    is_ensemble,
     is_loadable,
     log_history,
     member_folders,
@@ -117,7 +117,7 @@ def choose_checkpoint(place: str | Path) -> Choice:
         return Choice(folder, "named explicitly", _chosen_on(folder))
     if not folder.is_dir():
         raise PokemonGenError(f"{folder}: no such checkpoint or run{closest_run(folder)}")
-    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
+    if is_ensemble(folder / BEST_NAME):
         members = member_folders(folder / BEST_NAME)
         _require_current_members(folder)
         reason = f"the ensemble of its {len(members)} members"
@@ -148,7 +148,7 @@ def _chosen_on(folder: Path) -> str | None:
     """Return the split whose sprites chose a run's `best/`, or the members of an ensemble; None if not
     known.
     """
-    if (folder / ENSEMBLE_NAME).is_file():
+    if is_ensemble(folder):
         members = read_members(folder)
         return next((member["chosen_on"] for member in members if member.get("chosen_on")), None)
     selection = _read_selection(folder.parent) if folder.name == BEST_NAME else None

@@ -17,9 +17,9 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_object
 from pokemon_gen.models.checkpoints import (
     CONFIG_NAME,
-    ENSEMBLE_NAME,
     WEIGHTS_NAME,
     fingerprint_checkpoint,
+    is_ensemble,
     member_folders,
     require_parts,
     trained_on,
@@ -97,7 +97,7 @@ def load_checkpoint(place: str | Path | CheckpointFiles) -> Checkpoint:
             model and the palette do not match.
     """
     files = place if isinstance(place, CheckpointFiles) else resolve_checkpoint(place)
-    model, palette = _load_ensemble(files.folder) if _is_ensemble(files.folder) else _load_model(files.folder)
+    model, palette = _load_ensemble(files.folder) if is_ensemble(files.folder) else _load_model(files.folder)
     _log.debug("checkpoint: %s (%s), on %s", files.folder, files.reason, model.device)
     provenance = {
         "folder": str(files.folder),
@@ -107,10 +107,6 @@ def load_checkpoint(place: str | Path | CheckpointFiles) -> Checkpoint:
         "chosen_on": files.chosen_on,
     }
     return Checkpoint(model, palette, files.settings, files.folder, files.detector, provenance)
-
-
-def _is_ensemble(folder: Path) -> bool:
-    return (folder / ENSEMBLE_NAME).is_file()
 
 
 def _load_model(folder: Path) -> tuple[CompletionModel, Palette]:
@@ -129,7 +125,7 @@ def _load_ensemble(folder: Path) -> tuple[CompletionModel, Palette]:
     palettes = []
     for member in member_folders(folder):
         require_parts(member)
-        model, palette = _load_ensemble(member) if _is_ensemble(member) else _load_model(member)
+        model, palette = _load_ensemble(member) if is_ensemble(member) else _load_model(member)
         models += members_of(model)
         palettes.append(palette)
     if any(palette != palettes[0] for palette in palettes):

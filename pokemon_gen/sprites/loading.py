@@ -12,6 +12,7 @@ import numpy as np
 from pokemon_gen.constants import PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
+from pokemon_gen.settings import SpriteSettings
 from pokemon_gen.sprites.collection import SPLIT_SIZES, SPLITS, Sprites, collect, hold_out
 from pokemon_gen.sprites.images import load_images
 from pokemon_gen.sprites.palette_files import read_palette_file
@@ -21,7 +22,12 @@ from pokemon_gen.sprites.text import load_text
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["Sprites", "load_palette", "load_sprites"]
+__all__ = ["Sprites", "load_palette", "load_sprites", "load_sprites_of"]
+
+
+def load_sprites_of(settings: SpriteSettings) -> Sprites:
+    """Load the sprites that a `sprites:` section describes; see `load_sprites`."""
+    return load_sprites(**settings.model_dump())
 
 
 def load_sprites(

@@ -17,7 +17,7 @@ from pokemon_gen.files import write_json, write_text
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.sheets import draw_completions, save_picture
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.pictures import find_images, log_notes, read_pictures
 from pokemon_gen.stages.plans import CompletionPlan, plan_completion
 from pokemon_gen.text_rows import read_prompts, rows_text
@@ -70,7 +70,7 @@ def run_completion(plan: CompletionPlan, prompts: str | Path | NDArray[Any] | No
     checkpoint = load_checkpoint(plan.checkpoint)
     settings = checkpoint.settings
     if prompts is None:
-        sprites = load_sprites(**settings.sprites.model_dump())
+        sprites = load_sprites_of(settings.sprites)
         checkpoint.require_palette_of(sprites)
         given: Any = sprites.prompts(str(plan.split))
     else:

@@ -5,7 +5,7 @@ from pokemon_gen.discriminator.training import TrainedClassifier, train_once
 from pokemon_gen.models.runs import DETECTOR_NAME
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 
 
 def detector(
@@ -21,6 +21,6 @@ def detector(
     Raises:
         PokemonGenError: for settings that do not fit, or a detector of other settings in the folder.
     """
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    sprites = sprites or load_sprites_of(settings.sprites)
     folder = CHECKPOINTS / settings.name / DETECTOR_NAME
     return train_once(settings, sprites, folder, DETECTOR_NAME, overwrite)

@@ -20,6 +20,7 @@ from pokemon_gen.models.checkpoints import (
     SPRITES_NAME,
     copy_checkpoint,
     fingerprint_checkpoint,
+    is_ensemble,
     member_folders,
     trained_on,
 )
@@ -120,7 +121,7 @@ def _build(
 
 def _holds(best: Path, members: list[dict[str, Any]]) -> bool:
     """Tell whether a folder holds the ensemble of these members, undamaged."""
-    if not (best / ENSEMBLE_NAME).is_file():
+    if not is_ensemble(best):
         return False
     try:
         found = [fingerprint_checkpoint(folder) for folder in member_folders(best)]

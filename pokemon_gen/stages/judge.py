@@ -7,7 +7,7 @@ from pokemon_gen.discriminator.classifier import JUDGE
 from pokemon_gen.discriminator.judge import judge_folder
 from pokemon_gen.discriminator.training import TrainedClassifier, train_once
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.validation import check_settings
 
 
@@ -27,5 +27,5 @@ def judge(
     """
     settings = load_judge_settings(source, overrides)
     check_settings(settings)
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    sprites = sprites or load_sprites_of(settings.sprites)
     return train_once(settings, sprites, judge_folder(sprites.fingerprint), JUDGE, overwrite)

@@ -15,7 +15,7 @@ from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.constants import CHECKPOINTS, RESULTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import number_file, require_absent
-from pokemon_gen.models.checkpoints import ENSEMBLE_NAME, is_loadable
+from pokemon_gen.models.checkpoints import is_ensemble, is_loadable
 from pokemon_gen.models.choice import CheckpointFiles, Choice, choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
 from pokemon_gen.settings import (
@@ -111,9 +111,9 @@ def plan_selection(run: str | Path, overrides: Sequence[str]) -> Path:
         PokemonGenError: for a run without checkpoints, an ensemble, or settings that cannot be overridden.
     """
     folder = find_run(run)
-    if (folder / BEST_NAME / ENSEMBLE_NAME).is_file():
+    if is_ensemble(folder / BEST_NAME):
         raise PokemonGenError(f"{folder}: an ensemble, whose members were selected before it was combined")
-    settings_of(require_checkpoints(folder)[-1], overrides, SELECTION_MAY_SET)
+    settings_to_select(require_checkpoints(folder)[-1], overrides)
     return folder
 
 
@@ -189,7 +189,7 @@ def plan_ensemble(name: str, checkpoints: Sequence[str | Path]) -> list[Choice]:
         raise PokemonGenError(f"{name!r} cannot be an ensemble's name: {NAME_RULE}")
     folder = CHECKPOINTS / name
     best = folder / BEST_NAME
-    if list(folder.glob("checkpoint-*")) or (best.exists() and not (best / ENSEMBLE_NAME).is_file()):
+    if list(folder.glob("checkpoint-*")) or (best.exists() and not is_ensemble(best)):
         raise PokemonGenError(f"{folder} holds a run, and is kept. Give the ensemble another name.")
     choices = [choose_checkpoint(checkpoint) for checkpoint in checkpoints]
     places = [choice.folder.resolve() for choice in choices]
@@ -200,20 +200,17 @@ def plan_ensemble(name: str, checkpoints: Sequence[str | Path]) -> list[Choice]:
     return choices
 
 
-def settings_of(
-    checkpoint: Path, overrides: Sequence[str], may_set: tuple[str, ...] = COMPLETION_MAY_SET
-) -> Settings:
-    """Return a checkpoint's settings, overridden where a trained model leaves a choice.
+def settings_to_select(checkpoint: Path, overrides: Sequence[str]) -> Settings:
+    """Return a checkpoint's settings, overridden where a selection leaves a choice.
 
     Args:
         checkpoint: its folder.
         overrides: `completion.temperature=0.9` and the like.
-        may_set: how they may begin: a section with its `.`, or a field with its `=`.
 
     Raises:
-        PokemonGenError: for an override that begins otherwise.
+        PokemonGenError: for an override of anything else.
     """
-    _require_allowed(overrides, may_set, str(checkpoint))
+    _require_allowed(overrides, SELECTION_MAY_SET, str(checkpoint))
     return load_settings(checkpoint / SETTINGS_NAME, overrides)
 
 

@@ -25,7 +25,7 @@ from pokemon_gen.models.runs import BEST_NAME, member_runs, require_checkpoints,
 from pokemon_gen.palette import from_picture
 from pokemon_gen.settings import CompletionSettings, SpriteSettings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.pictures import find_images, log_notes, read_pictures
 from pokemon_gen.stages.plans import ScorePlan
 from pokemon_gen.text_rows import read_rows
@@ -66,7 +66,7 @@ def load_scored(
     if (path / SETTINGS_NAME).is_file():
         require_checkpoints(path)  # a run without any
     settings = _sprite_settings(None, plan.overrides, path)
-    sprites = load_sprites(**settings.model_dump())
+    sprites = load_sprites_of(settings)
     tokens = from_picture(read_20x20(path, resize, settings.skip_bad_images), sprites.palette)
     metadata = _metadata(sprites, None, tokens)
     return Scored(tokens, sprites, None, metadata, settings.skip_bad_images)
@@ -77,7 +77,7 @@ def _load_text(path: Path, overrides: Sequence[str]) -> Scored:
     sidecar = path.with_suffix(".json")
     known, palette, checkpoint = _read_sidecar(sidecar, path) if sidecar.is_file() else (None, None, None)
     settings = _sprite_settings(known, overrides, path)
-    sprites = load_sprites(**settings.model_dump())
+    sprites = load_sprites_of(settings)
     if palette not in (None, sprites.palette.fingerprint):
         raise PokemonGenError(
             f"{path}: written for another palette ({palette}) than {sprites.source} has "
@@ -118,7 +118,7 @@ def _complete_dev(
     """Complete the dev prompts with a checkpoint."""
     checkpoint = load_checkpoint(resolve_checkpoint(path, overrides))
     settings = checkpoint.settings
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    sprites = sprites or load_sprites_of(settings.sprites)
     checkpoint.require_palette_of(sprites)
     prompts = sprites.prompts("dev")
     completion, detector = ranking(checkpoint, completion or settings.completion)

@@ -30,8 +30,8 @@ from pokemon_gen.selection import (
 )
 from pokemon_gen.settings import CompletionSettings, Criterion, Settings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
-from pokemon_gen.stages.plans import SELECTION_MAY_SET, plan_selection, settings_of
+from pokemon_gen.sprites.loading import load_sprites_of
+from pokemon_gen.stages.plans import plan_selection, settings_to_select
 
 PLOT_NAME = "selection.png"
 
@@ -100,12 +100,12 @@ def _select(
     last = require_checkpoints(folder)[-1]
     chosen_before = folder / BEST_NAME  # it may complete in another way than it was trained to
     known = chosen_before if (chosen_before / SETTINGS_NAME).is_file() else last
-    settings = settings_of(known, overrides, SELECTION_MAY_SET)
+    settings = settings_to_select(known, overrides)
     by, on = by or settings.selection.by, on or settings.selection.on
     needed = needed_completion(by, completion or settings.completion)
     if needed is None and any(override.startswith("completion.") for override in overrides):
         raise PokemonGenError(f"completion.*: no effect, since choosing by {by} completes nothing")
-    sprites = sprites or load_sprites(**settings.sprites.model_dump())
+    sprites = sprites or load_sprites_of(settings.sprites)
     require_trained_on(last, sprites)
     truth = sprites_to_choose_on(sprites, on)
     detector = detector_for(folder, sprites) if needed else None

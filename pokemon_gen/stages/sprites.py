@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pokemon_gen.report.sheets import draw_contact_sheet, save_picture
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.plans import plan_preview
 
 SHEET_SPRITES = 128
@@ -40,7 +40,7 @@ def preview(
         PokemonGenError: for a bad source, or a contact sheet that exists.
     """
     settings, picture = plan_preview(source, overrides, output, overwrite)
-    sprites = load_sprites(**settings.model_dump())
+    sprites = load_sprites_of(settings)
     save_picture(draw_contact_sheet(sprites.tokens("train")[:SHEET_SPRITES], sprites.palette), picture)
     counts = {split: len(rows) for split, rows in sprites.splits.items()}
     return SourcePreview(sprites, counts, picture)

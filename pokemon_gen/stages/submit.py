@@ -14,7 +14,7 @@ from pokemon_gen.models.choice import CheckpointFiles
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.report.sheets import draw_completions, save_picture
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.kept import submission_files
 from pokemon_gen.stages.plans import plan_submission
 
@@ -43,7 +43,7 @@ def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: 
         PokemonGenError: as `complete`, and if a file of the submission exists.
     """
     files = plan_submission(checkpoint, overrides, overwrite)
-    return run_submission(files, load_sprites(**files.settings.sprites.model_dump()), overwrite)
+    return run_submission(files, load_sprites_of(files.settings.sprites), overwrite)
 
 
 def run_submission(files: CheckpointFiles, sprites: Sprites, overwrite: bool) -> Submission:

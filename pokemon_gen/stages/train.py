@@ -10,6 +10,7 @@ from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import is_member, last_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.callbacks import PrepareFolder
 from pokemon_gen.training.extensions import (
     AugmentationFunction,
@@ -21,7 +22,7 @@ from pokemon_gen.training.extensions import (
 )
 from pokemon_gen.training.members import check_members
 from pokemon_gen.training.resuming import replaced_by_training
-from pokemon_gen.training.run import TrainingResult, in_precision_of, load_sprites_of, train_extended
+from pokemon_gen.training.run import TrainingResult, in_precision_of, train_extended
 
 
 def train_members(
@@ -53,7 +54,7 @@ def train_members(
         PokemonGenError: as `train`.
     """
     extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
-    sprites = sprites or load_sprites_of(settings)
+    sprites = sprites or load_sprites_of(settings.sprites)
     with writing_to(CHECKPOINTS / settings.name):
         return train_each(settings, sprites, extensions, overwrite, lambda title: None)
 

@@ -26,7 +26,7 @@ from pokemon_gen.errors import OwnCodeError, PokemonGenError, SettingError
 from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import EXTENSIONS_NAME
 from pokemon_gen.settings import Settings
-from pokemon_gen.validation import check_place, named_functions, setting_of
+from pokemon_gen.validation import check_place, named_functions
 
 AugmentationFunction: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(B, 400) tokens and a generator on the CPU → (B, 400) tokens, applied before the `augmentation:` section.
@@ -92,7 +92,11 @@ def _name_of(code: Any) -> str:
         source = inspect.getsource(code)
     except OSError:  # such as a function that was typed into the interpreter
         return name
-    return f"{name} (SHA-256 {hashlib.sha256(source.encode()).hexdigest()[:16]})"
+    return f"{name} ({_fingerprint(source.encode())})"
+
+
+def _fingerprint(code: bytes) -> str:
+    return f"SHA-256 {hashlib.sha256(code).hexdigest()[:16]}"
 
 
 def with_named(extensions: Extensions, settings: Settings) -> Extensions:
@@ -108,46 +112,40 @@ def with_named(extensions: Extensions, settings: Settings) -> Extensions:
         name = _FIELDS.get(setting)
         if name and getattr(extensions, name) is not None:
             continue
-        code = _load(setting, place, modules)
+        file, code_name = check_place(setting, place)
+        code = _load(setting, file, code_name, modules)
         if name is None:
             callbacks.append(call_own(f"{setting}: {place}", code))
         else:
-            loaded[name], files[name] = code, f"{place} (SHA-256 {_sha256(setting, place)})"
+            loaded[name], files[name] = code, f"{place} ({_fingerprint(file.read_bytes())})"
     return replace(extensions, **loaded, callbacks=callbacks, files=files)
 
 
-def _load(setting: str, place: str, modules: dict[Path, Any]) -> Any:
+def _load(setting: str, file: Path, name: str, modules: dict[Path, Any]) -> Any:
     """Import a Python file by its path, once, and return one of its names.
 
     Raises:
-        SettingError: for a file or a name that does not exist, or a file that fails.
+        SettingError: for a name that does not exist, or a file that fails.
     """
-    file, name = check_place(setting, place)
     if file not in modules:
         _log.info("%s: running %s", setting, file.name)
         modules[file] = _import(setting, file)
     if not callable(getattr(modules[file], name, None)):
-        raise SettingError(setting_of(setting), f"{setting}: {file.name} has no function or class {name!r}.")
+        raise SettingError(setting, f"{setting}: {file.name} has no function or class {name!r}.")
     return getattr(modules[file], name)
 
 
 def _import(setting: str, file: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"own_code_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise SettingError(setting_of(setting), f"{setting}: {file} is not a Python file.")
+        raise SettingError(setting, f"{setting}: {file} is not a Python file.")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # as dataclasses require
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise SettingError(
-            setting_of(setting), f"{setting}: {file.name} cannot be imported: {reason}."
-        ) from error
+        raise SettingError(setting, f"{setting}: {file.name} cannot be imported: {reason}.") from error
     return module
-
-
-def _sha256(setting: str, place: str) -> str:
-    return hashlib.sha256(check_place(setting, place)[0].read_bytes()).hexdigest()[:16]
 
 
 def call_own(what: str, code: Callable[..., Any], *args: Any) -> Any:

@@ -24,7 +24,7 @@ from pokemon_gen.models.runs import last_checkpoint, valid_checkpoints
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import PRECISION, Settings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.arguments import (
     SpriteTrainingArguments,
     compile_if_possible,
@@ -119,12 +119,7 @@ def train(
             "of them, and `run(settings)` combines them."
         )
     extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
-    return train_extended(settings, sprites or load_sprites_of(settings), extensions, overwrite)
-
-
-def load_sprites_of(settings: Settings) -> Sprites:
-    """Load the sprites of a run's `sprites:` section."""
-    return load_sprites(**settings.sprites.model_dump())
+    return train_extended(settings, sprites or load_sprites_of(settings.sprites), extensions, overwrite)
 
 
 def train_extended(

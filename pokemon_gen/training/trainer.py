@@ -65,6 +65,7 @@ def make_trainer(
         compute_metrics=_mean_nll,
     )
     trainer.sprites, trainer.settings, trainer.extensions = sprites, settings, extensions
+    trainer.own_code = extensions.describe()  # once: its file may be edited during the training
     trainer.augmentation = augmentation_of(settings, sprites.palette)
     trainer.add_callback(CurrentIntervals())
     trainer.add_callback(SaveAfterEvaluation())
@@ -135,6 +136,7 @@ class SpriteTrainer(FiniteLossTrainer):
     sprites: Sprites
     settings: Settings
     extensions: Extensions
+    own_code: dict[str, str]
     augmentation: Augmentation
     optimizer: torch.optim.Optimizer | None
     lr_scheduler: Any
@@ -231,8 +233,8 @@ class SpriteTrainer(FiniteLossTrainer):
         self.sprites.palette.save(folder)
         self.settings.save(folder)
         write_json(folder / SPRITES_NAME, self.sprites.origin)
-        if self.extensions.describe():
-            write_json(folder / EXTENSIONS_NAME, self.extensions.describe())
+        if self.own_code:
+            write_json(folder / EXTENSIONS_NAME, self.own_code)
         share_files(folder, like=folder / SPRITES_NAME)
         # A pickle that nothing loads: a checkpoint that is shared is safer without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
