@@ -71,22 +71,41 @@ class Augmentation:
         identity = len(palette) + np.cumsum([0, *sizes[:-1]])[: len(sizes)]  # row 0 of each table
         self.conditioning = ConditioningTokens(sum(sizes), tuple(int(token) for token in identity))
 
-    def __call__(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment sprites and prepend their conditioning tokens; (B, 400) → (B, kinds of transform + 400).
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Draw the transforms of `batch` sprites, (B, kinds of transform), where 0 is the identity.
 
-        The tokens may be on any device. The generator is on the CPU, so that the device does not change the
-        draws.
+        The generator is on the CPU, so that the device of the sprites does not change the draws.
+        """
+        drawn = [self._draw_kind(batch, len(table), generator) for _, table in self._tables]
+        return torch.stack(drawn, dim=1) if drawn else torch.zeros(batch, 0, dtype=torch.long)
+
+    def apply(self, tokens: Tensor, transforms: Tensor) -> Tensor:
+        """Augment sprites and prepend their conditioning tokens.
+
+        Args:
+            tokens: (B, 400), on any device.
+            transforms: (B, kinds of transform), on the same device.
+
+        Returns:
+            (B, kinds of transform + 400).
         """
         conditioning = []
-        for (kind, table), identity in zip(self._tables, self.conditioning.identity, strict=True):
-            drawn = self._draw(len(tokens), len(table), generator).to(tokens.device)  # (B,)
-            rows = table.to(tokens.device)[drawn]  # (B, 400) pixels or (B, V) colours
+        tables = zip(self._tables_on(tokens.device), self.conditioning.identity, strict=True)
+        for number, ((kind, table), identity) in enumerate(tables):
+            drawn = transforms[:, number]  # (B,)
+            rows = table[drawn]  # (B, 400) pixels or (B, V) colours
             tokens = tokens.gather(1, rows) if kind == "flips" else rows.gather(1, tokens)
             conditioning.append(identity + drawn)
         return torch.cat([torch.stack(conditioning, dim=1), tokens], dim=1) if conditioning else tokens
 
-    def _draw(self, batch: int, transforms: int, generator: torch.Generator) -> Tensor:
-        """Draw the transform of each sprite, where 0 is the identity; (B,)."""
+    def _tables_on(self, device: torch.device) -> list[tuple[str, Tensor]]:
+        """Return the tables on a device, where they stay: a copy would wait for the GPU at every step."""
+        if any(table.device != device for _, table in self._tables):
+            self._tables = [(kind, table.to(device)) for kind, table in self._tables]
+        return self._tables
+
+    def _draw_kind(self, batch: int, transforms: int, generator: torch.Generator) -> Tensor:
+        """Draw one kind of transform for each sprite; (B,)."""
         transformed = torch.randint(1, transforms, (batch,), generator=generator)
         keep = torch.rand(batch, generator=generator) < self._identity_prob
         return torch.where(keep, 0, transformed)

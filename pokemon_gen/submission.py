@@ -19,6 +19,7 @@ import codecs
 import hashlib
 import platform
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,11 +209,19 @@ def git_commit() -> str | None:
         return None
 
 
+def _requirements_of_checkout() -> list[str]:
+    """Return the requirements of this package where it runs from its repository without being installed."""
+    file = Path(__file__).parent.parent / "pyproject.toml"
+    if not file.is_file():
+        return []
+    project: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    return list(project["dependencies"]) if project.get("name") == "pokemon-gen" else []
+
+
 def exact_requirements() -> list[str]:
     """Return `name==version` of all installed packages that this one needs, for `pip install -r`.
 
-    A local version such as torch's `+cpu` is omitted, because package indexes do not have it. The list
-    is empty if this package runs from a folder without being installed.
+    A local version such as torch's `+cpu` is omitted, because package indexes do not have it.
     """
     from importlib import metadata  # these imports take longer than a check
 
@@ -226,7 +235,7 @@ def exact_requirements() -> list[str]:
         try:
             lines = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
-            continue
+            lines = _requirements_of_checkout()
         for line in lines:
             needed = Requirement(line)
             key = needed.name.lower().replace("_", "-")

@@ -23,7 +23,7 @@ from pokemon_gen.completion.decoding import decode
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import COMPLETION_LENGTH, PROMPT_LENGTH
 from pokemon_gen.models.build import build_model
-from pokemon_gen.models.loading import best_device
+from pokemon_gen.models.devices import best_device
 from pokemon_gen.sprites.loading import load_sprites_of
 
 TIE = 1e-4

@@ -8,9 +8,11 @@ caches and attention, so every model that supports these interfaces decodes fast
 of state (Mamba, RWKV) uses `generate` (`sampling.py`). GPT-2's activation consists of eight operations on
 small tensors; torch's fused version of the same formula replaces it (`_fused_activations`).
 
-The members of an ensemble decode together (`models/ensemble.py`).
+The members of an ensemble decode together (`models/ensemble.py`). On an NVIDIA GPU, the loop reads the first
+two tokens, and `captured.py` the rest.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
@@ -25,9 +27,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from pokemon_gen.augmentation import identity_tokens, prepend_identity
+from pokemon_gen.completion.captured import LEAST_TOKENS, CapturedDecoding, FixedMember
 from pokemon_gen.models.ensemble import CompletionModel, average_probabilities, members_of, palette_size
+from pokemon_gen.models.graphs import can_capture
 from pokemon_gen.models.hf_compat import attention_of, can_set_attention, takes_dynamic_cache
 
+_log = logging.getLogger(__name__)
 _ATTENTION = "pokemon_gen_one_query"
 """The name of `_attend` in the attention registry of `transformers`."""
 
@@ -55,8 +60,9 @@ def decode(
     model: CompletionModel,
     tokens: Tensor,
     new_tokens: int,
-    choose: Callable[[Tensor, int], Tensor],
+    choose: Callable[[Tensor, Tensor], Tensor],
     repeats: int = 1,
+    advance: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Continue sequences of tokens.
 
@@ -65,8 +71,10 @@ def decode(
         tokens: (B, T) tokens to continue.
         new_tokens: the number of tokens to add to each sequence.
         choose: returns the next token of each row, (B * repeats,), from the logits or log-probabilities
-            (B * repeats, V) and the number of the new token, from 0.
+            (B * repeats, V) and the number of the new token, from 0, as a tensor (1,). On a GPU it is
+            captured, so it reads no number back.
         repeats: the number of continuations of each row; the model reads the tokens only once for all.
+        advance: is called after each new token.
 
     Returns:
         (B * repeats, new_tokens); the continuations of a row are adjacent.
@@ -79,12 +87,59 @@ def decode(
             scores = scores.repeat_interleave(repeats, dim=0)
             for member in members:
                 member.cache.batch_repeat_interleave(repeats)
-        chosen = [choose(scores, 0)]
+        numbers = torch.arange(new_tokens, device=scores.device).split(1)
+        chosen = [choose(scores, numbers[0])]
+        advance()
         with _one_query_attention(models):
-            for number in range(1, new_tokens):
-                scores = average_probabilities([member.read(chosen[-1][:, None]) for member in members])
+            for number in numbers[1:]:
+                last = chosen[-1][:, None]
+                scores = average_probabilities([member.read(last) for member in members])
                 chosen.append(choose(scores, number))
+                advance()
+                if len(chosen) == 2 and _may_capture(members, new_tokens):
+                    captured = _captured(members, choose, new_tokens, last, scores)
+                    if captured:
+                        return torch.cat([torch.stack(chosen, 1), captured.decode(chosen[1], advance)], 1)
     return torch.stack(chosen, dim=1)
+
+
+def _may_capture(members: Sequence["_Member"], new_tokens: int) -> bool:
+    """Return whether the decoding runs on a GPU that captures it, and is long enough."""
+    possible = all(can_capture(member.model.device) and member.takes_positions for member in members)
+    return possible and new_tokens > LEAST_TOKENS
+
+
+def _captured(
+    members: Sequence["_Member"],
+    choose: Callable[[Tensor, Tensor], Tensor],
+    new_tokens: int,
+    last: Tensor,
+    scores: Tensor,
+) -> CapturedDecoding | None:
+    """Return the captured decoding, unless a member does not give the scores that it gave in the loop.
+
+    Args:
+        members: have read one new token.
+        choose: as for `decode`.
+        new_tokens: of the whole decoding.
+        last: (B, 1), the token that they read last.
+        scores: that they gave for it.
+    """
+    try:
+        fixed = [FixedMember(one.model, one.cache, one.cache_argument, one.capacity) for one in members]
+        captured = CapturedDecoding(fixed, members[0].palette_size, choose, new_tokens)
+        agrees = captured.agrees(last, scores)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        _log.debug("completion: not captured, since a member takes no fixed cache: %s", error)
+        return None
+    if not agrees:
+        _log.debug("completion: not captured, since a member takes no mask over a fixed cache")
+        return None
+    for member in members:
+        member.cache.layers.clear()  # their copies are used from now on
+    return captured
 
 
 class _Member:
@@ -93,7 +148,7 @@ class _Member:
     def __init__(self, model: PreTrainedModel, capacity: int) -> None:
         self.model = model
         self.palette_size = palette_size(model)
-        capacity += len(identity_tokens(model))
+        self.capacity = capacity = capacity + len(identity_tokens(model))
         self.cache = DynamicCache(config=model.config)
         # Layers with a sliding window drop old tokens, so they are not preallocated.
         self.cache.layers = [
@@ -101,7 +156,7 @@ class _Member:
             for layer in self.cache.layers
         ]
         self.takes_positions = "position_ids" in signature(model.forward).parameters
-        self.past = {str(_cache_argument(model)): self.cache}
+        self.cache_argument = str(_cache_argument(model))
 
     def read(self, tokens: Tensor) -> Tensor:
         """Read (B, T) tokens and return the logits of the next colour, (B, V)."""
@@ -110,7 +165,7 @@ class _Member:
             tokens = prepend_identity(self.model, tokens)
         positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]  # (1, T)
         options = {"position_ids": positions} if self.takes_positions else {}
-        output = self.model(input_ids=tokens, use_cache=True, **self.past, **options)
+        output = self.model(input_ids=tokens, use_cache=True, **{self.cache_argument: self.cache}, **options)
         logits: Tensor = output.logits[:, -1, : self.palette_size].float()
         return logits
 

@@ -151,19 +151,21 @@ def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings,
     """Complete a batch of prompts of one length, (B, length), K times each."""
     repeats, new_tokens = settings.candidates, LENGTH - prompts.shape[1]
     sampler = TokenSampler(prompts, settings, (new_tokens, palette_size(model)), model.device)
-    likelihoods: list[Tensor] = []
+    prompts = prompts.to(model.device)
+    repeated = prompts.repeat_interleave(repeats, dim=0)  # (B * K, length)
+    likelihoods = torch.zeros(len(repeated), new_tokens, device=model.device)
 
-    def choose(scores: Tensor, number: int) -> Tensor:
+    def choose(scores: Tensor, number: Tensor) -> Tensor:
         chosen = sampler(scores, number).argmax(-1)  # (B * K,)
-        likelihoods.append(scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0])
-        bar.update(len(chosen))
+        likelihoods.index_copy_(1, number, scores.log_softmax(-1).gather(1, chosen[:, None]))
         return chosen
 
-    prompts = prompts.to(model.device)
-    repeated = prompts.repeat_interleave(repeats, dim=0)
+    def advance() -> None:
+        bar.update(len(repeated))
+
     if can_decode(model):
         _log.debug("completing with a key-value cache of fixed size, on %s", model.device)
-        sprites = torch.cat([repeated, decode(model, prompts, new_tokens, choose, repeats)], dim=1)
+        sprites = torch.cat([repeated, decode(model, prompts, new_tokens, choose, repeats, advance)], dim=1)
     elif isinstance(model, Ensemble):
         raise PokemonGenError(
             "ensemble: a member does not cache keys and values, so the members cannot decode together. Use "
@@ -171,8 +173,13 @@ def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings,
         )
     else:
         _log.info("%s: completing by `generate`, since it has no key-value cache", model.config.model_type)
-        sprites = _generate(model, repeated, choose)
-    log_likelihood = torch.stack(likelihoods).mean(0)  # (B * K,)
+
+        def choose_and_advance(scores: Tensor, number: Tensor) -> Tensor:
+            advance()
+            return choose(scores, number)
+
+        sprites = _generate(model, repeated, choose_and_advance)
+    log_likelihood = likelihoods.mean(1)  # (B * K,)
     shape = (len(prompts), repeats)
     return Candidates(
         sprites.view(*shape, LENGTH).cpu().numpy(), log_likelihood.view(shape).cpu().double().numpy()
@@ -180,7 +187,7 @@ def _draw(model: CompletionModel, prompts: Tensor, settings: CompletionSettings,
 
 
 @torch.no_grad()
-def _generate(model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
+def _generate(model: PreTrainedModel, prompts: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Complete by `generate`, for models without a key-value cache: (B, length) → (B, 400)."""
     # There is no end token, so a sprite cannot end early. Options such as `num_beams` keep their defaults.
     config = GenerationConfig(max_new_tokens=LENGTH - prompts.shape[1], do_sample=False)
@@ -223,22 +230,24 @@ class TokenSampler:
         )
         self.noise = torch.from_numpy(noise).to(device)
 
-    def __call__(self, scores: Tensor, number: int) -> Tensor:
+    def __call__(self, scores: Tensor, number: Tensor) -> Tensor:
         """Return the changed scores of one new token.
 
         Args:
             scores: (B * K, V) logits.
-            number: the number of the new token, from 0.
+            number: (1,), the number of the new token, from 0.
         """
         for warper in self.warpers:
             scores = warper(None, scores)  # these warpers ignore the tokens
-        return scores if self.noise is None else scores + self.noise[:, number]
+        return scores if self.noise is None else scores + self.noise.index_select(1, number)[:, 0]
 
 
 class ForcedToken(LogitsProcessor):
     """Forces `generate` to take the tokens that a function chooses."""
 
-    def __init__(self, choose: Callable[[Tensor, int], Tensor], input_length: int, palette_size: int) -> None:
+    def __init__(
+        self, choose: Callable[[Tensor, Tensor], Tensor], input_length: int, palette_size: int
+    ) -> None:
         """Store the arguments.
 
         Args:
@@ -257,7 +266,8 @@ class ForcedToken(LogitsProcessor):
             input_ids: (B, T) tokens so far, conditioning tokens included.
             scores: (B, V + conditioning tokens) logits of the next token.
         """
-        chosen = self.choose(scores[:, : self.palette_size], input_ids.shape[1] - self.input_length)
+        number = torch.tensor([input_ids.shape[1] - self.input_length], device=scores.device)
+        chosen = self.choose(scores[:, : self.palette_size], number)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen[:, None], 0)
 
 

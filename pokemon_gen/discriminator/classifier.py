@@ -5,6 +5,7 @@ trained classifier holds only safetensors and JSON, and records its role. A clas
 this role, so that a judge, which reports, cannot be used as a detector, which chooses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +20,9 @@ from pokemon_gen.constants import PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, share_files, write_json
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
+from pokemon_gen.models.devices import best_device, full_fp32
 from pokemon_gen.models.hf_compat import quiet
-from pokemon_gen.models.loading import best_device, load_weights
+from pokemon_gen.models.loading import load_weights
 from pokemon_gen.palette import Palette, to_picture
 
 METADATA_NAME = "classifier.json"
@@ -29,8 +31,9 @@ JUDGE = "judge"
 """The role of a classifier that only reports; `models/runs.py` names the other role, `detector`."""
 REAL = 1
 """The label of a real sprite; 0 is the label of a corrupted one."""
-BATCH = 256
-"""Sprites per forward pass."""
+BATCH = 80
+"""Sprites per forward pass: the dev or test sprites of the homework. Every pass has this size, since the
+kernels for another size may round differently."""
 _COMMANDS = {"detector": "pokemon-gen detector CONFIG", "judge": "pokemon-gen judge SOURCE"}
 """The command that trains the classifier of a role, for errors."""
 
@@ -61,23 +64,29 @@ class Classifier:
     @torch.no_grad()
     def probabilities(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probability that each sprite is real; (N, 400) → (N,)."""
-        logits = [self.model(pixel_values=images).logits.float() for images in self._batches(sprites)]
-        probabilities: NDArray[np.float64] = torch.cat(logits).softmax(1)[:, REAL].cpu().double().numpy()
+        logits = self._of_batches(sprites, lambda images: self.model(pixel_values=images).logits)  # (N, 2)
+        probabilities: NDArray[np.float64] = logits.softmax(1)[:, REAL].cpu().double().numpy()
         return probabilities
 
     @torch.no_grad()
     def features(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
         """Return the pooled features before the classification layer; (N, 400) → (N, D)."""
-        pooled = [
-            self.model.base_model(pixel_values=images).pooler_output.flatten(1)  # (B, D)
-            for images in self._batches(sprites)
-        ]
-        features: NDArray[np.float64] = torch.cat(pooled).cpu().double().numpy()  # Apple's GPU lacks doubles
+        pooled = self._of_batches(
+            sprites, lambda images: self.model.base_model(pixel_values=images).pooler_output.flatten(1)
+        )
+        features: NDArray[np.float64] = pooled.cpu().double().numpy()  # Apple's GPU lacks doubles
         return features
 
-    def _batches(self, sprites: NDArray[Any]) -> list[Tensor]:
+    def _of_batches(self, sprites: NDArray[Any], network: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a network to sprites, (N, 400) → (N, D); the result of one does not depend on the others."""
         pixels = to_pixels(to_picture(np.asarray(sprites), self.palette))
-        return [upscale_pixels(batch, self.upscale).to(self.model.device) for batch in pixels.split(BATCH)]
+        outputs = []
+        with full_fp32(self.model.device):
+            for batch in pixels.split(BATCH):
+                filled = torch.cat([batch, batch.new_zeros(BATCH - len(batch), *batch.shape[1:])])
+                images = upscale_pixels(filled, self.upscale).to(self.model.device)
+                outputs.append(network(images)[: len(batch)].float())
+        return torch.cat(outputs)
 
     def save(self, folder: Path, role: str, metadata: dict[str, Any]) -> None:
         """Write weights, config and palette, and finally the metadata file, which makes the folder valid.

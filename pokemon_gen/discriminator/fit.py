@@ -32,6 +32,7 @@ from pokemon_gen.discriminator.classifier import REAL, Classifier, to_pixels, up
 from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, corrupt
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models.build import config_fields
+from pokemon_gen.models.devices import full_fp32
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.settings import ClassifierSettings
 from pokemon_gen.training.arguments import helper_arguments
@@ -80,7 +81,8 @@ def train_classifier(
             callbacks=[_Bar(title)],
         )
         trainer.remove_callback(ProgressCallback)
-        train_to_end(trainer, title)
+        with full_fp32(trainer.args.device):
+            train_to_end(trainer, title)
     classifier = Classifier(model.eval(), palette, settings.upscale, 0.5, {})
     return with_threshold(classifier, calibration)
 

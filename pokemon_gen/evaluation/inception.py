@@ -31,7 +31,7 @@ from pokemon_gen.bars import progress_bar
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.frechet import checked_features
 from pokemon_gen.files import atomic_file
-from pokemon_gen.models.loading import best_device
+from pokemon_gen.models.devices import best_device, full_fp32
 
 Protocol = Literal["pytorch-fid", "torch-fidelity"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -94,8 +94,8 @@ class Inception:
     def features(self, pictures: NDArray[np.uint8], name: str, progress: bool = False) -> NDArray[np.float64]:
         """Return the pool features of images.
 
-        The network computes in single precision, as in both libraries, even under autocast. On a GPU the
-        convolutions may use TF32, which is the default of torch.
+        The network computes in full single precision, as both libraries do on a CPU, even under autocast and
+        on a GPU, whose convolutions use TF32 by default.
 
         Args:
             pictures: (N, H, W, 3) uint8 RGB.
@@ -111,10 +111,10 @@ class Inception:
         # Both libraries use contiguous channels-first tensors. Another memory layout rounds differently.
         images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
         parts = []
-        with progress_bar(len(images), "features", "sprite", shown=progress) as bar:
+        bar = progress_bar(len(images), "features", "sprite", shown=progress)
+        with bar, full_fp32(self._device):
             for batch in images.split(BATCH):
-                with torch.autocast(self._device.type, enabled=False):
-                    parts.append(_FORWARDS[self.protocol](self._network, batch.to(self._device)).cpu())
+                parts.append(_FORWARDS[self.protocol](self._network, batch.to(self._device)).cpu())
                 bar.update(len(batch))
         features = torch.cat(parts).double().numpy()
         return checked_features(features, f"{name}: Inception features ({self.protocol})")

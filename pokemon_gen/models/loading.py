@@ -25,6 +25,7 @@ from pokemon_gen.models.checkpoints import (
     trained_on,
 )
 from pokemon_gen.models.choice import CheckpointFiles, resolve_checkpoint
+from pokemon_gen.models.devices import best_device
 from pokemon_gen.models.ensemble import CompletionModel, Ensemble, members_of, palette_size
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.palette import Palette
@@ -146,12 +147,6 @@ def require_trained_on(checkpoint: Path, sprites: Sprites) -> None:
             f"{known.get('fingerprint')}) than {sprites.source} ({sprites.fingerprint}). If they moved, name "
             "their new location with sprites.source=..."
         )
-
-
-def best_device() -> torch.device:
-    """Return the accelerator if there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
 
 
 def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:

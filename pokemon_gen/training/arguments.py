@@ -4,6 +4,7 @@ Every field of `transformers.TrainingArguments` can be set. A misspelt field or 
 an error before anything is loaded.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -11,7 +12,7 @@ import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,12 +20,15 @@ from transformers import PreTrainedModel, TrainingArguments, get_scheduler
 
 from pokemon_gen.config_files.checks import check_training
 from pokemon_gen.errors import PokemonGenError, SettingError
+from pokemon_gen.models.graphs import can_capture
 from pokemon_gen.models.hf_compat import can_set_attention, quiet, use_one_gpu
 from pokemon_gen.settings import Settings
 from pokemon_gen.training.compiling import can_compile, prepare_compiling
 from pokemon_gen.training.precision import can_fp16
 
 _log = logging.getLogger(__name__)
+Capture: TypeAlias = bool | Literal["auto"]
+"""Whether to capture training steps as CUDA graphs; "auto" captures them where that is possible."""
 _DEFAULTS: dict[str, Any] = {
     # Once per epoch: dev has 80 sprites, so an evaluation costs a few per cent of the training time.
     "logging_strategy": "epoch",
@@ -52,8 +56,12 @@ class SpriteTrainingArguments(TrainingArguments):
     """Weight decay of the matrices that Muon trains. Each step reduces a weight by the share
     `muon_learning_rate * muon_weight_decay`."""
     attn_implementation: Literal["eager", "sdpa"] | None = None
-    """Implementation of attention during training: `eager` (matrix products) or `sdpa` (torch's kernel). On a
-    CPU, `eager` is faster for short rows and small batches (`LOG.md`). By default, `transformers` chooses."""
+    """Implementation of attention during training: `eager` (matrix products) or `sdpa` (torch's kernel). By
+    default, the device chooses: `eager` on a CPU, where it is faster for short rows (`LOG.md`), and `sdpa` on
+    a GPU, where it is one kernel instead of eight."""
+    capture: bool | Literal["auto"] = "auto"
+    """Whether a training step on an NVIDIA GPU is captured as one CUDA graph, which takes a fraction of the
+    time. `auto` captures where that is possible, and `true` is an error where it is not."""
     optimizer_function: str | None = None
     """`FILE.py:FUNCTION` that returns the optimizer for a model and these arguments. By default, `optim` and
     `muon_learning_rate` determine the optimizer."""
@@ -181,12 +189,15 @@ def compile_if_possible(arguments: TrainingArguments) -> None:
 
 
 def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) -> None:
-    """Set the attention implementation that the arguments name; a saved checkpoint does not record it.
+    """Set the attention that the arguments name, or that suits the device; a checkpoint does not record it.
 
     Raises:
-        SettingError: if the model's type does not support it.
+        SettingError: if the model's type does not support the one that is named.
     """
     if arguments.attn_implementation is None:
+        if arguments.device.type == "cpu" and can_set_attention(model):
+            with contextlib.suppress(ValueError):  # a type without this implementation keeps its own
+                model.set_attn_implementation("eager")
         return
     setting = "training.attn_implementation"
     if not can_set_attention(model):
@@ -231,6 +242,11 @@ def _check_combination(arguments: SpriteTrainingArguments) -> None:
         raise PokemonGenError(
             "training.muon_weight_decay: it has no effect without training.muon_learning_rate. Set "
             "both or neither."
+        )
+    if arguments.capture is True and not can_capture(arguments.device):
+        raise PokemonGenError(
+            "training.capture: steps are captured on an NVIDIA GPU only, and this run trains on "
+            f"{arguments.device.type}. Remove this setting, or set it to auto."
         )
     if arguments.fp16 and (arguments.use_cpu or not can_fp16()):
         raise PokemonGenError(

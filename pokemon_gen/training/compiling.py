@@ -9,7 +9,7 @@ import functools
 
 import torch
 
-from pokemon_gen.models.loading import best_device
+from pokemon_gen.models.devices import best_device
 
 
 @functools.cache

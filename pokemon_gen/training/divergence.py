@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models.devices import describe_memory
 from pokemon_gen.models.hf_compat import quiet
+from pokemon_gen.training.captured import CapturingTrainer
 
 SKIPPED_IN_A_ROW = 10
 """fp16 steps in a row whose loss may overflow: the loss scaler skips them and halves its scale each time."""
@@ -27,7 +29,7 @@ class DivergedError(PokemonGenError):
         self.step = step
 
 
-class FiniteLossTrainer(Trainer):
+class FiniteLossTrainer(CapturingTrainer):
     """`Trainer` that raises `DivergedError` when the loss is not finite."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -76,10 +78,15 @@ def train_to_end(trainer: FiniteLossTrainer, title: str) -> None:
     """Run an auxiliary training, which saves nothing on the way.
 
     Raises:
-        PokemonGenError: if it diverges, naming it by its title.
+        PokemonGenError: if it diverges or does not fit in memory, naming it by its title.
     """
     try:
         with quiet():
             trainer.train()
     except DivergedError as error:
         raise PokemonGenError(f"{title}: {error}. Lower its learning_rate.") from error
+    except torch.OutOfMemoryError as error:
+        memory = describe_memory(trainer.args.device)
+        raise PokemonGenError(
+            f"{title}: its training does not fit in {memory}. Lower its batch_size, or end other processes."
+        ) from error

@@ -7,13 +7,15 @@ the optimizer that `training.optim` names. Some types store several matrices in 
 keys and values; Phi-3 also the gate and up projections of its MLP). Where the order is known (`_parts`),
 each matrix is orthogonalized by itself; orthogonalized together, they slow one another (`LOG.md`).
 
-`torch.optim.Muon` takes the same steps for a weight that is one matrix of (outputs, inputs), which a test
-verifies, but always multiplies in bf16. On a CPU without bf16 instructions one step of the matrices of
-`strong` then takes nearly two seconds, and 0.05 in fp32 (`LOG.md`), so the number format is an argument
-here.
+All matrices of one shape, and of the transposed one, are orthogonalized at once. On a GPU a small product
+costs little more than its launch, so this takes a tenth of the time (`LOG.md`). `torch.optim.Muon` takes the
+same steps for a weight that is one matrix of (outputs, inputs), which a test verifies, but one by one, and
+always multiplies in bf16. On a CPU without bf16 instructions one step of the matrices of `strong` then takes
+nearly two seconds, and 0.05 in fp32 (`LOG.md`), so the number format is an argument here.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,36 +107,75 @@ class Muon(Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step along the orthogonalized momentum of the gradients."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                mean = state["momentum_buffer"]
-                mean.lerp_(weight.grad, 1 - self.momentum)
-                direction = weight.grad.lerp(mean, self.momentum)  # Nesterov momentum
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                self._move(self._hidden[weight], direction, group["lr"])
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            gradients, means = [weight.grad for weight in weights], [self._mean(weight) for weight in weights]
+            torch._foreach_lerp_(means, gradients, 1 - self.momentum)
+            directions = torch._foreach_lerp(gradients, means, self.momentum)  # Nesterov momentum
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            for matrices in self._by_shape(weights, directions):
+                self._move(matrices, group["lr"])
 
-    def _move(self, hidden: HiddenWeight, direction: Tensor, learning_rate: float) -> None:
-        """Move each matrix that a weight stores against its orthogonalized part of a direction."""
-        axis = int(hidden.outputs_last)
-        parts = (whole.split(hidden.parts, axis) for whole in (hidden.weight, direction))
-        for matrix, towards in zip(*parts, strict=True):
-            outputs, inputs = matrix.shape[axis], matrix.shape[1 - axis]
-            matrix.add_(self._orthogonalize(towards), alpha=-learning_rate * max(1, outputs / inputs) ** 0.5)
+    def _mean(self, weight: Tensor) -> Tensor:
+        """Return the average of a weight's gradients, which is zero before the first step."""
+        state = self.state[weight]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        mean: Tensor = state["momentum_buffer"]
+        return mean
 
-    def _orthogonalize(self, direction: Tensor) -> Tensor:
-        """Return a matrix with the same singular vectors, (A, B), and singular values near 1."""
+    def _by_shape(self, weights: list[Tensor], directions: Sequence[Tensor]) -> Iterable[list["_Matrix"]]:
+        """Return all matrices that the weights store; those of one shape, and its transpose, are together."""
+        groups: dict[tuple[int, ...], list[_Matrix]] = defaultdict(list)
+        for weight, direction in zip(weights, directions, strict=True):
+            hidden = self._hidden[weight]
+            axis = int(hidden.outputs_last)
+            parts = (whole.split(hidden.parts, axis) for whole in (weight, direction))
+            for part, towards in zip(*parts, strict=True):
+                scale = max(1, part.shape[axis] / part.shape[1 - axis]) ** 0.5
+                groups[tuple(sorted(part.shape))].append(_Matrix(part, towards, scale))
+        return groups.values()
+
+    def _move(self, matrices: list["_Matrix"], learning_rate: float | Tensor) -> None:
+        """Move matrices of one shape against the orthogonalized parts of their directions."""
+        matrices = sorted(matrices, key=lambda one: one.tall)
+        wide = sum(not one.tall for one in matrices)
+        directions = torch.stack([one.direction.T if one.tall else one.direction for one in matrices])
+        moves = self._orthogonalize(directions).to(directions.dtype) * learning_rate  # (N, A, B)
+        each = [*moves[:wide].unbind(), *moves[wide:].mT.contiguous().unbind()]
+        torch._foreach_mul_(each, [one.scale for one in matrices])
+        torch._foreach_sub_([one.part for one in matrices], each)
+
+    def _orthogonalize(self, directions: Tensor) -> Tensor:
+        """Return matrices with the same singular vectors and singular values near 1; (N, A, B), A <= B."""
         a, b, c = self.coefficients
-        tall = direction.shape[0] > direction.shape[1]
-        x = (direction.T if tall else direction).to(self.dtype)
-        x = x / x.norm().clamp(min=1e-7)  # no singular value above 1
+        x = directions.to(self.dtype)
+        x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value above 1
         for _ in range(self.iterations):
-            gram = x @ x.T
-            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-        return x.T if tall else x
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        return x
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """A matrix that a weight stores.
+
+    Attributes:
+        part: (outputs, inputs) or (inputs, outputs), a view of the weight.
+        direction: of the same shape.
+        scale: the size of its step relative to that of a square matrix.
+    """
+
+    part: Tensor
+    direction: Tensor
+    scale: float
+
+    @property
+    def tall(self) -> bool:
+        """Whether it has more rows than columns."""
+        return self.part.shape[0] > self.part.shape[1]
 
 
 class MuonWithAux(Optimizer):
@@ -150,13 +191,13 @@ class MuonWithAux(Optimizer):
         taken = {id(matrix) for group in muon.param_groups for matrix in group["params"]}
         for group in rest.param_groups:
             group["params"] = [p for p in group["params"] if id(p) not in taken]
-        self._parts = (rest, muon)
-        super().__init__([group for part in self._parts for group in part.param_groups], {})
+        self.parts = (rest, muon)
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
         self._share()
 
     def _share(self) -> None:
         """Let both optimizers use the groups and the state that are saved and scheduled here."""
-        rest, muon = self._parts
+        rest, muon = self.parts
         rest.param_groups, muon.param_groups = self.param_groups[:-1], self.param_groups[-1:]
         rest.state = muon.state = self.state
 
@@ -171,6 +212,6 @@ class MuonWithAux(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for part in self._parts:
+        for part in self.parts:
             part.step()
         return loss

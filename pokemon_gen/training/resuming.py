@@ -47,6 +47,7 @@ _MAY_CHANGE = {
     "torch_compile_backend",
     "torch_compile_mode",
     "attn_implementation",
+    "capture",
     "callbacks",
 }
 """Fields of `training:` that may differ when a run is resumed."""

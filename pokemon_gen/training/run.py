@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import torch
 from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen.config_files.loading import load_settings
@@ -17,6 +18,7 @@ from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.build import adopt_model, build_model
 from pokemon_gen.models.checkpoints import log_history, step_of
+from pokemon_gen.models.devices import describe_memory
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.locks import writing_to
@@ -207,7 +209,7 @@ def _with_chosen_precision(settings: Settings) -> Settings:
     if chosen["bf16"]:
         _log.debug("precision: bf16, since it is native here")
     else:
-        _log.info("precision: %s, since bf16 is not native here", "fp16" if chosen["fp16"] else "fp32")
+        _log.info("precision: fp32, since bf16 is not native here")
     return with_precision(settings, chosen)
 
 
@@ -237,6 +239,8 @@ def _ready_trainer(
         trainer.try_own_augmentation()
     except PokemonGenError:
         raise
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(arguments) from error
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
     except Exception as error:  # the hub's client and the packages under it have no common base error
@@ -256,15 +260,30 @@ def _run_trainer(
     """Run the training until it ends, is stopped by a signal, or diverges.
 
     Raises:
-        PokemonGenError: if it diverges, or needs a package that is not installed.
+        PokemonGenError: if it diverges, does not fit in memory, or needs a package that is not installed.
     """
     try:
         with quiet(), stop_on_signal(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ImportError as error:  # some packages are imported only now
         raise PokemonGenError(f"training: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(arguments) from error
     except DivergedError as error:
         raise _diverged(error, folder, arguments) from error
+
+
+def _out_of_memory(arguments: SpriteTrainingArguments) -> PokemonGenError:
+    """Return the error of a training that does not fit in memory, with what to do."""
+    setting, size = "training.per_device_train_batch_size", arguments.per_device_train_batch_size
+    advice = "Use a smaller model"
+    if size > 1:
+        advice = (
+            f"Halve it ({setting}={size // 2}) and double training.gradient_accumulation_steps (is "
+            f"{arguments.gradient_accumulation_steps}), which learns the same from each step"
+        )
+    memory = describe_memory(arguments.device)
+    return PokemonGenError(f"{setting}: a step with {size} sprites does not fit in {memory}. {advice}.")
 
 
 def _diverged(error: DivergedError, folder: Path, arguments: SpriteTrainingArguments) -> PokemonGenError:

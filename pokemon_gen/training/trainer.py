@@ -29,7 +29,7 @@ from pokemon_gen.models.loading import weights_not_finite
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.training.arguments import SpriteTrainingArguments, derived_seed
+from pokemon_gen.training.arguments import SpriteTrainingArguments
 from pokemon_gen.training.callbacks import (
     CurrentIntervals,
     RestOfRun,
@@ -67,6 +67,7 @@ def make_trainer(
     trainer.sprites, trainer.settings, trainer.extensions = sprites, settings, extensions
     trainer.own_code = extensions.describe()  # once: its file may be edited during the training
     trainer.augmentation = augmentation_of(settings, sprites.palette)
+    trainer.capture = arguments.capture
     trainer.add_callback(CurrentIntervals())
     trainer.add_callback(SaveAfterEvaluation())
     trainer.add_callback(RotateCheckpoints(arguments.save_total_limit))
@@ -116,6 +117,11 @@ def _conditioned_batch(tokens: Tensor) -> dict[str, Tensor]:
     return {"input_ids": tokens, "labels": labels}
 
 
+def _to_device(numbers: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device; to an NVIDIA GPU without waiting for the steps before."""
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
+
+
 def _factor(schedule: ScheduleFunction, step: int, steps: int) -> float:
     """Return the factor of the learning rate that the person's own schedule gives.
 
@@ -138,22 +144,17 @@ class SpriteTrainer(FiniteLossTrainer):
     extensions: Extensions
     own_code: dict[str, str]
     augmentation: Augmentation
-    optimizer: torch.optim.Optimizer | None
     lr_scheduler: Any
-    _batch = (-1, 0)
-    """The step of the last batch, and its number within that step."""
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Take a step on freshly augmented sprites.
+    def draw(self, inputs: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the transform of each sprite; the person's own augmentation comes first."""
+        tokens = self._own_augmentation(inputs["input_ids"], generator)
+        transforms = self.augmentation.draw(len(tokens), generator)  # (B, kinds)
+        return {"input_ids": tokens, "transforms": _to_device(transforms, tokens.device)}
 
-        The draw depends on the seed and the step alone. A collator would draw ahead of the step by as many
-        batches as `DataLoader` fetches early, and a resumed run would draw others.
-        """
-        step, number = self._batch
-        self._batch = (self.state.global_step, number + 1 if step == self.state.global_step else 0)
-        generator = torch.Generator().manual_seed(derived_seed(self.args.seed, *self._batch))
-        augmented = self.augmentation(self._own_augmentation(inputs["input_ids"], generator), generator)
-        return super().training_step(model, _conditioned_batch(augmented), num_items_in_batch)
+    def model_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Augment sprites on the device of the model, by the transforms that were drawn."""
+        return _conditioned_batch(self.augmentation.apply(inputs["input_ids"], inputs["transforms"]))
 
     def try_own_augmentation(self) -> None:
         """Apply the person's own augmentation to a batch: its mistakes are reported before the training.

@@ -19,7 +19,7 @@ TIE = 1e-4
 """The difference of two logits below which either token may be taken."""
 
 
-def greedy(scores: Tensor, number: int) -> Tensor:
+def greedy(scores: Tensor, number: Tensor) -> Tensor:
     return scores.argmax(-1)
 
 
@@ -70,7 +70,7 @@ def test_repeated_keys_keep_their_memory_layout(transposed: bool) -> None:
 def test_the_attention_of_the_model_is_restored_after_an_interruption(tokens: Tensor) -> None:
     model = sharp_model("llama")
 
-    def interrupted(scores: Tensor, number: int) -> Tensor:
+    def interrupted(scores: Tensor, number: Tensor) -> Tensor:
         if number == 2:
             assert model.config._attn_implementation != "sdpa"
             raise KeyboardInterrupt
@@ -86,7 +86,7 @@ def test_the_activation_of_gpt2_is_fused_and_restored_after_an_interruption(toke
     before = [type(module) for module in model.modules()]
     assert NewGELUActivation in before
 
-    def interrupted(scores: Tensor, number: int) -> Tensor:
+    def interrupted(scores: Tensor, number: Tensor) -> Tensor:
         if number == 2:
             assert NewGELUActivation not in map(type, model.modules())
             raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def test_an_attention_chosen_by_the_user_is_kept(tokens: Tensor) -> None:
     expected = decode(model, tokens, 20, greedy)
     model.set_attn_implementation("eager")
 
-    def choose(scores: Tensor, number: int) -> Tensor:
+    def choose(scores: Tensor, number: Tensor) -> Tensor:
         assert model.config._attn_implementation == "eager"
         return scores.argmax(-1)
 
@@ -115,7 +115,7 @@ def test_scores_equal_those_of_a_forward_pass_without_a_cache(model_type: str, t
     model = sharp_model(model_type)
     seen: list[Tensor] = []
 
-    def choose(scores: Tensor, number: int) -> Tensor:
+    def choose(scores: Tensor, number: Tensor) -> Tensor:
         seen.append(scores)
         return scores.argmax(-1)
 
@@ -129,7 +129,7 @@ def test_an_ensemble_averages_probabilities(tokens: Tensor) -> None:
     members = [sharp_model("gpt2"), sharp_model("llama")]
     seen: list[Tensor] = []
 
-    def choose(scores: Tensor, number: int) -> Tensor:
+    def choose(scores: Tensor, number: Tensor) -> Tensor:
         seen.append(scores)
         return scores.argmax(-1)
 
@@ -150,9 +150,9 @@ def test_repeats_read_the_given_tokens_only_once(model_type: str, tokens: Tensor
     forced = torch.randint(V, (15, 6), generator=torch.Generator().manual_seed(1))
     seen: list[Tensor] = []
 
-    def choose(scores: Tensor, number: int) -> Tensor:
+    def choose(scores: Tensor, number: Tensor) -> Tensor:
         seen.append(scores)
-        return forced[:, number]
+        return forced[:, int(number)]
 
     assert torch.equal(decode(model, tokens, 6, choose, repeats=3), forced)
     handle.remove()

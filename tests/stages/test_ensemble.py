@@ -80,11 +80,11 @@ def test_an_ensemble_completes_submits_and_scores_like_a_checkpoint(
 def test_the_likelihood_is_that_of_the_mean_probability(members: list[str], few_sprites: Sprites) -> None:
     made = ensemble("two", [PLAIN, LLAMA])  # neither has conditioning tokens
     combined = load_checkpoint(made.folder).model
-    tokens = torch.from_numpy(few_sprites.tokens("dev"))
+    tokens = torch.from_numpy(few_sprites.tokens("dev")).to(combined.device)
     with torch.no_grad():
         mean = torch.stack([member(tokens).logits.softmax(-1) for member in members_of(combined)]).mean(0)
     expected = token_nll(mean.log(), tokens)[:, -160:].mean().item()
-    assert true_completion_nll(combined, tokens) == pytest.approx(expected, rel=1e-5)
+    assert true_completion_nll(combined, few_sprites.tokens("dev")) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_same_ensemble_is_kept_and_another_one_is_refused(members: list[str]) -> None:

@@ -20,6 +20,7 @@ from pokemon_gen.settings import DetectorSettings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.select import select
 from pokemon_gen.stages.submit import submit
+from pokemon_gen.training.captured import CapturingTrainer
 from pokemon_gen.training.divergence import SKIPPED_IN_A_ROW, DivergedError
 from pokemon_gen.training.run import prepare, train
 from pokemon_gen.training.trainer import SpriteTrainer, make_trainer
@@ -119,7 +120,7 @@ def test_one_bad_batch_makes_a_step_with_several_batches_bad(
     trainer = trainer_of(tiny, few_sprites)
     losses = iter([1.0, math.nan, 2.0, 3.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transformers.Trainer.training_step", lambda *_: torch.tensor(next(losses)))
+        patch.setattr(CapturingTrainer, "training_step", lambda *_: torch.tensor(next(losses)))
         first_bad = []
         for step in (0, 1, 1, 2):
             trainer.state.global_step = step

@@ -1,0 +1,120 @@
+"""`completion/captured.py`: decoding over a cache of fixed size gives the tokens and scores of the loop.
+
+A CPU captures nothing, but decodes through the same cache, masks and buffers here; the test marked `gpu`
+captures.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pokemon_gen.completion import captured
+from pokemon_gen.completion.captured import CapturedDecoding, FixedMember
+from pokemon_gen.completion.decoding import decode
+from pokemon_gen.completion.sampling import draw_candidates
+from pokemon_gen.models.ensemble import Ensemble
+from pokemon_gen.settings import CompletionSettings
+from tests.completion.test_decoding import greedy, model_that_prefers_conditioning_tokens
+from tests.model_builders import MODEL_TYPES, V, sharp_model
+
+SAMPLED = CompletionSettings(do_sample=True, temperature=0.9, top_k=5, top_p=0.9, candidates=3)
+
+
+@pytest.fixture
+def tokens() -> Tensor:
+    return torch.randint(V, (5, 30), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def through_fixed_cache(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Decode as on a GPU, and return a list to which each such decoding adds the tokens it decoded."""
+    decoded: list[int] = []
+    usual = CapturedDecoding.decode
+
+    def counted(self: CapturedDecoding, *args: object) -> Tensor:
+        new = usual(self, *args)  # type: ignore[arg-type]
+        decoded.append(new.shape[1])
+        return new
+
+    monkeypatch.setattr(CapturedDecoding, "decode", counted)
+    monkeypatch.setattr("pokemon_gen.completion.decoding.can_capture", lambda device: True)
+    return decoded
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_tokens_and_scores_are_those_of_the_loop(
+    model_type: str, tokens: Tensor, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+) -> None:
+    """More tokens than the sliding window of the Mistral holds (40)."""
+    model = sharp_model(model_type)
+    seen: list[Tensor] = []
+
+    def choose(scores: Tensor, number: Tensor) -> Tensor:
+        seen.append(scores)
+        return scores.argmax(-1)
+
+    ours = decode(model, tokens, 80, choose)
+    assert through_fixed_cache == [78]
+    with torch.no_grad():
+        logits = model(torch.cat([tokens, ours], dim=1)).logits[:, 29:-1]
+    torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
+    monkeypatch.undo()
+    assert torch.equal(ours, decode(model, tokens, 80, greedy))
+
+
+def test_members_and_candidates_are_those_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+) -> None:
+    model = Ensemble([model_that_prefers_conditioning_tokens("llama"), sharp_model("gpt2")]).eval()
+    prompts = np.random.default_rng(0).integers(0, V, (4, 340))
+    ours = draw_candidates(model, prompts, SAMPLED)
+    assert through_fixed_cache == [58]
+    monkeypatch.undo()
+    loop = draw_candidates(model, prompts, SAMPLED)
+    np.testing.assert_array_equal(ours.sprites, loop.sprites)
+    np.testing.assert_allclose(ours.log_likelihood, loop.log_likelihood, rtol=1e-4)
+    assert len({sprite.tobytes() for sprite in ours.sprites.reshape(-1, 400)}) > 4
+
+
+@pytest.mark.parametrize("fault", ["other scores", "an error"])
+def test_a_model_that_ignores_the_mask_is_decoded_by_the_loop(
+    fault: str, tokens: Tensor, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+) -> None:
+    read = FixedMember.read
+
+    def wrong(self: FixedMember, *args: object) -> Tensor:
+        if fault == "an error":
+            raise ValueError("an unexpected mask")
+        return read(self, *args) + torch.arange(V)  # type: ignore[arg-type]
+
+    model = sharp_model("llama")
+    monkeypatch.setattr(FixedMember, "read", wrong)
+    ours = decode(model, tokens, 40, greedy)
+    assert through_fixed_cache == []
+    monkeypatch.undo()
+    assert torch.equal(ours, decode(model, tokens, 40, greedy))
+
+
+def test_layers_with_different_windows_are_decoded_by_the_loop(
+    tokens: Tensor, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+) -> None:
+    def different(cache: object) -> int:
+        raise ValueError("the layers have different sliding windows")
+
+    monkeypatch.setattr(captured, "window_of", different)
+    assert decode(sharp_model("mistral"), tokens, 40, greedy).shape == (5, 40)
+    assert through_fixed_cache == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="captures need an NVIDIA GPU")
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_captured_tokens_are_those_of_the_loop_but_for_ties(
+    model_type: str, tokens: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = sharp_model(model_type).cuda()
+    ours = decode(model, tokens.cuda(), 80, greedy)
+    monkeypatch.setattr("pokemon_gen.completion.decoding.can_capture", lambda device: False)
+    loop = decode(model, tokens.cuda(), 80, greedy)
+    assert (ours == loop).all(1).float().mean() >= 0.8  # a tie changes the rest of a row

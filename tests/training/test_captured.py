@@ -1,0 +1,248 @@
+"""`training/captured.py`: a whole step as one function, which a GPU captures.
+
+A CPU captures nothing, but takes the same steps through the same buffers, so everything except the capture
+itself is tested here. The tests marked `gpu` capture.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import TrainerCallback
+
+from pokemon_gen.models.graphs import WARM_UP, Replayed
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.training import captured
+from pokemon_gen.training.captured import CapturedSteps, CapturingTrainer, is_capturable
+from pokemon_gen.training.run import train
+from tests.builders import RUN, MakeSettings, error_with
+from tests.model_builders import MODEL_TYPES, weights_of
+
+MUON = {"muon_learning_rate": 0.02, "muon_weight_decay": 0.3}
+EVERYTHING = {**MUON, "neftune_noise_alpha": 5, "max_steps": 6, "save_steps": 6, "eval_steps": 3}
+AUGMENTED = {"flips": "all", "hue_shifts": 6}
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="captures need an NVIDIA GPU")
+
+
+@pytest.fixture
+def steps_in_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the steps that a GPU captures, on any device."""
+    monkeypatch.setattr(captured, "_why_not", lambda *_: None)
+
+
+def history_of(checkpoint: Path) -> list[dict[str, float]]:
+    """Return what `Trainer` logged, without times."""
+    log = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    return [
+        {key: value for key, value in entry.items() if "second" not in key and "runtime" not in key}
+        for entry in log
+    ]
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral", "qwen3"])
+def test_steps_in_buffers_are_those_of_trainer(
+    tiny: MakeSettings, few_sprites: Sprites, model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Muon, augmentation, dropout (GPT-2), noise, a schedule, and a smaller last batch of each epoch."""
+    fields = {**EVERYTHING, "per_device_train_batch_size": 10, "lr_scheduler_type": "linear"}
+    sections = {"model": MODEL_TYPES[model_type], "training": fields, "augmentation": AUGMENTED}
+    usual = train(tiny(**sections), few_sprites).folder / "checkpoint-6"
+    monkeypatch.setattr(captured, "_why_not", lambda *_: None)
+    buffered = train(tiny(name="buffered", **sections), few_sprites).folder / "checkpoint-6"
+    expected = weights_of(usual)
+    for name, weight in weights_of(buffered).items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+    for entry, other in zip(history_of(buffered), history_of(usual), strict=True):
+        assert entry == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.usefixtures("steps_in_buffers")
+def test_a_checkpoint_does_not_show_that_its_steps_were_captured(
+    tiny: MakeSettings, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a run of a GPU resumes on a CPU, and the reverse."""
+    settings = tiny(training=EVERYTHING | {"save_steps": 3}, augmentation=AUGMENTED)
+    whole = weights_of(train(settings, few_sprites).folder / "checkpoint-6")
+    saved = torch.load(RUN / "checkpoint-3" / "optimizer.pt", weights_only=True)
+    for group in saved["param_groups"]:
+        assert isinstance(group["lr"], float)
+        assert not group.get("capturable")
+    shutil.rmtree(RUN / "checkpoint-6")
+    monkeypatch.undo()  # resumed without buffers
+    resumed = weights_of(train(settings, few_sprites).folder / "checkpoint-6")
+    for name, weight in resumed.items():
+        torch.testing.assert_close(weight, whole[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+class NumbersRead(TorchDispatchMode):
+    """Records the operations that read numbers back, which would make a GPU wait and cannot be captured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "equal", "is_nonzero"):
+            self.operations.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("steps_in_buffers")
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_a_step_reads_no_number_back(
+    tiny: MakeSettings, few_sprites: Sprites, model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = NumbersRead()
+    with reads:
+        float(torch.ones(1))
+    assert reads.operations  # it would notice
+    reads.operations.clear()
+    take = CapturedSteps._take
+
+    def watched(self: CapturedSteps, buffers: dict[str, Tensor]) -> None:
+        with reads:
+            take(self, buffers)
+
+    monkeypatch.setattr(CapturedSteps, "_take", watched)
+    # As during a capture: `transformers` then leaves out its check for packed sequences.
+    monkeypatch.setattr("transformers.masking_utils.is_tracing", lambda *_: True)
+    training = {**MUON, "max_steps": 2, "save_steps": 2, "eval_strategy": "no"}
+    train(tiny(model=MODEL_TYPES[model_type], training=training, augmentation=AUGMENTED), few_sprites)
+    assert reads.operations == []
+
+
+def test_what_is_random_in_a_step_depends_on_its_number_alone(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    """Whatever else draws between two steps, so a resumed run draws the same."""
+
+    class Draws(TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            torch.rand(3)
+
+    training = {"neftune_noise_alpha": 5}  # and GPT-2's dropout
+    plain = weights_of(train(tiny(training=training), few_sprites).folder / "checkpoint-4")
+    other = train(tiny(name="other", training=training), few_sprites, [Draws()])
+    for name, weight in weights_of(other.folder / "checkpoint-4").items():
+        assert torch.equal(weight, plain[name]), name
+
+
+def test_capture_true_is_an_error_without_a_gpu(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    with error_with("training.capture", "NVIDIA GPU", "auto"):
+        train(tiny(training={"capture": True, "use_cpu": True}), few_sprites)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fact"),
+    [
+        ({"capture": False}, "capture is false"),
+        ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps"),
+        ({"full_determinism": True}, "full_determinism"),
+        ({"optim": "adafactor"}, "Adafactor"),
+        ({}, None),
+        (MUON, None),
+        ({"full_determinism": True, "capture": True}, None),
+    ],
+)
+def test_what_cannot_be_captured_is_named(
+    tiny: MakeSettings,
+    few_sprites: Sprites,
+    fields: dict[str, Any],
+    fact: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reasons: list[str | None] = []
+    monkeypatch.setattr("pokemon_gen.training.arguments.can_capture", lambda device: True)
+
+    def reason(self: CapturingTrainer) -> str | None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(captured, "can_capture", lambda device: True)
+            reasons.append(captured._why_not(self.args, self.capture, self.optimizer))
+        return "this is a test"
+
+    monkeypatch.setattr(CapturingTrainer, "why_not_captured", reason)
+    train(tiny(training={"max_steps": 1, "save_steps": 1, "eval_strategy": "no", **fields}), few_sprites)
+    assert (fact in reasons[0]) if fact and reasons[0] else (reasons[0] is fact)
+
+
+def test_only_optimizers_that_say_so_are_captured() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    assert is_capturable(torch.optim.AdamW([weight]))
+    assert not is_capturable(torch.optim.SGD([weight]))
+
+    class Own(torch.optim.AdamW):
+        """A person's own optimizer, whose step may do anything."""
+
+    assert not is_capturable(Own([weight]))
+
+
+def test_a_function_on_a_cpu_simply_runs() -> None:
+    draws: list[float] = []
+    function = Replayed(lambda: draws.append(float(torch.rand(1))), torch.device("cpu"), "test", must=False)
+    for seed in (1, 2, 1):
+        function(seed)
+    assert draws[0] == draws[2] != draws[1]
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_replay_does_what_the_function_does() -> None:
+    device = torch.device("cuda")
+    total, noise = torch.zeros(4, device=device), torch.ones(4, device=device)
+
+    def add() -> None:
+        total.add_(torch.nn.functional.dropout(noise))
+
+    function = Replayed(add, device, "test", must=True)
+    seen = []
+    for seed in [*range(WARM_UP), 0, 1, 2]:
+        before = total.clone()
+        function(seed)
+        seen.append((total - before).tolist())
+    assert function.graph is not None
+    assert seen[:WARM_UP] == seen[WARM_UP:]  # the same seeds draw the same, captured or not
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_function_that_reads_a_number_back_runs_as_it_is() -> None:
+    device = torch.device("cuda")
+    total = torch.zeros((), device=device)
+    read: list[float] = []
+
+    def add() -> None:
+        total.add_(1)
+        read.append(float(total))
+
+    function = Replayed(add, device, "test", must=False)
+    for _ in range(WARM_UP + 3):
+        function(0)
+    assert function.graph is None
+    assert float(total) == WARM_UP + 3
+    must = Replayed(add, device, "training.capture", must=True)
+    for _ in range(WARM_UP):
+        must(0)
+    with error_with("training.capture"):
+        must(0)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral", "qwen3"])
+def test_captured_steps_learn_what_others_learn(
+    tiny: MakeSettings, few_sprites: Sprites, model_type: str
+) -> None:
+    fields = {**EVERYTHING, "max_steps": 12, "save_steps": 12}
+    sections = {"model": MODEL_TYPES[model_type], "augmentation": AUGMENTED}
+    results = [
+        train(
+            tiny(name=f"capture-{capture}", training=fields | {"capture": capture}, **sections), few_sprites
+        )
+        for capture in (True, False)
+    ]
+    assert results[0].dev_nll == pytest.approx(results[1].dev_nll, abs=0.01)
