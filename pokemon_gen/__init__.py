@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pokemon_gen.sprites.loading import load_sprites as load_sprites
     from pokemon_gen.stages.complete import complete as complete
     from pokemon_gen.stages.detector import detector as detector
+    from pokemon_gen.stages.doctor import doctor as doctor
     from pokemon_gen.stages.ensemble import ensemble as ensemble
     from pokemon_gen.stages.judge import judge as judge
     from pokemon_gen.stages.score import score as score
@@ -58,6 +59,7 @@ _MODULES = {
     "complete": "stages.complete",
     "complete_prompts": "completion.sampling",
     "detector": "stages.detector",
+    "doctor": "stages.doctor",
     "draw_completions": "report.sheets",
     "draw_contact_sheet": "report.sheets",
     "ensemble": "stages.ensemble",

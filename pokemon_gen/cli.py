@@ -226,6 +226,26 @@ def check(file: Path, prompts: Path | None) -> None:
 
 
 @cli.command(
+    short_help="Show what this machine has, and how long configs take.",
+    epilog="Example: pokemon-gen doctor -v",
+)
+def doctor() -> None:
+    """Show device, precision, versions and free disk, and how long each shipped config will take here.
+
+    A few training steps of each config are measured, which takes half a minute or less.
+    """
+    from rich.console import Console
+
+    from pokemon_gen.report.tables import estimates_table
+    from pokemon_gen.stages.doctor import doctor as diagnose
+
+    diagnosis = diagnose()
+    for name, value in diagnosis.facts.items():
+        click.echo(f"{name}: {value}")
+    Console().print(estimates_table([estimate.row for estimate in diagnosis.estimates]))
+
+
+@cli.command(
     short_help="Show a source of sprites.",
     epilog="Example: pokemon-gen sprites images:my_art sprites.colours=64 --output sheet.png",
 )

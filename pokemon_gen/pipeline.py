@@ -22,16 +22,7 @@ from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, SELECTION_NAME
-from pokemon_gen.progress import (
-    CHECKPOINTS_EXPECTED,
-    SECONDS_OF_FID,
-    SECONDS_TO_COMPARE,
-    SECONDS_TO_COMPLETE,
-    SECONDS_TO_MEASURE,
-    SECONDS_TO_SCORE,
-    RunProgress,
-    detector_seconds,
-)
+from pokemon_gen.progress import RunProgress, stage_seconds
 from pokemon_gen.selection import needs_detector, selection_is_current
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
@@ -43,7 +34,7 @@ from pokemon_gen.stages.score import Score, current_score, score
 from pokemon_gen.stages.select import check_selection, select
 from pokemon_gen.stages.submit import Submission, run_submission
 from pokemon_gen.stages.train import train_each, training_title
-from pokemon_gen.training.callbacks import RestOfRun
+from pokemon_gen.training.callbacks import RestOfRun, SharedCallback
 from pokemon_gen.training.extensions import (
     AugmentationFunction,
     Extensions,
@@ -60,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunResult:
-    """What `run` did: one training per member, and no submission or score if the last one was interrupted."""
+    """What `run` did: one training per member, and no submission or score if one was interrupted."""
 
     trainings: list[TrainingResult]
     submission: Submission | None
@@ -125,7 +116,7 @@ def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite
     ours = [_RemoveOld(_replaced_by_run(settings) if overwrite else []), RestOfRun(progress.left_after)]
     extensions = extensions.with_callbacks(ours)
     trainings = train_each(settings, sprites, extensions, overwrite, progress.begin)
-    if trainings[-1].status == "interrupted":
+    if any(training.status == "interrupted" for training in trainings):
         return RunResult(trainings, None, None)
     if needs_detector(settings):
         progress.begin("detector")
@@ -171,15 +162,8 @@ def _score(settings: Settings, sprites: Sprites) -> Score:
 def _progress(settings: Settings) -> RunProgress:
     """Return the stages of a run, with the seconds that each is expected to take."""
     trainings: dict[str, float | None] = dict.fromkeys(map(training_title, settings.each_member()))
-    detecting: dict[str, float | None] = {}
-    if needs_detector(settings):
-        detecting = {"detector": detector_seconds(settings.detector)}
-    completing = SECONDS_TO_COMPLETE * settings.members
-    checkpoints = CHECKPOINTS_EXPECTED * settings.members
-    select_each = SECONDS_TO_MEASURE if settings.selection.by == "nll" else SECONDS_TO_COMPARE
-    scoring = SECONDS_TO_SCORE + completing + (SECONDS_OF_FID if weights_at_hand() else 0.0)
-    rest = {"select": checkpoints * select_each, "submit": completing, "score": scoring}
-    return RunProgress(trainings | detecting | rest)
+    rest = stage_seconds(settings, needs_detector(settings), weights_at_hand())
+    return RunProgress({**trainings, **rest})
 
 
 def _replaced_by_run(settings: Settings) -> list[Path]:
@@ -187,7 +171,7 @@ def _replaced_by_run(settings: Settings) -> list[Path]:
     return [submission_files(settings.name)[0], CHECKPOINTS / settings.name / DETECTOR_NAME]
 
 
-class _RemoveOld(TrainerCallback):
+class _RemoveOld(SharedCallback):
     """Removes the old results of a run when the training that replaces them begins.
 
     Until then a mistake could end the command, and nothing would be lost. After a kill in the middle, old

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from pokemon_gen.settings import DetectorSettings
+from pokemon_gen.settings import DetectorSettings, Settings
 
 _log = logging.getLogger(__name__)
 SECONDS_A_GENERATOR_STEP = 0.13
@@ -28,6 +28,10 @@ SECONDS_TO_SCORE = 12.0
 """Seconds to compute a scorecard without FID, in addition to the completions of dev."""
 SECONDS_OF_FID = 150.0
 """Seconds to compute FID."""
+SECONDS_TO_START = 15.0
+"""Seconds to import everything and to load the sprites."""
+STEP_OF_QUICK = 0.1
+"""Seconds for one optimizer step of `quick` on the machine that these times were measured on."""
 CHECKPOINTS_EXPECTED = 5
 """Typical number of checkpoints that a run chooses from."""
 
@@ -118,3 +122,22 @@ def detector_seconds(settings: DetectorSettings) -> float:
         + rounds * SECONDS_A_COMPLETED_ROUND
         + settings.classifier.steps * SECONDS_A_CLASSIFIER_STEP
     )
+
+
+def stage_seconds(settings: Settings, detector: bool, fid: bool) -> dict[str, float]:
+    """Return the stages after the training, and the approximate seconds of each on two CPU cores.
+
+    Args:
+        settings: of the run.
+        detector: whether the run needs one.
+        fid: whether FID is computed.
+    """
+    completing = SECONDS_TO_COMPLETE * settings.members
+    checkpoints = CHECKPOINTS_EXPECTED * settings.members
+    select_each = SECONDS_TO_MEASURE if settings.selection.by == "nll" else SECONDS_TO_COMPARE
+    stages = {"detector": detector_seconds(settings.detector)} if detector else {}
+    return stages | {
+        "select": checkpoints * select_each,
+        "submit": completing,
+        "score": SECONDS_TO_SCORE + completing + (SECONDS_OF_FID if fid else 0.0),
+    }

@@ -28,7 +28,7 @@ from pokemon_gen.stages.select import select
 from pokemon_gen.stages.sprites import preview
 from pokemon_gen.stages.submit import submit
 from pokemon_gen.stages.train import train_members
-from pokemon_gen.training.run import train, train_extended
+from pokemon_gen.training.run import train, train_alone
 from tests.builders import (
     ONE_STEP,
     RUN,
@@ -250,10 +250,10 @@ def test_an_ensemble_that_was_started_again_does_not_resume_old_members(
     ensemble("tiny", ["tiny/member-0", "tiny/member-1"])
 
     def interrupted(*args: Any) -> Any:
-        return dataclasses.replace(train_extended(*args), status="interrupted")
+        return dataclasses.replace(train_alone(*args), status="interrupted")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pokemon_gen.stages.train.train_extended", interrupted)
+        patch.setattr("pokemon_gen.stages.train.train_alone", interrupted)
         assert len(train_members(settings, overwrite=True)) == 1
     assert not (RUN / "best").exists()
     assert [training.status for training in train_members(settings)] == ["nothing left to do", "finished"]

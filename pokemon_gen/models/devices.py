@@ -5,8 +5,10 @@ which moves an Inception feature by up to 0.1 (`LOG.md`), and an FID with it. Fi
 not depend on this.
 """
 
+import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,16 @@ def best_device() -> torch.device:
     """Return the accelerator if there is one, else the CPU."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
+
+
+def cpu_name() -> str:
+    """Return the model of the CPU and, on Linux, the instructions that torch uses on it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return platform.processor() or platform.machine()
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    model_name = next((line for line in lines if line.startswith("model name")), ":")
+    return f"{model_name.split(':')[1].strip()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def describe_memory(device: torch.device) -> str:

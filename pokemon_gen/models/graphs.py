@@ -31,9 +31,9 @@ def can_capture(device: torch.device) -> bool:
 class Replayed:
     """A function that is run a few times, then captured, and replayed from then on.
 
-    Every call has its own effect, also those before the capture. Where the function cannot be captured, it
-    runs as it is from then on. Random numbers in it come from a generator of its own, so that two such
-    functions draw independently on two streams.
+    Every call has its own effect, also those before the capture. A function that cannot be captured simply
+    runs at each call. Random numbers in it come from a generator of its own, so that two such functions draw
+    independently on two streams.
     """
 
     def __init__(self, function: Callable[[], None], device: torch.device, what: str, must: bool) -> None:
@@ -43,7 +43,7 @@ class Replayed:
             function: reads and writes tensors that stay where they are.
             device: an NVIDIA GPU. On any other device the function simply runs.
             what: names the function in messages, such as "training.capture".
-            must: raise an error if the function cannot be captured, instead of running it as it is.
+            must: raise an error if the function cannot be captured, instead of running it.
         """
         self.function, self.device, self.what, self.must = function, device, what, must
         self.captures = can_capture(device)

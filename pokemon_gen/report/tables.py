@@ -13,6 +13,14 @@ SIGNIFICANT = 0.05
 """The p value below which completions are said to differ from real sprites."""
 
 
+def estimates_table(rows: Sequence[Sequence[str]]) -> Table:
+    """Return how long each config will take as a table; see `Estimate.row` in `stages/doctor.py`."""
+    table = _table("times on this machine, without FID", "config", "a step", "training", "whole run")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def scorecard_table(scorecard: dict[str, Any]) -> Table:
     """Return a scorecard as a table of metrics, their values with 95 % intervals, and references for each."""
     table = _table(

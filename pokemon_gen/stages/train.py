@@ -1,4 +1,7 @@
-"""`pokemon-gen train`: train a run, or the members of an ensemble in turn, or resume them."""
+"""`pokemon-gen train`: train a run, or the members of an ensemble, or resume them.
+
+On a GPU that captures their steps, the members train side by side; elsewhere one after another.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +14,7 @@ from pokemon_gen.models.runs import is_member, last_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
-from pokemon_gen.training.callbacks import PrepareFolder
+from pokemon_gen.training.callbacks import PrepareFolder, SharedCallback
 from pokemon_gen.training.extensions import (
     AugmentationFunction,
     Extensions,
@@ -22,7 +25,16 @@ from pokemon_gen.training.extensions import (
 )
 from pokemon_gen.training.members import check_members
 from pokemon_gen.training.resuming import replaced_by_training
-from pokemon_gen.training.run import TrainingResult, in_precision_of, train_extended
+from pokemon_gen.training.run import (
+    Training,
+    TrainingResult,
+    in_precision_of,
+    ready_training,
+    result_of,
+    train_alone,
+    train_extended,
+)
+from pokemon_gen.training.side_by_side import train_side_by_side
 
 
 def train_members(
@@ -36,7 +48,7 @@ def train_members(
     schedule: ScheduleFunction | None = None,
     model: PreTrainedModel | ModelFunction | None = None,
 ) -> list[TrainingResult]:
-    """Train a run, or the members of an ensemble in turn until one is interrupted.
+    """Train a run, or the members of an ensemble until one is interrupted.
 
     The run of member N is `checkpoints/<name>/member-N/`.
 
@@ -80,18 +92,29 @@ def train_each(
         begin(training_title(settings))
         return [train_extended(settings, sprites, extensions, overwrite)]
     check_members(settings, overwrite)
+    together = all(isinstance(callback, SharedCallback) for callback in extensions.callbacks)
     extensions = _preparing_folder(settings, extensions, overwrite)
-    results: list[TrainingResult] = []
+    results: list[TrainingResult | Training] = []
     for member in settings.each_member():
         begin(training_title(member))
         starts = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
         # A finished member may have been trained on other hardware, and its precision may not suit this one.
-        if starts and results and results[0].status != "nothing left to do":
+        if starts and results and not _is_finished(results[0]):
             member = in_precision_of(results[0].settings, member)
-        results.append(train_extended(member, sprites, extensions, overwrite))
-        if results[-1].status == "interrupted":
+        training = ready_training(member, sprites, extensions, overwrite)
+        if isinstance(training, Training) and not (together and training.trainer.why_not_captured() is None):
+            training = train_alone(training)
+        results.append(training)
+        if isinstance(training, TrainingResult) and training.status == "interrupted":
             break
-    return results
+    if waiting := [training for training in results if isinstance(training, Training)]:
+        train_side_by_side(waiting)
+    return [one if isinstance(one, TrainingResult) else result_of(one) for one in results]
+
+
+def _is_finished(training: Training | TrainingResult) -> bool:
+    """Tell whether nothing was left of a training."""
+    return isinstance(training, TrainingResult) and training.status == "nothing left to do"
 
 
 def training_title(settings: Settings) -> str:

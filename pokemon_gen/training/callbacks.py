@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,11 @@ from pokemon_gen.progress import show_seconds
 from pokemon_gen.settings import Settings
 
 
-class RestOfRun(TrainerCallback):
+class SharedCallback(TrainerCallback):
+    """A callback that several trainings at once may share, since it keeps nothing of any one of them."""
+
+
+class RestOfRun(SharedCallback):
     """Gives the progress bar the time that the stages after the training will take."""
 
     def __init__(self, seconds: Callable[[float], float]) -> None:
@@ -67,14 +71,14 @@ class StopOnSignal(TrainerCallback):
     """Ends the training after the current step, with one checkpoint, once `asked` is set.
 
     `Trainer` evaluates and saves at the end of each epoch, even of one that was stopped in its middle. A
-    second save would overwrite a valid checkpoint, and a kill during it would leave none. An evaluation
-    would draw from the random stream that the checkpoint resumes. So in the middle of an epoch this
-    callback saves at once and skips the evaluation; at the end of an epoch it saves after the evaluation.
+    second save would overwrite a valid checkpoint, and a kill during it would leave none. So in the middle of
+    an epoch this callback saves at once and skips the evaluation; at the end of an epoch it saves after the
+    evaluation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: threading.Event) -> None:
         """Wait for `asked`."""
-        self.asked = threading.Event()
+        self.asked = asked
         self.stopping = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -91,29 +95,33 @@ class StopOnSignal(TrainerCallback):
 
 
 @contextmanager
-def stop_on_signal(trainer: Trainer) -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM end the training with a checkpoint; a second signal ends it at once."""
+def stop_on_signal(trainers: Sequence[Trainer]) -> Iterator[threading.Event]:
+    """Let Ctrl-C or SIGTERM end trainings, each with a checkpoint; a second signal ends the process at once.
+
+    The event that is returned ends them too.
+    """
+    asked = threading.Event()
+    for trainer in trainers:
+        trainer.add_callback(StopOnSignal(asked))
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can handle signals
+        yield asked  # only the main thread can handle signals
         return
-    stop = StopOnSignal()
-    trainer.add_callback(stop)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: Any) -> None:
-        stop.asked.set()
+        asked.set()
         signal.signal(number, before[signal.Signals(number)])
 
     try:
         for number in before:
             signal.signal(number, ask)
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-class PrepareFolder(TrainerCallback):
+class PrepareFolder(SharedCallback):
     """Prepares a run's folder when the training begins: by then every mistake has been reported."""
 
     def __init__(self, folder: Path, settings: Settings, replaced: list[Path]) -> None:
@@ -141,8 +149,7 @@ class CurrentIntervals(TrainerCallback):
 class SaveAfterEvaluation(TrainerCallback):
     """Delays a checkpoint at the last step of an epoch, or of the run, until after the evaluation there.
 
-    An evaluation draws from the random stream. A run resumed from a checkpoint that was saved before it would
-    draw other dropout masks than a run that was never stopped, and its log would lack the evaluation.
+    The log of a run resumed from a checkpoint that was saved before it would lack the evaluation.
     """
 
     delayed = False

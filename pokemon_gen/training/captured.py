@@ -23,6 +23,9 @@ from pokemon_gen.training.arguments import Capture, derived_seed
 from pokemon_gen.training.muon import Muon, MuonWithAux
 
 _log = logging.getLogger(__name__)
+MOST_GRAPHS = 4
+"""The most shapes of a batch that have a graph of their own, since each graph holds memory. The steps of
+other shapes are launched kernel by kernel."""
 
 
 class CapturingTrainer(Trainer):
@@ -93,14 +96,8 @@ class CapturingTrainer(Trainer):
         """Return why the steps of this training are not captured; None if they are."""
         return _why_not(self.args, self.capture, self.optimizer)
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log metrics, with the gradients' norm of a captured step, which `Trainer` does not see."""
-        if self._steps and "grad_norm" in logs:
-            logs["grad_norm"] = float(self._steps.grad_norm)
-        super().log(logs, *args, **kwargs)
-
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Return the operations of a batch, which `Trainer` would count anew at every step."""
+        """Return the operations of a batch; `Trainer` would count them at every step."""
         shape = inputs[self.model.main_input_name].shape
         if shape not in self._operations:
             self._operations[shape] = super().floating_point_ops(inputs)
@@ -159,6 +156,8 @@ class CapturedSteps:
         self.rates = [torch.zeros((), device=device) for _ in self.optimizer.param_groups]
         self.loss, self.grad_norm = torch.zeros((), device=device), torch.zeros((), device=device)
         self._values = [0.0] * len(self.rates)
+        # `Trainer` clips after its own step. Here it gets the norm of gradients that are clipped already.
+        trainer.accelerator.clip_grad_norm_ = lambda *_, **__: self.grad_norm
         self._steps: dict[Any, tuple[dict[str, Tensor], Replayed]] = {}
         _move_counters(self.optimizer, device)
 
@@ -186,7 +185,9 @@ class CapturedSteps:
         """Return the buffers of a batch's shape, and the step that reads them."""
         device, must = self.trainer.args.device, self.trainer.capture is True
         buffers = {name: torch.empty_like(value, device=device) for name, value in given.items()}
-        return buffers, Replayed(lambda: self._take(dict(buffers)), device, "training.capture", must)
+        step = Replayed(lambda: self._take(dict(buffers)), device, "training.capture", must)
+        step.captures &= len(self._steps) < MOST_GRAPHS
+        return buffers, step
 
     def _take(self, buffers: dict[str, Tensor]) -> None:
         """Take a whole step; this function is captured."""

@@ -29,13 +29,13 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.arguments import (
     SpriteTrainingArguments,
-    compile_if_possible,
     count_steps,
     fit_schedule,
     set_attention,
     training_arguments,
 )
 from pokemon_gen.training.callbacks import PrepareFolder, stop_on_signal
+from pokemon_gen.training.compiling import compile_if_possible
 from pokemon_gen.training.divergence import DivergedError
 from pokemon_gen.training.extensions import (
     AugmentationFunction,
@@ -134,9 +134,42 @@ def train_extended(
 
 def _train(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool) -> TrainingResult:
     """Do what `train` does, while the run's folder is locked."""
+    training = ready_training(settings, sprites, extensions, overwrite)
+    return training if isinstance(training, TrainingResult) else train_alone(training)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to start.
+
+    Attributes:
+        folder: the run's folder.
+        settings: of the run, with the precision that was chosen.
+        trainer: with model and optimizer.
+        checkpoint: from which it resumes, if it does.
+        max_steps: of the whole run.
+    """
+
+    folder: Path
+    settings: Settings
+    trainer: SpriteTrainer
+    checkpoint: Path | None
+    max_steps: int
+
+
+def ready_training(
+    settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool
+) -> Training | TrainingResult:
+    """Prepare a training, or return the result of one of which nothing is left.
+
+    Nothing is replaced yet, and all mistakes in the settings are reported.
+
+    Raises:
+        PokemonGenError: as `train`.
+    """
     folder = CHECKPOINTS / settings.name
     checkpoint, settings = starting_point(settings, sprites, overwrite)
-    max_steps = _planned_steps(settings, folder, sprites)
+    max_steps = planned_steps(settings, folder, len(sprites.tokens("train")))
     with settings.placing_errors():
         extensions = with_named(extensions, settings)
     if checkpoint:
@@ -152,22 +185,51 @@ def _train(settings: Settings, sprites: Sprites, extensions: Extensions, overwri
     replaced = [] if checkpoint else replaced_by_training(folder)
     # The first callback, so that no other one writes to the folder before.
     trainer.callback_handler.callbacks.insert(0, PrepareFolder(folder, settings, replaced))
-    _run_trainer(trainer, checkpoint, folder, arguments)
+    return Training(folder, settings, trainer, checkpoint, max_steps)
+
+
+def train_alone(training: Training) -> TrainingResult:
+    """Run a training until it ends or is interrupted by a signal.
+
+    Raises:
+        PokemonGenError: as `run_training`.
+    """
+    with quiet(), stop_on_signal([training.trainer]):
+        run_training(training)
+    return result_of(training)
+
+
+def result_of(training: Training) -> TrainingResult:
+    """Return what a training that has run has reached.
+
+    Raises:
+        PokemonGenError: if no checkpoint was saved.
+    """
+    folder, max_steps = training.folder, training.max_steps
     saved = {step_of(one): one for one in valid_checkpoints(folder)}
     if not saved:
         raise PokemonGenError(f"{folder}: the training was stopped before a checkpoint was saved")
     # A checkpoint of a later step may exist from which the run could not resume.
-    reached = saved.get(trainer.state.global_step, saved[max(saved)])
-    finished = step_of(reached) >= max_steps
-    return _result(folder, settings, "finished" if finished else "interrupted", reached, max_steps)
+    reached = saved.get(training.trainer.state.global_step, saved[max(saved)])
+    status: Status = "finished" if step_of(reached) >= max_steps else "interrupted"
+    return _result(folder, training.settings, status, reached, max_steps)
 
 
-def _planned_steps(settings: Settings, folder: Path, sprites: Sprites) -> int:
-    """Return the steps of the whole run; a finished run in fp16 is counted also where there is no GPU."""
+def planned_steps(settings: Settings, folder: Path, sprites: int) -> int:
+    """Return the steps of the whole run; a finished run in fp16 is counted also where there is no GPU.
+
+    Args:
+        settings: of the run.
+        folder: of the run; nothing is written there.
+        sprites: the number of sprites to train on.
+
+    Raises:
+        PokemonGenError: for a mistaken field, or if every batch would be dropped.
+    """
     check_fields(settings)
     with settings.placing_errors():
         arguments = training_arguments(with_precision(settings, dict.fromkeys(PRECISION, False)), folder)
-    return count_steps(arguments, len(sprites.tokens("train")))
+    return count_steps(arguments, sprites)
 
 
 def prepare(
@@ -230,8 +292,9 @@ def _ready_trainer(
     Raises:
         PokemonGenError: for a schedule that does not fit, or a package that is not installed.
     """
-    fit_schedule(arguments, count_steps(arguments, len(sprites.tokens("train"))))
-    compile_if_possible(arguments)
+    max_steps = count_steps(arguments, len(sprites.tokens("train")))
+    fit_schedule(arguments, max_steps)
+    compile_if_possible(model, arguments, max_steps)
     try:
         trainer = make_trainer(model, arguments, sprites, settings, extensions)
         trainer.get_train_dataloader()  # `train` makes another one, but keeps the optimizer
@@ -254,23 +317,22 @@ def _ready_trainer(
     return trainer
 
 
-def _run_trainer(
-    trainer: SpriteTrainer, checkpoint: Path | None, folder: Path, arguments: SpriteTrainingArguments
-) -> None:
-    """Run the training until it ends, is stopped by a signal, or diverges.
+def run_training(training: Training) -> None:
+    """Run a training until it ends, is asked to stop, or diverges.
 
     Raises:
         PokemonGenError: if it diverges, does not fit in memory, or needs a package that is not installed.
     """
+    arguments: SpriteTrainingArguments = training.trainer.args
+    checkpoint = training.checkpoint
     try:
-        with quiet(), stop_on_signal(trainer):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        training.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ImportError as error:  # some packages are imported only now
         raise PokemonGenError(f"training: {error}") from error
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(arguments) from error
     except DivergedError as error:
-        raise _diverged(error, folder, arguments) from error
+        raise _diverged(error, training.folder, arguments) from error
 
 
 def _out_of_memory(arguments: SpriteTrainingArguments) -> PokemonGenError:

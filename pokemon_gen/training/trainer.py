@@ -184,7 +184,8 @@ class SpriteTrainer(FiniteLossTrainer):
     def prediction_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Predict sprites that are not augmented, with the conditioning tokens that say so."""
         tokens = prepend_identity(self.model, inputs["input_ids"])
-        return super().prediction_step(model, _conditioned_batch(tokens), *args, **kwargs)
+        with torch.compiler.set_stance("force_eager"):  # a few batches do not pay for another compilation
+            return super().prediction_step(model, _conditioned_batch(tokens), *args, **kwargs)
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """Return which parameters decay: all, or those that `Trainer` chooses (no biases, no norms)."""

@@ -1,0 +1,142 @@
+"""`pokemon-gen doctor`: what this machine has, and how long each shipped config will take on it.
+
+The times come from a few real training steps of each config. The stages after the training are estimated from
+their times on another machine, in proportion to a step of `quick`.
+"""
+
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.config_files.reading import JUDGE_CONFIG, package_configs
+from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.evaluation.inception import weights_at_hand
+from pokemon_gen.models.devices import best_device, cpu_name, describe_memory
+from pokemon_gen.progress import SECONDS_TO_START, STEP_OF_QUICK, show_seconds, stage_seconds
+from pokemon_gen.selection import needs_detector
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites.loading import load_sprites
+from pokemon_gen.training.compiling import STEPS_ON_A_GPU, can_compile
+from pokemon_gen.training.probe import StepProbe, probe_steps
+from pokemon_gen.training.run import planned_steps
+
+PROBE_SECONDS = 0.6
+"""Seconds to measure each config for, in addition to the steps that warm up."""
+COMPILED_STEP = {"CPU": 0.8, "GPU": 0.6}
+"""The share of an uncompiled step's time that a compiled one takes (`LOG.md`)."""
+COMPILING_SECONDS = 20.0
+"""Seconds to compile the layers of a model on two CPU cores (`LOG.md`)."""
+PACKAGES = ("pokemon-gen", "torch", "transformers", "accelerate")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a shipped config will take here.
+
+    Attributes:
+        name: of the config.
+        step: what a few of its steps showed.
+        training: seconds of its training or, for an ensemble, of the trainings one after another.
+        total: seconds of the whole run, from the sprites to the scorecard, without FID.
+    """
+
+    name: str
+    step: StepProbe
+    training: float
+    total: float
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """The cells of a table: name, step with the GPU memory it needs, training and total."""
+        step = f"{self.step.seconds * 1000:.3g} ms"
+        if self.step.memory:
+            step += f", {self.step.memory / 2**30:.1f} GiB"
+        return self.name, step, show_seconds(self.training), show_seconds(self.total)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What this machine has.
+
+    Attributes:
+        facts: name → value, in the order to show them.
+        estimates: one for each shipped config.
+    """
+
+    facts: dict[str, str]
+    estimates: list[Estimate]
+
+
+def doctor() -> Diagnosis:
+    """Look at the machine, and probe a few training steps of every shipped config."""
+    sprites = load_sprites("procedural")
+    probes: dict[str, tuple[Settings, StepProbe]] = {}
+    for name in sorted({config.stem for config in package_configs()} - {JUDGE_CONFIG}):
+        settings = load_settings(name)
+        single = settings.each_member()[0]
+        known = next((probe for other, probe in probes.values() if _steps_alike(other, settings)), None)
+        probes[name] = (settings, known or probe_steps(single, sprites, PROBE_SECONDS))
+    slowness = probes["quick"][1].seconds / STEP_OF_QUICK
+    sprites_to_train = len(sprites.tokens("train"))
+    estimates = [
+        _estimate(settings, probe, slowness, sprites_to_train) for settings, probe in probes.values()
+    ]
+    return Diagnosis(_facts(probes["quick"][1]), sorted(estimates, key=lambda estimate: estimate.total))
+
+
+def _steps_alike(one: Settings, other: Settings) -> bool:
+    """Tell whether the steps of two configs are the same, as those of `record` and `strong` are."""
+    return (one.model, one.training, one.augmentation) == (other.model, other.training, other.augmentation)
+
+
+def _estimate(settings: Settings, probe: StepProbe, slowness: float, sprites: int) -> Estimate:
+    """Return how long a run will take.
+
+    Args:
+        settings: of the run.
+        probe: of its steps.
+        slowness: of this machine, in relation to the one that the times of the other stages come from.
+        sprites: the number of sprites to train on.
+    """
+    steps = planned_steps(settings, CHECKPOINTS / settings.name, sprites)
+    training = steps * probe.seconds
+    captured = probe.not_captured is None
+    if settings.training.get("torch_compile") and can_compile() and (not captured or steps >= STEPS_ON_A_GPU):
+        training = COMPILING_SECONDS + training * COMPILED_STEP["GPU" if captured else "CPU"]
+    training *= settings.members
+    stages = stage_seconds(settings, detector=needs_detector(settings), fid=False)
+    return Estimate(
+        settings.name, probe, training, SECONDS_TO_START + training + slowness * sum(stages.values())
+    )
+
+
+def _facts(probe: StepProbe) -> dict[str, str]:
+    """Return what there is to know about this machine, by name."""
+    device = best_device()
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return {
+        "CPU": f"{cpu_name()}, {torch.get_num_threads()} threads",
+        "GPU": f"{gpu}, {describe_memory(device)}"
+        if gpu
+        else f"none that torch can use (device: {device.type})",
+        "precision": probe.precision,
+        "steps as one CUDA graph": f"no: {probe.not_captured}" if probe.not_captured else "yes",
+        "compiler": "found" if can_compile() else "none, so configs with torch_compile train uncompiled",
+        "Inception weights": "found" if weights_at_hand() else "none yet; FID downloads them (96 MB)",
+        "free disk": f"{free:.1f} GiB ({Path.cwd()})",
+        "versions": ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]),
+    }
+
+
+def _version(package: str) -> str:
+    """Return a package's name and version."""
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"{package} (not installed)"
