@@ -12,6 +12,7 @@ logits that differ by less than 1e-4.
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from common import alternating_orders, argument_parser, compare_rounds, outcome
@@ -67,43 +68,69 @@ def count_differing_rows(model: PreTrainedModel, prompts: Tensor, ours: Tensor, 
     return count
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How our loop compares with `generate`.
+
+    Attributes:
+        ratio: of the medians.
+        ratios: of each round.
+        differing: rows whose tokens differ by more than a tie.
+        lines: the speed of each side.
+    """
+
+    ratio: float
+    ratios: list[float]
+    differing: int
+    lines: list[str]
+
+
+def compare(config: str, source: str, rounds: int) -> Comparison:
+    """Measure both sides in alternation, after a round that warms up."""
+    settings = load_settings(config, [f"sprites.source={source}"])
+    sprites = load_sprites_of(settings.sprites)
+    model = build_model(settings.model, len(sprites.palette), settings.seed).to(best_device()).eval()
+    prompts = torch.from_numpy(sprites.tokens("dev")[:80, :PROMPT_LENGTH]).to(model.device)
+    sides = {"generate": generate, "loop": loop}
+    reading: dict[str, list[float]] = {name: [] for name in sides}
+    decoding: dict[str, list[float]] = {name: [] for name in sides}
+    tokens = {}
+    for number, order in enumerate(alternating_orders(sides, rounds + 1)):
+        for name in order:
+            first, later, tokens[name] = timed(sides[name], model, prompts)
+            if number > 0:
+                reading[name].append(first)
+                decoding[name].append(later)
+    decoded = len(prompts) * (COMPLETION_LENGTH - 1)
+    lines = [
+        f"{name}: {decoded / statistics.median(decoding[name]):,.0f} tokens/s; reading {len(prompts)} "
+        f"prompts {statistics.median(reading[name]):.2f} s"
+        for name in sides
+    ]
+    ratio, ratios = compare_rounds(decoding["generate"], decoding["loop"])
+    differing = count_differing_rows(model, prompts, tokens["loop"], tokens["generate"])
+    return Comparison(ratio, ratios, differing, lines)
+
+
 def main() -> None:
-    """Measure both sides in alternation, print, and compare with the bar."""
+    """Measure, print, and compare with the bar."""
     parser = argument_parser(__doc__)
     parser.add_argument("config")
     parser.add_argument("--source", default="procedural")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--at-least", type=float, help="the bar: the least ratio that passes")
     options = parser.parse_args()
-    settings = load_settings(options.config, [f"sprites.source={options.source}"])
-    sprites = load_sprites_of(settings.sprites)
-    model = build_model(settings.model, len(sprites.palette), settings.seed).to(best_device()).eval()
-    prompts = torch.from_numpy(sprites.tokens("dev")[:80, :PROMPT_LENGTH]).to(model.device)
     print(describe_machine())
-    sides = {"generate": generate, "loop": loop}
-    reading: dict[str, list[float]] = {name: [] for name in sides}
-    decoding: dict[str, list[float]] = {name: [] for name in sides}
-    tokens = {}
-    for number, order in enumerate(alternating_orders(sides, options.rounds + 1)):
-        for name in order:
-            first, later, tokens[name] = timed(sides[name], model, prompts)
-            if number > 0:  # the first round warms up
-                reading[name].append(first)
-                decoding[name].append(later)
-    decoded = len(prompts) * (COMPLETION_LENGTH - 1)
-    for name in sides:
-        speed = decoded / statistics.median(decoding[name])
-        seconds = statistics.median(reading[name])
-        print(f"{name}: {speed:,.0f} tokens/s; reading {len(prompts)} prompts {seconds:.2f} s")
-    ratio, ratios = compare_rounds(decoding["generate"], decoding["loop"])
-    differing = count_differing_rows(model, prompts, tokens["loop"], tokens["generate"])
+    found = compare(options.config, options.source, options.rounds)
+    print(*found.lines, sep="\n")
+    per_round = statistics.median(found.ratios)
     print(
-        f"{options.config}: {ratio:.2f} times as fast as generate (medians), {statistics.median(ratios):.2f} "
-        f"(median of the rounds' ratios, {min(ratios):.2f} to {max(ratios):.2f})"
+        f"{options.config}: {found.ratio:.2f} times as fast as generate (medians), {per_round:.2f} (median "
+        f"of the rounds' ratios, {min(found.ratios):.2f} to {max(found.ratios):.2f})"
     )
-    print(f"rows that differ, except for ties of {TIE}: {differing}")
+    print(f"rows that differ, except for ties of {TIE}: {found.differing}")
     if options.at_least:
-        passed = min(ratio, statistics.median(ratios)) >= options.at_least and not differing
+        passed = min(found.ratio, per_round) >= options.at_least and not found.differing
         print(f"bar {options.at_least}: {outcome(passed)}")
 
 

@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from pokemon_gen.models.ensemble import average_probabilities
-from pokemon_gen.models.graphs import WARM_UP, Replayed
+from pokemon_gen.models.graphs import Replayed
 
 _log = logging.getLogger(__name__)
-LEAST_TOKENS = 4 * WARM_UP
+LEAST_TOKENS = 12
 """Fewer tokens than these are not worth a capture."""
 _AGREEMENT = 1e-2
 """The most by which the first token's logits may differ; rounding makes them differ by about 1e-5."""
@@ -68,7 +68,7 @@ class FixedMember:
     """A model with a cache of fixed size, which reads one token of each sequence."""
 
     def __init__(self, model: PreTrainedModel, cache: DynamicCache, argument: str, capacity: int) -> None:
-        """Continue from a cache, whose last token is read again first.
+        """Continue from a cache.
 
         Args:
             model: takes a 4-D attention mask and positions.
@@ -78,7 +78,7 @@ class FixedMember:
         """
         length = cache.get_seq_length()
         self.model = model
-        self.position = torch.tensor([length - 1], device=model.device)
+        self.position = torch.full((1,), length, device=model.device)
         self.masks = _masks(capacity, window_of(cache), model)
         layers = [FixedLayer(layer, capacity, length, self.position) for layer in cache.layers]
         self.cache = DynamicCache(config=model.config)
@@ -117,11 +117,7 @@ def _masks(capacity: int, window: int | None, model: PreTrainedModel) -> Tensor:
 
 
 class CapturedDecoding:
-    """The decoding of the tokens after the first two, which the loop has read and chosen.
-
-    Attributes:
-        tokens: (B, new tokens), filled from the third one on.
-    """
+    """The decoding of the tokens after the first ones, which the loop has chosen."""
 
     def __init__(
         self,
@@ -136,25 +132,28 @@ class CapturedDecoding:
 
     def agrees(self, last: Tensor, scores: Tensor) -> bool:
         """Read the (B, 1) token again that the loop read last, and compare with the scores that it got."""
-        return torch.allclose(self._read(last), scores, rtol=_AGREEMENT, atol=_AGREEMENT)
+        self._move(-1)
+        agrees = torch.allclose(self._read(last), scores, rtol=_AGREEMENT, atol=_AGREEMENT)
+        self._move(1)
+        return agrees
 
-    def decode(self, token: Tensor, advance: Callable[[], object]) -> Tensor:
-        """Return the new tokens after the second one, (B, new tokens - 2).
+    def decode(self, chosen: Sequence[Tensor], advance: Callable[[], object]) -> Tensor:
+        """Return all new tokens, (B, new tokens).
 
         Args:
-            token: (B,), the second new token.
-            advance: is called after each token.
+            chosen: (B,) each, the new tokens so far. All but the last one have been read.
+            advance: is called after each further token.
         """
-        self.token = token[:, None].clone()
-        self.number = torch.tensor([2], device=token.device)
-        self.tokens = token.new_zeros(len(token), self.new_tokens)
-        for member in self.members:
-            member.position.add_(1)
-        step = Replayed(self._one_token, token.device, "completion", must=False)
-        for _ in range(2, self.new_tokens):
+        self.token = chosen[-1][:, None].clone()
+        self.number = torch.full((1,), len(chosen), device=self.token.device)
+        self.tokens = self.token.new_zeros(len(self.token), self.new_tokens)
+        self.tokens[:, : len(chosen)] = torch.stack(list(chosen), dim=1)
+        # What is captured has run in this process, so one call allocates all that there is to allocate.
+        step = Replayed(self._one_token, self.token.device, "completion", warm_up=1)
+        for _ in range(len(chosen), self.new_tokens):
             step()
             advance()
-        return self.tokens[:, 2:]
+        return self.tokens
 
     def _one_token(self) -> None:
         """Read a token, choose the next one, and move on; this function is captured."""
@@ -162,8 +161,12 @@ class CapturedDecoding:
         self.tokens.index_copy_(1, self.number, chosen[:, None])
         self.token.copy_(chosen[:, None])
         self.number.add_(1)
+        self._move(1)
+
+    def _move(self, tokens: int) -> None:
+        """Move the position of every member."""
         for member in self.members:
-            member.position.add_(1)
+            member.position.add_(tokens)
 
     def _read(self, tokens: Tensor) -> Tensor:
         return average_probabilities([member.read(tokens, self.palette_size) for member in self.members])

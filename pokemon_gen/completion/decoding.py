@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -90,56 +90,72 @@ def decode(
         numbers = torch.arange(new_tokens, device=scores.device).split(1)
         chosen = [choose(scores, numbers[0])]
         advance()
+        capturing = _Capturing(members, choose, new_tokens)
         with _one_query_attention(models):
             for number in numbers[1:]:
+                if capturing.is_ready(len(chosen)):
+                    return capturing.decode(chosen, advance)
                 last = chosen[-1][:, None]
                 scores = average_probabilities([member.read(last) for member in members])
                 chosen.append(choose(scores, number))
                 advance()
-                if len(chosen) == 2 and _may_capture(members, new_tokens):
-                    captured = _captured(members, choose, new_tokens, last, scores)
-                    if captured:
-                        return torch.cat([torch.stack(chosen, 1), captured.decode(chosen[1], advance)], 1)
+                if len(chosen) == 2:
+                    capturing.compare(last, scores)
     return torch.stack(chosen, dim=1)
 
 
-def _may_capture(members: Sequence["_Member"], new_tokens: int) -> bool:
-    """Return whether the decoding runs on a GPU that captures it, and is long enough."""
-    possible = all(can_capture(member.model.device) and member.takes_positions for member in members)
-    return possible and new_tokens > LEAST_TOKENS
+class _Capturing:
+    """The captured decoding of a GPU, once its scores have been compared with those of the loop.
 
-
-def _captured(
-    members: Sequence["_Member"],
-    choose: Callable[[Tensor, Tensor], Tensor],
-    new_tokens: int,
-    last: Tensor,
-    scores: Tensor,
-) -> CapturedDecoding | None:
-    """Return the captured decoding, unless a member does not give the scores that it gave in the loop.
-
-    Args:
-        members: have read one new token.
-        choose: as for `decode`.
-        new_tokens: of the whole decoding.
-        last: (B, 1), the token that they read last.
-        scores: that they gave for it.
+    The comparison costs two tokens, so each type of model is compared once in a process.
     """
-    try:
-        fixed = [FixedMember(one.model, one.cache, one.cache_argument, one.capacity) for one in members]
-        captured = CapturedDecoding(fixed, members[0].palette_size, choose, new_tokens)
-        agrees = captured.agrees(last, scores)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        _log.debug("completion: not captured, since a member takes no fixed cache: %s", error)
-        return None
-    if not agrees:
-        _log.debug("completion: not captured, since a member takes no mask over a fixed cache")
-        return None
-    for member in members:
-        member.cache.layers.clear()  # their copies are used from now on
-    return captured
+
+    agreed: ClassVar[set[tuple[type, Any]]] = set()
+    """Types of models, with their attention, whose scores agree."""
+
+    def __init__(
+        self, members: Sequence["_Member"], choose: Callable[[Tensor, Tensor], Tensor], new_tokens: int
+    ) -> None:
+        self.members, self.choose, self.new_tokens = members, choose, new_tokens
+        possible = all(can_capture(one.model.device) and one.takes_positions for one in members)
+        self.possible = possible and new_tokens > LEAST_TOKENS
+        self.kinds = {(type(one.model), attention_of(one.model)) for one in members}
+        self._captured: CapturedDecoding | None = None
+
+    def is_ready(self, chosen: int) -> bool:
+        """Return whether the decoding may continue captured after `chosen` new tokens."""
+        if self._captured is None and self.possible and chosen == 1 and self.kinds <= self.agreed:
+            self._captured = self._over_fixed_caches()
+        return self._captured is not None
+
+    def compare(self, last: Tensor, scores: Tensor) -> None:
+        """Compare with the scores of the loop for the (B, 1) token that it read last."""
+        if not self.possible:
+            return
+        try:
+            captured = self._over_fixed_caches()
+            agrees = captured.agrees(last, scores)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            _log.debug("completion: not captured, since a member takes no fixed cache: %s", error)
+            return
+        if agrees:
+            self.agreed.update(self.kinds)
+            self._captured = captured
+        else:
+            _log.debug("completion: not captured, since a member takes no mask over a fixed cache")
+
+    def _over_fixed_caches(self) -> CapturedDecoding:
+        fixed = [FixedMember(one.model, one.cache, one.cache_argument, one.capacity) for one in self.members]
+        return CapturedDecoding(fixed, self.members[0].palette_size, self.choose, self.new_tokens)
+
+    def decode(self, chosen: Sequence[Tensor], advance: Callable[[], object]) -> Tensor:
+        """Return all new tokens, (B, new tokens), after those that the loop has chosen."""
+        assert self._captured is not None
+        for member in self.members:
+            member.cache.layers.clear()  # their copies are used from now on
+        return self._captured.decode(chosen, advance)
 
 
 class _Member:
@@ -204,11 +220,15 @@ class PreallocatedLayer(DynamicLayer):
         start, self.length = self.length, self.length + key_states.shape[2]
         self._keys[:, :, start : self.length] = key_states
         self._values[:, :, start : self.length] = value_states
+        self._show_stored()
         if start == 0:  # the cache holds nothing else
             return key_states, value_states
+        return self.keys, self.values
+
+    def _show_stored(self) -> None:
+        """Let `keys` and `values` be what is stored, as in any layer of a cache."""
         self.keys = self._keys[:, :, : self.length]
         self.values = self._values[:, :, : self.length]
-        return self.keys, self.values
 
     def get_seq_length(self) -> int:
         """Return the number of stored tokens."""
@@ -223,6 +243,7 @@ class PreallocatedLayer(DynamicLayer):
         else:  # repeat in the order of the memory, so that the keys stay transposed
             self._keys = self._keys.transpose(2, 3).repeat_interleave(repeats, dim=0).transpose(2, 3)
         self._values = self._values.repeat_interleave(repeats, dim=0)
+        self._show_stored()
 
 
 def _attend(

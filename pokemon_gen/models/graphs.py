@@ -36,7 +36,14 @@ class Replayed:
     independently on two streams.
     """
 
-    def __init__(self, function: Callable[[], None], device: torch.device, what: str, must: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[[], None],
+        device: torch.device,
+        what: str,
+        must: bool = False,
+        warm_up: int = WARM_UP,
+    ) -> None:
         """Prepare for the first call.
 
         Args:
@@ -44,8 +51,10 @@ class Replayed:
             device: an NVIDIA GPU. On any other device the function simply runs.
             what: names the function in messages, such as "training.capture".
             must: raise an error if the function cannot be captured, instead of running it.
+            warm_up: the number of calls before the capture.
         """
-        self.function, self.device, self.what, self.must = function, device, what, must
+        self.function, self.device, self.what = function, device, what
+        self.must, self.warm_up = must, warm_up
         self.captures = can_capture(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
@@ -63,7 +72,7 @@ class Replayed:
             PokemonGenError: if the function must be captured and cannot be.
         """
         self._calls += 1
-        if self.captures and self.graph is None and self._calls > WARM_UP:
+        if self.captures and self.graph is None and self._calls > self.warm_up:
             self._capture()
         if not self.captures:
             if seed is not None:

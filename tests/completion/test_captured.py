@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pokemon_gen.completion import captured
 from pokemon_gen.completion.captured import CapturedDecoding, FixedMember
-from pokemon_gen.completion.decoding import decode
-from pokemon_gen.completion.sampling import draw_candidates
+from pokemon_gen.completion.decoding import _Capturing, decode
+from pokemon_gen.completion.sampling import TokenSampler, draw_candidates
 from pokemon_gen.models.ensemble import Ensemble
 from pokemon_gen.settings import CompletionSettings
 from tests.completion.test_decoding import greedy, model_that_prefers_conditioning_tokens
@@ -33,11 +34,11 @@ def through_fixed_cache(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     usual = CapturedDecoding.decode
 
     def counted(self: CapturedDecoding, *args: object) -> Tensor:
-        new = usual(self, *args)  # type: ignore[arg-type]
-        decoded.append(new.shape[1])
-        return new
+        decoded.append(self.new_tokens - len(args[0]))  # type: ignore[arg-type]
+        return usual(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(CapturedDecoding, "decode", counted)
+    monkeypatch.setattr(_Capturing, "agreed", set())
     monkeypatch.setattr("pokemon_gen.completion.decoding.can_capture", lambda device: True)
     return decoded
 
@@ -54,8 +55,9 @@ def test_tokens_and_scores_are_those_of_the_loop(
         seen.append(scores)
         return scores.argmax(-1)
 
-    ours = decode(model, tokens, 80, choose)
-    assert through_fixed_cache == [78]
+    first, ours = decode(model, tokens, 80, greedy), decode(model, tokens, 80, choose)
+    assert torch.equal(first, ours)
+    assert through_fixed_cache == [78, 79]  # the loop is compared with once
     with torch.no_grad():
         logits = model(torch.cat([tokens, ours], dim=1)).logits[:, 29:-1]
     torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
@@ -105,6 +107,37 @@ def test_layers_with_different_windows_are_decoded_by_the_loop(
     monkeypatch.setattr(captured, "window_of", different)
     assert decode(sharp_model("mistral"), tokens, 40, greedy).shape == (5, 40)
     assert through_fixed_cache == []
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_decoding_mixes_no_devices(
+    model_type: str, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+) -> None:
+    """Tensors of a GPU without one: torch computes shapes and devices, and refuses to read a number."""
+    gpu, empty = torch.device("cuda"), torch.empty(0)
+    model = sharp_model(model_type)
+    monkeypatch.setattr("pokemon_gen.models.graphs.can_capture", lambda device: False)
+    monkeypatch.setattr(_Capturing, "agreed", {(type(model), "sdpa")})  # comparing would read a number
+    monkeypatch.setattr("pokemon_gen.completion.decoding.prepend_identity", lambda model, tokens: tokens)
+    monkeypatch.setattr("transformers.cache_utils.torch.tensor", lambda *_, **__: empty)  # needs a driver
+    settings = SAMPLED.model_copy(update={"candidates": 2})
+    sampler = TokenSampler(torch.zeros(4, 30, dtype=torch.long), settings, (30, V), torch.device("cpu"))
+    noise = sampler.noise
+    assert noise is not None
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device=gpu)
+        sampler.noise = noise.to(gpu)
+        likelihoods = torch.zeros(8, 30, device=gpu)
+
+        def choose(scores: Tensor, number: Tensor) -> Tensor:
+            chosen = sampler(scores, number).argmax(-1)
+            likelihoods.index_copy_(1, number, scores.log_softmax(-1).gather(1, chosen[:, None]))
+            return chosen
+
+        prompts = torch.zeros(4, 30, dtype=torch.long, device=gpu)
+        new = decode(Ensemble([model, model]), prompts, 30, choose, repeats=2)
+        assert (new.shape, new.device.type) == ((8, 30), "cuda")
+    assert through_fixed_cache == [29]
 
 
 @pytest.mark.gpu

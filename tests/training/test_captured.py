@@ -7,18 +7,23 @@ itself is tested here. The tests marked `gpu` capture.
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 
+from pokemon_gen.augmentation import Augmentation
+from pokemon_gen.models.build import build_model
 from pokemon_gen.models.graphs import WARM_UP, Replayed
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.training import captured
 from pokemon_gen.training.captured import CapturedSteps, CapturingTrainer, is_capturable
+from pokemon_gen.training.muon import Muon, MuonWithAux, hidden_weights
 from pokemon_gen.training.run import train
 from tests.builders import RUN, MakeSettings, error_with
 from tests.model_builders import MODEL_TYPES, weights_of
@@ -114,6 +119,54 @@ def test_a_step_reads_no_number_back(
     training = {**MUON, "max_steps": 2, "save_steps": 2, "eval_strategy": "no"}
     train(tiny(model=MODEL_TYPES[model_type], training=training, augmentation=AUGMENTED), few_sprites)
     assert reads.operations == []
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_a_step_mixes_no_devices(
+    procedural: Sprites, model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors of a GPU without a GPU: torch computes their shapes and devices, and refuses to read a number.
+
+    The backward pass needs a real one; gradients are given instead.
+    """
+    monkeypatch.setattr("pokemon_gen.models.graphs.can_capture", lambda device: False)
+    augmentation = Augmentation(procedural.palette, "all", 12, 0.5)
+    model = build_model(MODEL_TYPES[model_type], 167, 0, conditioning=augmentation.conditioning).train()
+    model.config.use_cache = False
+    gpu = torch.device("cuda")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device=gpu)
+        muon = Muon(hidden_weights(model), 0.02, 0.2, torch.bfloat16)
+        optimizer = MuonWithAux(torch.optim.AdamW(model.parameters(), lr=1e-3), muon)
+
+        def forward(model: Any, inputs: dict[str, Tensor], num_items: Tensor) -> Tensor:
+            tokens = augmentation.apply(inputs["input_ids"], inputs["transforms"])
+            for parameter in model.parameters():
+                parameter.grad = torch.empty_like(parameter)
+            loss: Tensor = model(input_ids=tokens, labels=tokens, num_items_in_batch=num_items).loss
+            return loss.detach()
+
+        trainer: Any = SimpleNamespace(
+            args=SimpleNamespace(device=gpu, max_grad_norm=1.0),
+            model=model,
+            optimizer=optimizer,
+            accelerator=SimpleNamespace(),
+            forward_backward=forward,
+            capture="auto",
+        )
+        augmentation._tables = [(kind, table.to(gpu)) for kind, table in augmentation._tables]
+        steps = CapturedSteps(trainer, model)
+        batch = {
+            name: torch.zeros(8, n, dtype=torch.long, device=gpu)
+            for name, n in (("input_ids", 400), ("transforms", 2))
+        }
+        for seed in (0, 1):  # the second step has a state
+            loss = steps(batch, torch.zeros((), device=gpu), seed)
+        assert loss.device.type == "cuda"
+        assert {value.device.type for state in optimizer.state.values() for value in state.values()} == {
+            "cuda"
+        }
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 0.02]
 
 
 def test_what_is_random_in_a_step_depends_on_its_number_alone(

@@ -1,0 +1,282 @@
+"""Everything that only a GPU can tell, in one command: speed, the same numbers as on a CPU, and the tests.
+
+    uv run python eval/benchmarks/gpu.py --source text:FOLDER
+
+The script does one part after another, each in its own process, and prints one table.
+`eval/results/gpu.json` keeps the result of every part, so that a script that was cut off resumes with the
+parts that are left; --again measures all of them. It starts no part that would end after --seconds (480), and
+names those that are left.
+
+- *training*: tokens/s of `strong`: a plain `Trainer`; ours uncaptured, captured, and compiled as well. Bar: 6
+  times the plain one.
+- *decoding*: tokens/s of `generate` and of ours, for each shipped config. Bars: 6 times for `gpt2-sample`, 5
+  for `llama` and `strong`.
+- *strong*: seconds from the start of `pokemon-gen run strong` to its submission, and the dev NLL. Bar: 60 s.
+- *record*: the same. Bar: twice `strong`.
+- *tests*: `pytest`, with the tests that capture.
+- *seeds*: the dev NLL of `strong` with two more seeds. Bar: the mean is within two standard deviations of the
+  CPU's, 1.203 ± 0.007 over five seeds on an EPYC (`LOG.md`), which holds for the homework's sprites only.
+- *parity*: Inception features against both libraries on the CPU (`fid_parity.py`). Bar: 1e-4.
+- Memory: `pokemon-gen doctor` states the most that a step of each config needs.
+
+The bars are for a GPU like an H100.
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from common import alternating_orders, argument_parser, outcome
+from decoding_speed import compare
+from machine import describe_machine
+from rich.console import Console
+from rich.table import Table
+from training_runs import absolute_source, with_training
+from training_speed import time_plain_trainer, time_trainer
+
+from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.config_files.reading import JUDGE_CONFIG, package_configs
+from pokemon_gen.constants import LENGTH
+from pokemon_gen.files import read_json, write_json
+from pokemon_gen.models.checkpoints import log_history
+from pokemon_gen.models.runs import valid_checkpoints
+from pokemon_gen.sprites.loading import load_sprites_of
+
+ROOT = Path(__file__).parent.parent.parent
+RESULTS = ROOT / "eval" / "results" / "gpu.json"
+SECONDS = 480
+DECODING_BARS = {"gpt2-sample": 6.0, "llama": 5.0, "strong": 5.0}
+NLL_OF_CPU = (1.203, 0.007)
+"""Mean and standard deviation of `strong`'s dev NLL over five seeds on a CPU, for the homework's sprites."""
+Row: TypeAlias = dict[str, Any]
+"""What was measured: `what`, `value`, and where there is a bar, `bar` and `passed`."""
+
+
+def row(what: str, value: str, bar: str | None = None, passed: bool | None = None) -> Row:
+    """Return one line of the table."""
+    return {"what": what, "value": value, "bar": bar, "passed": passed}
+
+
+def measure_training(options: Namespace) -> list[Row]:
+    """Compare the training of `strong` with a plain `Trainer`, in alternation."""
+    settings = load_settings("strong", [f"sprites.source={options.source}"])
+    sprites = load_sprites_of(settings.sprites)
+    ours = {
+        "ours, kernel by kernel": {"capture": False, "torch_compile": False},
+        "ours, captured": {"torch_compile": False},
+        "ours, captured and compiled": {},
+    }
+    sides: dict[str, Callable[..., float]] = {"plain Trainer": partial(time_plain_trainer, settings)}
+    sides |= {name: partial(time_trainer, with_training(settings, **ours[name])) for name in ours}
+    tokens = options.steps * settings.training["per_device_train_batch_size"] * LENGTH
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for order in alternating_orders(sides, options.rounds):
+        for name in order:
+            speeds[name].append(tokens / sides[name](sprites, options.steps))
+    medians = {name: statistics.median(rates) for name, rates in speeds.items()}
+    plain = medians["plain Trainer"]
+    rows = [
+        row(f"training strong, {name}", f"{rate:,.0f} tokens/s, {rate / plain:.2f}")
+        for name, rate in medians.items()
+    ]
+    best = max(medians.values()) / plain
+    return [*rows, row("training strong, the fastest", f"{best:.2f} times a plain Trainer", "6", best >= 6)]
+
+
+def measure_decoding(options: Namespace) -> list[Row]:
+    """Compare the decoding of each shipped config with `generate`, in alternation."""
+    rows = []
+    names = sorted({config.stem for config in package_configs()} - {JUDGE_CONFIG, "record"})
+    for name in names:
+        found = compare(name, options.source, options.rounds)
+        bar = DECODING_BARS.get(name)
+        passed = None if bar is None else found.ratio >= bar and not found.differing
+        value = f"{found.ratio:.2f} times generate; {found.differing} rows differ"
+        rows.append(row(f"decoding {name}", value, None if bar is None else f"{bar:g}", passed))
+    return rows
+
+
+def run_config(config: str, options: Namespace, *words: str) -> tuple[float, Path]:
+    """Do all stages of a run from scratch, and return the seconds to the end of its submission."""
+    folder = Path(options.work) / "-".join([config, *words])
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "pokemon_gen", "run", config, f"sprites.source={options.source}", *words]
+    start, started = time.perf_counter(), time.time()
+    subprocess.run(command, cwd=folder, check=True, env=with_package())
+    submission = folder / "submissions" / f"{config}.txt"
+    whole = time.perf_counter() - start
+    return min(whole, submission.stat().st_mtime - started), folder / "checkpoints" / config
+
+
+def with_package() -> dict[str, str]:
+    """Return the environment in which this package is found, installed or not."""
+    import os
+
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def dev_nll(run: Path) -> float:
+    """Return the dev NLL of the completion at the end of a training, in nats/token."""
+    history = log_history(valid_checkpoints(run)[-1])
+    return [entry["eval_completion_nll"] for entry in history if "eval_completion_nll" in entry][-1]
+
+
+def measure_strong(options: Namespace) -> list[Row]:
+    """Time `strong` from start to submission."""
+    seconds, run = run_config("strong", options)
+    nll = dev_nll(run)
+    return [
+        row("strong, start to submission", f"{seconds:.0f} s", "60 s", seconds <= 60),
+        {**row("strong, dev NLL, seed 0", f"{nll:.4f}"), "nll": nll, "seconds": seconds},
+    ]
+
+
+def measure_record(options: Namespace) -> list[Row]:
+    """Time `record` from start to submission, in relation to `strong`."""
+    seconds, run = run_config("record", options)
+    nlls = [dev_nll(member) for member in sorted(run.glob("member-*"))]
+    strong = [row["seconds"] for row in options.results.get("strong", []) if "seconds" in row]
+    ratio = seconds / strong[0] if strong else None
+    shown = f"{seconds:.0f} s" + (f", {ratio:.2f} times strong" if ratio else "")
+    return [
+        row("record, start to submission", shown, "2 times strong", None if ratio is None else ratio <= 2),
+        row("record, dev NLL of each member", ", ".join(f"{nll:.4f}" for nll in nlls)),
+    ]
+
+
+def measure_seeds(options: Namespace) -> list[Row]:
+    """Train `strong` with two more seeds, and compare the mean of three with the CPU's."""
+    nlls = [row["nll"] for row in options.results.get("strong", []) if "nll" in row]
+    for seed in (1, 2):
+        folder = Path(options.work) / f"seed-{seed}"
+        folder.mkdir()
+        words = ["train", "strong", f"seed={seed}", f"sprites.source={options.source}"]
+        command = [sys.executable, "-m", "pokemon_gen", *words]
+        subprocess.run(command, cwd=folder, check=True, env=with_package())
+        nlls.append(dev_nll(folder / "checkpoints" / "strong"))
+    mean, (expected, deviation) = statistics.mean(nlls), NLL_OF_CPU
+    near = abs(mean - expected) <= 2 * deviation
+    shown = f"{mean:.4f} ({', '.join(f'{nll:.4f}' for nll in nlls)})"
+    bar = f"{expected} ± {2 * deviation:.3f}, on the homework's sprites"
+    return [
+        row(
+            "strong, mean dev NLL", shown, bar, near if options.source.startswith(("text:", "hub:")) else None
+        )
+    ]
+
+
+def measure_parity(options: Namespace) -> list[Row]:
+    """Compare Inception features and FID with both libraries, which compute on the CPU."""
+    script = str(Path(__file__).parent / "fid_parity.py")
+    done = subprocess.run(
+        [sys.executable, script, options.source],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=with_package(),
+    )
+    lines = [line for line in done.stdout.splitlines() if "features differ by" in line]
+    found = [re.split(r": |; bars: ", line) for line in lines]
+    return [row(f"parity, {one[0]}", ": ".join(one[1:-1]), "1e-4", one[-1] == "passed") for one in found]
+
+
+def measure_tests(options: Namespace) -> list[Row]:
+    """Run the tests, those that capture included."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=with_package())
+    summary = next((line for line in done.stdout.splitlines()[::-1] if " passed" in line), done.stdout[-300:])
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return [
+        row("tests", summary.strip("= "), "all pass", done.returncode == 0),
+        *(row("", one) for one in failed),
+    ]
+
+
+PARTS: dict[str, tuple[Callable[[Namespace], list[Row]], int]] = {
+    "training": (measure_training, 75),
+    "decoding": (measure_decoding, 60),
+    "strong": (measure_strong, 70),
+    "record": (measure_record, 130),
+    "tests": (measure_tests, 120),
+    "seeds": (measure_seeds, 70),
+    "parity": (measure_parity, 40),
+}
+"""The parts in order, with the seconds that each is expected to take on an H100."""
+
+
+def do_part(name: str, options: Namespace) -> None:
+    """Do a part in a process of its own, and keep its rows, or its error."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        words = ["--part", name, "--rows", file.name, "--source", options.source, "--work", options.work]
+        words += ["--rounds", str(options.rounds), "--steps", str(options.steps)]
+        done = subprocess.run([sys.executable, __file__, *words], check=False, env=with_package())
+        results = read_json(RESULTS) if RESULTS.is_file() else {}
+        if done.returncode == 0:
+            results[name] = json.loads(Path(file.name).read_text(encoding="utf-8"))
+            write_json(RESULTS, results)
+        else:
+            print(
+                f"part {name} failed with exit status {done.returncode}; its messages are above", flush=True
+            )
+
+
+def show(results: dict[str, Any], left: list[str]) -> None:
+    """Print the table of all parts that are done, and name the others."""
+    table = Table(title=results["machine"], title_justify="left")
+    for column in ("part", "measured", "value", "bar", "outcome"):
+        table.add_column(column)
+    for name in PARTS:
+        for one in results.get(name, []):
+            verdict = "" if one["passed"] is None else outcome(one["passed"])
+            table.add_row(name, one["what"], one["value"], one["bar"] or "", verdict)
+    Console(width=150).print(table)
+    if left:
+        print(f"left: {', '.join(left)}. The same command resumes with them.")
+
+
+def main() -> None:
+    """Do the parts that are left, and print the table."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--source", default="procedural")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="start no part after this time")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--again", action="store_true", help="measure parts that are done, too")
+    parser.add_argument("--part", choices=list(PARTS), help="(for the script itself)")
+    parser.add_argument("--rows", type=Path, help="(for the script itself)")
+    parser.add_argument("--work", help="folder for the runs; default: a temporary one")
+    options = parser.parse_args()
+    options.source = absolute_source(options.source)
+    if options.part:
+        options.results = read_json(RESULTS) if RESULTS.is_file() else {}
+        options.rows.write_text(json.dumps(PARTS[options.part][0](options)), encoding="utf-8")
+        return
+    results = {} if options.again or not RESULTS.is_file() else read_json(RESULTS)
+    write_json(RESULTS, {**results, "machine": describe_machine(), "source": options.source})
+    if not torch.cuda.is_available():
+        print("note: there is no NVIDIA GPU here, so the bars do not apply")
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        options.work = options.work or temporary
+        for name in options.only:
+            enough = time.perf_counter() - start + PARTS[name][1] <= options.seconds
+            if name not in read_json(RESULTS) and enough:
+                print(f"part {name} ...", flush=True)
+                do_part(name, options)
+    results = read_json(RESULTS)
+    show(results, [name for name in options.only if name not in results])
+
+
+if __name__ == "__main__":
+    main()
