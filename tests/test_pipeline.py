@@ -245,7 +245,7 @@ def test_an_ensemble_that_was_started_again_does_not_resume_old_members(
     tiny: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is interrupted in the first member, and then trains the second one from scratch."""
-    settings = tiny(members=2, training=ONE_STEP)
+    settings = tiny(members=2, training={**ONE_STEP, "capture": False})  # one after another, on a GPU too
     train_members(settings)
     ensemble("tiny", ["tiny/member-0", "tiny/member-1"])
 

@@ -1,14 +1,18 @@
 """What all benchmarks share: the command line, the order of the rounds, and the outcome of a bar.
 
-The module imports only the standard library, so that `fresh_clone.py` runs without the packages.
+The module imports only the standard library, so that `fresh_clone.py` runs without the packages. It lets the
+other benchmarks find this package where it is not installed.
 """
 
 import argparse
 import statistics
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 Side = TypeVar("Side")
+sys.path.append(str(Path(__file__).parent.parent.parent))
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

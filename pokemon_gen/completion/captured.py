@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from pokemon_gen.models.ensemble import average_probabilities
-from pokemon_gen.models.graphs import Replayed
+from pokemon_gen.models.graphs import Replayed, can_capture, shared_stream
 
 _log = logging.getLogger(__name__)
 LEAST_TOKENS = 12
@@ -148,8 +148,10 @@ class CapturedDecoding:
         self.number = torch.full((1,), len(chosen), device=self.token.device)
         self.tokens = self.token.new_zeros(len(self.token), self.new_tokens)
         self.tokens[:, : len(chosen)] = torch.stack(list(chosen), dim=1)
+        device = self.token.device
+        stream = shared_stream(device) if can_capture(device) else None
         # What is captured has run in this process, so one call allocates all that there is to allocate.
-        step = Replayed(self._one_token, self.token.device, "completion", warm_up=1)
+        step = Replayed(self._one_token, device, "completion", warm_up=1, stream=stream)
         for _ in range(len(chosen), self.new_tokens):
             step()
             advance()

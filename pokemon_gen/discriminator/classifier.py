@@ -20,7 +20,7 @@ from pokemon_gen.constants import PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, share_files, write_json
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
-from pokemon_gen.models.devices import best_device, full_fp32
+from pokemon_gen.models.devices import full_fp32, to_best_device
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.models.loading import load_weights
 from pokemon_gen.palette import Palette, to_picture
@@ -140,7 +140,7 @@ class Classifier:
                 f"{folder}: the files of the {role} were changed after its training. Train it again with "
                 f"`{_COMMANDS[role]} --overwrite`."
             )
-        return cls(model.to(best_device()).eval(), palette, upscale, threshold, metadata)
+        return cls(to_best_device(model, str(folder)).eval(), palette, upscale, threshold, metadata)
 
 
 def fingerprint_of(folder: Path) -> str | None:

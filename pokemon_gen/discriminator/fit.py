@@ -8,6 +8,7 @@ whether a sprite is real.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from torch import Tensor
 from transformers import (
     AutoModelForImageClassification,
     PreTrainedModel,
-    ProgressCallback,
     TrainerCallback,
     TrainingArguments,
     set_seed,
@@ -32,7 +32,7 @@ from pokemon_gen.discriminator.classifier import REAL, Classifier, to_pixels, up
 from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, corrupt
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models.build import config_fields
-from pokemon_gen.models.devices import full_fp32
+from pokemon_gen.models.devices import best_device, full_fp32
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.settings import ClassifierSettings
 from pokemon_gen.training.arguments import helper_arguments
@@ -73,16 +73,16 @@ def train_classifier(
     model = build_classifier(settings, seed)
     batches = RealFakeBatches(settings, seed, positives, completions, palette)
     with tempfile.TemporaryDirectory() as folder:  # it takes minutes, so no checkpoint is kept
-        trainer = FiniteLossTrainer(
+        make_trainer = partial(
+            FiniteLossTrainer,
             model=model,
             args=_arguments(settings, seed, folder),
             train_dataset=batches,
             data_collator=lambda batch: batch,
             callbacks=[_Bar(title)],
         )
-        trainer.remove_callback(ProgressCallback)
-        with full_fp32(trainer.args.device):
-            train_to_end(trainer, title)
+        with full_fp32(best_device()):
+            train_to_end(make_trainer, title)
     classifier = Classifier(model.eval(), palette, settings.upscale, 0.5, {})
     return with_threshold(classifier, calibration)
 

@@ -9,11 +9,12 @@ sprites and among the completed ones, so the detector gains nothing by memorisin
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import ProgressCallback, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from pokemon_gen.bars import progress_bar
 from pokemon_gen.completion.sampling import complete_prompts
@@ -100,15 +101,15 @@ def _train_generator(
         model.train()
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = FiniteLossTrainer(
+        make_trainer = partial(
+            FiniteLossTrainer,
             model=model,
             args=_arguments(settings, seed, folder),
             train_dataset=SpriteDataset(seen),
             data_collator=batch_of,
             callbacks=[_AtSnapshots(settings.snapshot_steps, complete, bar)],
         )
-        trainer.remove_callback(ProgressCallback)
-        train_to_end(trainer, bar.desc)
+        train_to_end(make_trainer, bar.desc)
     return snapshots
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
+
+from pokemon_gen.errors import PokemonGenError
 
 _BACKENDS = [
     (torch.backends.cuda, "matmul"),
@@ -46,6 +49,24 @@ def describe_memory(device: torch.device) -> str:
         return f"the memory of {device.type}"
     free, total = (number / 2**30 for number in torch.cuda.mem_get_info(device))
     return f"the GPU's memory ({total:.1f} GiB; {free:.1f} GiB free; `nvidia-smi` shows who holds the rest)"
+
+
+def to_best_device(model: PreTrainedModel, what: str) -> PreTrainedModel:
+    """Move a model to the accelerator if there is one.
+
+    Args:
+        model: to move.
+        what: names it in errors.
+
+    Raises:
+        PokemonGenError: if it does not fit in memory.
+    """
+    device = best_device()
+    try:
+        moved: PreTrainedModel = model.to(device)
+    except torch.OutOfMemoryError as error:
+        raise PokemonGenError(f"{what}: it does not fit in {describe_memory(device)}.") from error
+    return moved
 
 
 @contextmanager

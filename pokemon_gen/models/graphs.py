@@ -9,9 +9,11 @@ So a function that is captured reads its inputs from tensors that stay where the
 such tensors, and never reads a number back from the GPU.
 """
 
+import functools
 import logging
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -28,12 +30,22 @@ def can_capture(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.cuda is not None
 
 
+@functools.cache
+def shared_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return a stream of a GPU to capture on, for functions that are never replayed at the same time."""
+    return torch.cuda.Stream(device)
+
+
 class Replayed:
     """A function that is run a few times, then captured, and replayed from then on.
 
     Every call has its own effect, also those before the capture. A function that cannot be captured simply
     runs at each call. Random numbers in it come from a generator of its own, so that two such functions draw
     independently on two streams.
+
+    Attributes:
+        graph: once the function is captured.
+        why_not: why it is not captured; None as long as it may be.
     """
 
     def __init__(
@@ -43,6 +55,7 @@ class Replayed:
         what: str,
         must: bool = False,
         warm_up: int = WARM_UP,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         """Prepare for the first call.
 
@@ -51,15 +64,17 @@ class Replayed:
             device: an NVIDIA GPU. On any other device the function simply runs.
             what: names the function in messages, such as "training.capture".
             must: raise an error if the function cannot be captured, instead of running it.
-            warm_up: the number of calls before the capture.
+            warm_up: the number of calls before the capture, at least one.
+            stream: to capture on; None makes one. Functions that share it are not replayed at the same time,
+                since they share the working memory of cuBLAS too.
         """
         self.function, self.device, self.what = function, device, what
         self.must, self.warm_up = must, warm_up
-        self.captures = can_capture(device)
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.why_not: str | None = None if can_capture(device) else "there is no NVIDIA GPU here"
         self._calls = 0
-        if self.captures:
-            self._side = torch.cuda.Stream(device)
+        if self.why_not is None:
+            self._side = stream or torch.cuda.Stream(device)
             self._random = _default_generator(device).clone_state()
 
     def __call__(self, seed: int | None = None) -> None:
@@ -72,19 +87,21 @@ class Replayed:
             PokemonGenError: if the function must be captured and cannot be.
         """
         self._calls += 1
-        if self.captures and self.graph is None and self._calls > self.warm_up:
+        if self.why_not is None and self.graph is None and self._calls > self.warm_up:
             self._capture()
-        if not self.captures:
+        if self.why_not is not None:
             if seed is not None:
                 torch.manual_seed(seed)
             self.function()
             return
         if seed is not None:
             self._random.manual_seed(seed)
-        if self.graph is None:
-            self._run()
-        else:
+        if self.graph is not None:
             self.graph.replay()
+        elif self._calls == self.warm_up:
+            self._run_watched()
+        else:
+            self._run()
 
     def _run(self) -> None:
         """Run the function on the stream that captures it, because its tensors belong to this stream."""
@@ -94,22 +111,47 @@ class Replayed:
             self.function()
         current.wait_stream(self._side)
 
-    def _capture(self) -> None:
-        """Capture the function, or give up."""
-        graph = torch.cuda.CUDAGraph()
+    def _run_watched(self) -> None:
+        """Run the function, and give up capturing it if it waits for the GPU: a failed capture costs more."""
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
         try:
-            with self._drawing(), torch.cuda.graph(graph, stream=self._side):
-                self.function()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self._run()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        if any("synchroniz" in str(warning.message) for warning in caught):
+            self._give_up("it reads a number back from the GPU")
+
+    def _capture(self) -> None:
+        """Capture the function, or give up.
+
+        In the mode `thread_local`, other threads, such as one that pins batches, may call CUDA meanwhile.
+        """
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        try:
+            with torch.cuda.stream(self._side), self._drawing():
+                graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+                try:
+                    self.function()
+                finally:
+                    graph.capture_end()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.captures = False
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if self.must:
-                raise PokemonGenError(f"{self.what}: this model cannot be captured: {reason}") from error
-            _log.info("%s: one kernel at a time, since this model cannot be captured: %s", self.what, reason)
-            return
-        self.graph = graph
+            self._failed = graph  # torch's allocator may still refer to it
+            _end_allocations(self.device, pool)
+            self._give_up(_first_line(error), error)
+        else:
+            self.graph = graph
+
+    def _give_up(self, reason: str, error: Exception | None = None) -> None:
+        """Let the function run at each call from now on, or raise an error if it must be captured."""
+        self.why_not = reason
+        if self.must:
+            raise PokemonGenError(f"{self.what}: this model cannot be captured: {reason}") from error
+        _log.info("%s: launched kernel by kernel, since this model cannot be captured: %s", self.what, reason)
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -127,3 +169,21 @@ def _default_generator(device: torch.device) -> torch.Generator:
     """Return the generator of a GPU that torch draws from by default."""
     index = torch.cuda.current_device() if device.index is None else device.index
     return torch.cuda.default_generators[index]
+
+
+def _end_allocations(device: torch.device, pool: tuple[int, int]) -> None:
+    """End the allocations of a capture that failed, which torch leaves open before its release of May 2026.
+
+    As long as they are open, torch does not release memory that it keeps.
+    """
+    index = torch.cuda.current_device() if device.index is None else device.index
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        with suppress(AttributeError, RuntimeError):  # private functions; they refuse what has ended already
+            getattr(torch._C, name)(index, pool)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of the error that came first: CUDA reports others in consequence of it."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import transformers
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments, masking_utils
 from transformers.utils import logging
 
 from pokemon_gen.errors import PokemonGenError
@@ -75,10 +75,33 @@ def takes_dynamic_cache(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
+def one_sprite_a_row() -> Iterator[None]:
+    """Let a model's forward pass leave out its checks for several sequences in a row, and for padding.
+
+    They read a number back from the GPU, and are replaced by a mask during a capture, which then holds other
+    kernels than the steps before it. Our rows hold one sprite each, without padding.
+
+    Needs `masking_utils.find_packed_sequence_indices()` and `masking_utils.is_tracing()`.
+    """
+    with _private("masking_utils.find_packed_sequence_indices or is_tracing"):
+        before = masking_utils.find_packed_sequence_indices, masking_utils.is_tracing
+    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    masking_utils.is_tracing = lambda tensor=None: False
+    try:
+        yield
+    finally:
+        masking_utils.find_packed_sequence_indices, masking_utils.is_tracing = before
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the progress bars of `transformers` and its warning that tied weights are saved once."""
+    """Hide the progress bars and messages of `transformers`; what goes wrong raises an error.
+
+    Among them are the warning that tied weights are saved once, and the message that another device's random
+    state cannot be restored, which nothing needs.
+    """
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
         yield

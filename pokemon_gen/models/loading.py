@@ -25,7 +25,7 @@ from pokemon_gen.models.checkpoints import (
     trained_on,
 )
 from pokemon_gen.models.choice import CheckpointFiles, resolve_checkpoint
-from pokemon_gen.models.devices import best_device
+from pokemon_gen.models.devices import to_best_device
 from pokemon_gen.models.ensemble import CompletionModel, Ensemble, members_of, palette_size
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.palette import Palette
@@ -118,7 +118,7 @@ def _load_model(folder: Path) -> tuple[CompletionModel, Palette]:
             f"{folder}: the model has {palette_size(model)} colours and the palette has {len(palette)}; "
             "they do not belong together"
         )
-    return model.to(best_device()).eval(), palette
+    return to_best_device(model, str(folder)).eval(), palette
 
 
 def _load_ensemble(folder: Path) -> tuple[CompletionModel, Palette]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import is_member, last_checkpoint
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import PRECISION, Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.callbacks import PrepareFolder, SharedCallback
@@ -35,6 +36,9 @@ from pokemon_gen.training.run import (
     train_extended,
 )
 from pokemon_gen.training.side_by_side import train_side_by_side
+
+TOGETHER = 8
+"""The most members that train side by side: more would share streams, and need more memory."""
 
 
 def train_members(
@@ -107,9 +111,27 @@ def train_each(
         results.append(training)
         if isinstance(training, TrainingResult) and training.status == "interrupted":
             break
-    if waiting := [training for training in results if isinstance(training, Training)]:
-        train_side_by_side(waiting)
+    waiting = [training for training in results if isinstance(training, Training)]
+    _require_one_precision(waiting)
+    for start in range(0, len(waiting), TOGETHER):
+        train_side_by_side(waiting[start : start + TOGETHER])
     return [one if isinstance(one, TrainingResult) else result_of(one) for one in results]
+
+
+def _require_one_precision(trainings: Sequence[Training]) -> None:
+    """Refuse to train members of different precisions together, because a process has one.
+
+    Raises:
+        PokemonGenError: naming them.
+    """
+    formats = {
+        tuple(bool(training.settings.training.get(key)) for key in PRECISION) for training in trainings
+    }
+    if len(formats) > 1:
+        raise PokemonGenError(
+            f"{trainings[0].folder.parent}: its members started in different precisions, and a process "
+            "trains in one. Resume them one after another with training.capture=false."
+        )
 
 
 def _is_finished(training: Training | TrainingResult) -> bool:

@@ -50,6 +50,7 @@ _DEFAULTS: dict[str, Any] = {
     "report_to": "tensorboard",
     "logging_nan_inf_filter": False,  # it logs a loss of NaN as 0.0; see `divergence.py`
     "disable_tqdm": False,  # by default it follows the log level of `transformers`
+    "tf32": False,  # `torch_compile` would switch TF32 on for all that the process computes later
     **_batches_to_a_gpu(),
 }
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from pokemon_gen.models.graphs import Replayed, can_capture
+from pokemon_gen.models.hf_compat import one_sprite_a_row
 from pokemon_gen.training.arguments import Capture, derived_seed
 from pokemon_gen.training.muon import Muon, MuonWithAux
 
@@ -93,8 +94,12 @@ class CapturingTrainer(Trainer):
         return loss
 
     def why_not_captured(self) -> str | None:
-        """Return why the steps of this training are not captured; None if they are."""
-        return _why_not(self.args, self.capture, self.optimizer)
+        """Return why the steps of this training are not captured; None if they are, as far as is known."""
+        if self._steps:
+            return self._steps.why_not
+        if any(map(_needs_gradients, self.callback_handler.callbacks)):
+            return "a callback works with the gradients between two parts of a step"
+        return why_not_captured(self.args, self.capture, self.optimizer)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return the operations of a batch; `Trainer` would count them at every step."""
@@ -104,8 +109,21 @@ class CapturingTrainer(Trainer):
         return self._operations[shape]
 
 
-def _why_not(arguments: TrainingArguments, capture: Capture, optimizer: Any) -> str | None:
-    """Return why steps are not captured, in words that follow "since"; None if they are."""
+def _needs_gradients(callback: TrainerCallback) -> bool:
+    """Tell whether a callback is called between the backward pass and the optimizer's step."""
+    return type(callback).on_pre_optimizer_step is not TrainerCallback.on_pre_optimizer_step
+
+
+def why_not_captured(
+    arguments: TrainingArguments, capture: Capture, optimizer: Any | None = None
+) -> str | None:
+    """Return why steps are not captured, in words that follow "since"; None if they are.
+
+    Args:
+        arguments: of the training.
+        capture: whether to capture steps.
+        optimizer: of the training; None if it is not made yet.
+    """
     if not can_capture(arguments.device):
         return "there is no NVIDIA GPU here"
     if capture is False:
@@ -119,7 +137,7 @@ def _why_not(arguments: TrainingArguments, capture: Capture, optimizer: Any) -> 
     if arguments.torch_empty_cache_steps is not None:
         return "training.torch_empty_cache_steps is set"
     inner = getattr(optimizer, "optimizer", optimizer)  # without accelerate's wrapper
-    if not is_capturable(inner):
+    if inner is not None and not is_capturable(inner):
         return f"the optimizer {type(inner).__name__} cannot be captured"
     return None
 
@@ -140,6 +158,7 @@ class CapturedSteps:
     Attributes:
         loss: of the last step, on the device.
         grad_norm: of the last step before clipping, on the device.
+        why_not: why a step was not captured; None as long as all are.
     """
 
     def __init__(self, trainer: CapturingTrainer, model: Any) -> None:
@@ -155,6 +174,7 @@ class CapturedSteps:
         self.parameters = [p for p in trainer.model.parameters() if p.requires_grad]
         self.rates = [torch.zeros((), device=device) for _ in self.optimizer.param_groups]
         self.loss, self.grad_norm = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.why_not: str | None = None
         self._values = [0.0] * len(self.rates)
         # `Trainer` clips after its own step. Here it gets the norm of gradients that are clipped already.
         trainer.accelerator.clip_grad_norm_ = lambda *_, **__: self.grad_norm
@@ -178,6 +198,7 @@ class CapturedSteps:
             buffers[name].copy_(value, non_blocking=True)
         self._set_rates()
         step(seed)
+        self.why_not = self.why_not or step.why_not
         self.trainer.accelerator.sync_gradients = False  # so that accelerate does not step again
         return self.loss
 
@@ -186,20 +207,26 @@ class CapturedSteps:
         device, must = self.trainer.args.device, self.trainer.capture is True
         buffers = {name: torch.empty_like(value, device=device) for name, value in given.items()}
         step = Replayed(lambda: self._take(dict(buffers)), device, "training.capture", must)
-        step.captures &= len(self._steps) < MOST_GRAPHS
+        if len(self._steps) >= MOST_GRAPHS:
+            step.why_not = "batches have too many shapes"
         return buffers, step
 
     def _take(self, buffers: dict[str, Tensor]) -> None:
         """Take a whole step; this function is captured."""
         num_items = buffers.pop("num_items", None)
-        loss = self.trainer.forward_backward(self.model, buffers, num_items)
+        self._drop_gradients()  # also those that a failed capture left, which were never computed
+        with one_sprite_a_row():
+            loss = self.trainer.forward_backward(self.model, buffers, num_items)
         most = self.trainer.args.max_grad_norm or float("inf")
         self.grad_norm.copy_(torch.nn.utils.clip_grad_norm_(self.parameters, most))
         with _capturable(self.optimizer, self.rates):
             self.optimizer.step()
+        self._drop_gradients()
+        self.loss.copy_(loss)
+
+    def _drop_gradients(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
-        self.loss.copy_(loss)
 
     def _set_rates(self) -> None:
         """Copy the learning rates of now into the tensors that the graph reads."""

@@ -11,18 +11,21 @@ import functools
 import logging
 
 import torch
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel
 
 from pokemon_gen.models.devices import best_device
-from pokemon_gen.models.graphs import can_capture
+from pokemon_gen.training.arguments import SpriteTrainingArguments
+from pokemon_gen.training.captured import why_not_captured
 
 _log = logging.getLogger(__name__)
-STEPS_ON_A_GPU = 5000
-"""The least steps of a run that is compiled on a GPU. There a captured step takes 3.4 ms, and 2.0 ms compiled
-(H100, `LOG.md`), so that 5,000 steps repay the seconds of compiling."""
+STEPS_ON_A_GPU = 20_000
+"""The least steps of a run whose captured steps are compiled. Such a step takes 3.4 ms, and 2.0 ms compiled
+(a prototype on an H100, `LOG.md`), so that fewer steps do not repay some 20 s of compiling."""
+_WITH_GRAPHS = ("reduce-overhead", "max-autotune")
+"""The modes of `torch.compile` that capture CUDA graphs of their own."""
 
 
-def compile_if_possible(model: PreTrainedModel, arguments: TrainingArguments, max_steps: int) -> None:
+def compile_if_possible(model: PreTrainedModel, arguments: SpriteTrainingArguments, max_steps: int) -> None:
     """Compile the layers of a model if the arguments ask for it, where that is possible and pays.
 
     A model without repeated layers is left to `Trainer`, which compiles all of it.
@@ -35,7 +38,10 @@ def compile_if_possible(model: PreTrainedModel, arguments: TrainingArguments, ma
     if not arguments.torch_compile:
         return
     layers = _repeated_layers(model)
-    if can_capture(arguments.device) and max_steps < STEPS_ON_A_GPU:
+    captured = why_not_captured(arguments, arguments.capture) is None
+    if captured and arguments.torch_compile_mode in _WITH_GRAPHS:
+        arguments.torch_compile_mode = None  # a graph cannot hold another one, and needs none
+    if captured and max_steps < STEPS_ON_A_GPU:
         _log.debug("training.torch_compile: a run of %d steps is shorter uncompiled", max_steps)
     elif can_compile():
         _prepare_compiling()

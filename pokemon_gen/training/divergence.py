@@ -5,14 +5,15 @@ better than any other. Here the loss of every step is examined: on a CPU at once
 number waits for all work before it, whenever something is logged, evaluated or saved.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import ProgressCallback, TrainerCallback
 
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.devices import describe_memory
+from pokemon_gen.models.devices import best_device, describe_memory
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.training.captured import CapturingTrainer
 
@@ -74,19 +75,21 @@ class _StopWhenDiverged(TrainerCallback):
         self.trainer.check_loss()  # the evaluation and the save of an epoch's end are requested only now
 
 
-def train_to_end(trainer: FiniteLossTrainer, title: str) -> None:
-    """Run an auxiliary training, which saves nothing on the way.
+def train_to_end(make_trainer: Callable[[], FiniteLossTrainer], title: str) -> None:
+    """Make the `Trainer` of an auxiliary training, which saves nothing on the way, and run it.
 
     Raises:
         PokemonGenError: if it diverges or does not fit in memory, naming it by its title.
     """
     try:
         with quiet():
+            trainer = make_trainer()
+            trainer.remove_callback(ProgressCallback)
             trainer.train()
     except DivergedError as error:
         raise PokemonGenError(f"{title}: {error}. Lower its learning_rate.") from error
     except torch.OutOfMemoryError as error:
-        memory = describe_memory(trainer.args.device)
+        memory = describe_memory(best_device())
         raise PokemonGenError(
             f"{title}: its training does not fit in {memory}. Lower its batch_size, or end other processes."
         ) from error

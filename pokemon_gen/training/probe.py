@@ -3,6 +3,7 @@
 The probe is short and shares the machine with whatever else runs, so its figure is an estimate.
 """
 
+import gc
 import tempfile
 import time
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class StepProbe:
         steps: that were measured.
         precision: `bf16`, `fp16` or `fp32`.
         not_captured: why the steps are not captured; None if they are.
-        memory: the most GPU memory that was in use, in bytes; 0 on a CPU.
+        memory: the most GPU memory that was reserved, in bytes; 0 on a CPU.
     """
 
     seconds: float
@@ -69,16 +70,18 @@ def probe_steps(settings: Settings, sprites: Sprites, budget: float) -> StepProb
         fit_schedule(arguments, _STEPS)
         trainer = make_trainer(model, arguments, sprites, only_steps, Extensions(callbacks=[watch]))
         trainer.remove_callback(PrinterCallback)
-        if arguments.device.type == "cuda":
+        on_gpu = arguments.device.type == "cuda"
+        if on_gpu:
+            gc.collect()
+            torch.cuda.empty_cache()  # what an earlier probe left
             torch.cuda.reset_peak_memory_stats(arguments.device)
         trainer.train()
-    on_gpu = arguments.device.type == "cuda"
     return StepProbe(
         seconds=watch.seconds,
         steps=watch.steps,
         precision=next((name for name in ("bf16", "fp16") if getattr(arguments, name)), "fp32"),
         not_captured=trainer.why_not_captured(),
-        memory=torch.cuda.max_memory_allocated(arguments.device) if on_gpu else 0,
+        memory=torch.cuda.max_memory_reserved(arguments.device) if on_gpu else 0,
     )
 
 

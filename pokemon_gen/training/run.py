@@ -22,7 +22,7 @@ from pokemon_gen.models.devices import describe_memory
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.locks import writing_to
-from pokemon_gen.models.runs import last_checkpoint, valid_checkpoints
+from pokemon_gen.models.runs import is_member, last_checkpoint, valid_checkpoints
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import PRECISION, Settings
 from pokemon_gen.sprites.collection import Sprites
@@ -344,6 +344,8 @@ def _out_of_memory(arguments: SpriteTrainingArguments) -> PokemonGenError:
             f"Halve it ({setting}={size // 2}) and double training.gradient_accumulation_steps (is "
             f"{arguments.gradient_accumulation_steps}), which learns the same from each step"
         )
+    if is_member(Path(arguments.output_dir)):
+        advice += ". Or train the members one after another (training.capture=false)"
     memory = describe_memory(arguments.device)
     return PokemonGenError(f"{setting}: a step with {size} sprites does not fit in {memory}. {advice}.")
 

@@ -51,8 +51,12 @@ def train_side_by_side(trainings: Sequence[Training]) -> None:
             threads.append(threading.Thread(target=run_member, args=(number, training), daemon=True))
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:  # a second Ctrl-C, in a notebook whose process continues
+            stop.set()
+            raise
     if errors:
         raise errors[0]
 

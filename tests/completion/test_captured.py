@@ -4,6 +4,8 @@ A CPU captures nothing, but decodes through the same cache, masks and buffers he
 captures.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from pokemon_gen.completion.captured import CapturedDecoding, FixedMember
 from pokemon_gen.completion.decoding import _Capturing, decode
 from pokemon_gen.completion.sampling import TokenSampler, draw_candidates
 from pokemon_gen.models.ensemble import Ensemble
+from pokemon_gen.models.graphs import Replayed
 from pokemon_gen.settings import CompletionSettings
 from tests.completion.test_decoding import greedy, model_that_prefers_conditioning_tokens
 from tests.model_builders import MODEL_TYPES, V, sharp_model
@@ -114,12 +117,13 @@ def test_decoding_mixes_no_devices(
     model_type: str, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
 ) -> None:
     """Tensors of a GPU without one: torch computes shapes and devices, and refuses to read a number."""
-    gpu, empty = torch.device("cuda"), torch.empty(0)
+    gpu = torch.device("cuda")
     model = sharp_model(model_type)
-    monkeypatch.setattr("pokemon_gen.models.graphs.can_capture", lambda device: False)
+    for module in ("models.graphs", "completion.captured"):
+        monkeypatch.setattr(f"pokemon_gen.{module}.can_capture", lambda device: False)
     monkeypatch.setattr(_Capturing, "agreed", {(type(model), "sdpa")})  # comparing would read a number
     monkeypatch.setattr("pokemon_gen.completion.decoding.prepend_identity", lambda model, tokens: tokens)
-    monkeypatch.setattr("transformers.cache_utils.torch.tensor", lambda *_, **__: empty)  # needs a driver
+    monkeypatch.setattr(torch, "tensor", lambda *_, **options: torch.empty(0, **options))  # needs a driver
     settings = SAMPLED.model_copy(update={"candidates": 2})
     sampler = TokenSampler(torch.zeros(4, 30, dtype=torch.long), settings, (30, V), torch.device("cpu"))
     noise = sampler.noise
@@ -146,8 +150,17 @@ def test_decoding_mixes_no_devices(
 def test_captured_tokens_are_those_of_the_loop_but_for_ties(
     model_type: str, tokens: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    steps: list[Replayed] = []
+
+    class Kept(Replayed):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            steps.append(self)
+
+    monkeypatch.setattr(captured, "Replayed", Kept)
     model = sharp_model(model_type).cuda()
     ours = decode(model, tokens.cuda(), 80, greedy)
+    assert steps[0].graph is not None
     monkeypatch.setattr("pokemon_gen.completion.decoding.can_capture", lambda device: False)
     loop = decode(model, tokens.cuda(), 80, greedy)
     assert (ours == loop).all(1).float().mean() >= 0.8  # a tie changes the rest of a row

@@ -120,7 +120,11 @@ def test_one_bad_batch_makes_a_step_with_several_batches_bad(
     trainer = trainer_of(tiny, few_sprites)
     losses = iter([1.0, math.nan, 2.0, 3.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CapturingTrainer, "training_step", lambda *_: torch.tensor(next(losses)))
+        patch.setattr(
+            CapturingTrainer,
+            "training_step",
+            lambda *_: torch.tensor(next(losses), device=trainer.args.device),
+        )
         first_bad = []
         for step in (0, 1, 1, 2):
             trainer.state.global_step = step

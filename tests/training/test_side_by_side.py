@@ -3,7 +3,9 @@
 A CPU trains members one after another. These tests let it train them side by side, as a GPU does.
 """
 
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ AUGMENTED = {"flips": "all", "hue_shifts": 6}
 @pytest.fixture(autouse=True)
 def steps_in_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the steps that a GPU captures, so that members train side by side."""
-    monkeypatch.setattr(captured, "_why_not", lambda *_: None)
+    monkeypatch.setattr(captured, "why_not_captured", lambda *_: None)
 
 
 @pytest.fixture
@@ -133,3 +135,19 @@ def test_an_error_of_a_member_is_not_lost(
     monkeypatch.setattr("pokemon_gen.training.side_by_side.run_training", fails)
     with error_with("the disk is full"):
         train_members(tiny(members=2), few_sprites)
+
+
+def test_members_that_started_in_different_precisions_are_not_trained_together(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    settings = tiny(members=2, training={"max_steps": 6, "save_steps": 2})
+    train_members(settings, few_sprites)
+    for member in (0, 1):
+        shutil.rmtree(f"checkpoints/tiny/member-{member}/checkpoint-6")
+    for folder in Path("checkpoints/tiny/member-1").glob("checkpoint-*"):
+        saved = json.loads((folder / "settings.json").read_text())
+        saved["training"]["bf16"] = True
+        (folder / "settings.json").write_text(json.dumps(saved))
+    open_precision = {key: value for key, value in settings.training.items() if key not in ("bf16", "fp16")}
+    with error_with("checkpoints/tiny", "precision", "training.capture=false"):
+        train_members(settings.model_copy(update={"training": open_precision}), few_sprites)
