@@ -397,6 +397,11 @@ def main() -> None:
         _end(f"{error}" if _shown.tracebacks else f"{error}. --debug shows the traceback.")
     except PokemonGenError as error:
         _end(str(error))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported
+            raise
+        first = str(error).split(". ")[0]
+        _end(f"{first}. `nvidia-smi` shows which processes use the GPU. CUDA_VISIBLE_DEVICES= uses the CPU.")
     except OSError as error:  # a full disk, or a folder that must not be written to
         if not error.filename and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -31,7 +31,8 @@ SECONDS_OF_FID = 150.0
 SECONDS_TO_START = 15.0
 """Seconds to import everything and to load the sprites."""
 STEP_OF_QUICK = 0.1
-"""Seconds for one optimizer step of `quick` on the machine that these times were measured on."""
+"""Seconds for one optimizer step of `quick` where these times hold: the Cascade Lake took 0.17, and 1.7 times
+as long for its detector (`LOG.md`)."""
 CHECKPOINTS_EXPECTED = 5
 """Typical number of checkpoints that a run chooses from."""
 

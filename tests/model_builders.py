@@ -27,6 +27,7 @@ MODEL_TYPES: dict[str, dict[str, Any]] = {
     "llama": {"model_type": "llama", **LLAMA_LIKE},
     "mistral": {"model_type": "mistral", **LLAMA_LIKE, "sliding_window": 40},
     "qwen3": {"model_type": "qwen3", **LLAMA_LIKE, "head_dim": 8},
+    "stablelm": {"model_type": "stablelm", **LLAMA_LIKE, "qk_layernorm": True, "hidden_dropout": 0.3},
     "gpt_neox": {
         "model_type": "gpt_neox",
         "num_hidden_layers": 1,

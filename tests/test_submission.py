@@ -49,7 +49,7 @@ def test_the_sidecar_says_how_to_reproduce_the_file(written: Path) -> None:
 
 
 def test_a_package_that_is_not_installed_has_the_same_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs from its repository then, as on a machine that was lent for an hour."""
+    """It runs from its repository then."""
     installed, requires = exact_requirements(), importlib.metadata.requires
 
     def missing(name: str) -> list[str] | None:

@@ -34,6 +34,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.arguments import fit_schedule, helper_arguments
+from pokemon_gen.training.captured import why_not_captured
 from pokemon_gen.training.compiling import compile_if_possible
 from pokemon_gen.training.extensions import Extensions
 from pokemon_gen.training.run import prepare
@@ -79,7 +80,8 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder, quiet():
         model, arguments, timed = prepare(timed, sprites.palette, Path(folder))
         fit_schedule(arguments, watch.last)
-        compile_if_possible(model, arguments, settings.training.get("max_steps", watch.last))
+        steps = settings.training.get("max_steps", watch.last)  # those of the config decide whether it pays
+        compile_if_possible(model, arguments, steps, why_not_captured(arguments, arguments.capture) is None)
         make_trainer(model, arguments, sprites, timed, Extensions(callbacks=[watch])).train()
     print(f"  bf16: {arguments.bf16}, first step {watch.first_step:.1f} s")
     return watch.seconds

@@ -1,7 +1,7 @@
 """Decoding on a GPU: one new token of every sequence as one CUDA graph.
 
-A token of a small model takes hundreds of small kernels, and launching them takes ten times as long as
-computing them. `models/graphs.py` captures them once and replays them for each token. For this, the keys and
+A token of a small model takes many small kernels, and launching them takes longer than computing them.
+`models/graphs.py` captures them once and replays them for each token. For this, the keys and
 values of all tokens have a fixed place (`FixedLayer`), a mask hides the places that are still empty, and
 sampling is part of the graph. All members of an ensemble and all candidates decode in one graph.
 
@@ -95,13 +95,19 @@ class FixedMember:
         return logits
 
 
+def window_of_layer(layer: Any) -> int | None:
+    """Return the sliding window of a cache's layer, or None if it has none."""
+    window: int | None = getattr(layer, "sliding_window", None)
+    return window
+
+
 def window_of(cache: DynamicCache) -> int | None:
     """Return the sliding window that all layers of a cache have, or None if they have none.
 
     Raises:
         ValueError: if they differ, because one mask then does not serve all.
     """
-    windows = {getattr(layer, "sliding_window", None) for layer in cache.layers}
+    windows = set(map(window_of_layer, cache.layers))
     if len(windows) > 1:
         raise ValueError("the layers have different sliding windows")
     return windows.pop()

@@ -9,7 +9,7 @@ of state (Mamba, RWKV) uses `generate` (`sampling.py`). GPT-2's activation consi
 small tensors; torch's fused version of the same formula replaces it (`_fused_activations`).
 
 The members of an ensemble decode together (`models/ensemble.py`). On an NVIDIA GPU, the loop reads the first
-two tokens, and `captured.py` the rest.
+tokens, and `captured.py` the rest.
 """
 
 import logging
@@ -27,7 +27,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from pokemon_gen.augmentation import identity_tokens, prepend_identity
-from pokemon_gen.completion.captured import LEAST_TOKENS, CapturedDecoding, FixedMember
+from pokemon_gen.completion.captured import LEAST_TOKENS, CapturedDecoding, FixedMember, window_of_layer
 from pokemon_gen.models.ensemble import CompletionModel, average_probabilities, members_of, palette_size
 from pokemon_gen.models.graphs import can_capture
 from pokemon_gen.models.hf_compat import attention_of, can_set_attention, takes_dynamic_cache
@@ -110,16 +110,19 @@ class _Capturing:
     The comparison costs two tokens, so each type of model is compared once in a process.
     """
 
-    agreed: ClassVar[set[tuple[type, Any]]] = set()
-    """Types of models, with their attention, whose scores agree."""
+    agreed: ClassVar[set[tuple[Any, ...]]] = set()
+    """Types of models, with their attention and windows, whose scores agree."""
 
     def __init__(
         self, members: Sequence["_Member"], choose: Callable[[Tensor, Tensor], Tensor], new_tokens: int
     ) -> None:
         self.members, self.choose, self.new_tokens = members, choose, new_tokens
         possible = all(can_capture(one.model.device) and one.takes_positions for one in members)
-        self.possible = possible and new_tokens > LEAST_TOKENS
-        self.kinds = {(type(one.model), attention_of(one.model)) for one in members}
+        self.possible = possible and new_tokens >= LEAST_TOKENS
+        self.kinds = {
+            (type(one.model), attention_of(one.model), *map(window_of_layer, one.cache.layers))
+            for one in members
+        }
         self._captured: CapturedDecoding | None = None
 
     def is_ready(self, chosen: int) -> bool:

@@ -74,7 +74,7 @@ def train_classifier(
     batches = RealFakeBatches(settings, seed, positives, completions, palette)
     with tempfile.TemporaryDirectory() as folder:  # it takes minutes, so no checkpoint is kept
         make_trainer = partial(
-            FiniteLossTrainer,
+            _ClassifierTrainer,
             model=model,
             args=_arguments(settings, seed, folder),
             train_dataset=batches,
@@ -129,6 +129,12 @@ def build_classifier(
         return model.train()
     except Exception as error:  # `transformers` raises many types of errors here
         raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {error}") from error
+
+
+class _ClassifierTrainer(FiniteLossTrainer):
+    """A `Trainer` whose batches differ in size, so that no step is captured."""
+
+    capture = False
 
 
 class RealFakeBatches(torch.utils.data.Dataset[Any]):

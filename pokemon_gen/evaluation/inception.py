@@ -133,7 +133,7 @@ class Inception:
         Raises:
             PokemonGenError: for fewer than two images, or features that are not finite.
         """
-        key = hashlib.sha256(f"{self.protocol} {self.weights_sha256} {pictures.shape} ".encode())
+        key = hashlib.sha256(f"{self.protocol} fp32 {self.weights_sha256} {pictures.shape} ".encode())
         key.update(np.ascontiguousarray(pictures).tobytes())
         file = folder / f"{self.protocol}-{key.hexdigest()[:32]}.npy"
         if file.is_file():

@@ -31,7 +31,7 @@ from pokemon_gen.evaluation.memorisation import memorisation_check
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
 from pokemon_gen.palette import Palette
 
-SCHEMA = 5
+SCHEMA = 6
 """The version of the scorecard's format. It changes when a field is added or changes its meaning."""
 
 

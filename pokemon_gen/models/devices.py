@@ -65,7 +65,10 @@ def to_best_device(model: PreTrainedModel, what: str) -> PreTrainedModel:
     try:
         moved: PreTrainedModel = model.to(device)
     except torch.OutOfMemoryError as error:
-        raise PokemonGenError(f"{what}: it does not fit in {describe_memory(device)}.") from error
+        raise PokemonGenError(
+            f"{what}: it does not fit in {describe_memory(device)}. End other processes, or use the CPU "
+            "(CUDA_VISIBLE_DEVICES=)."
+        ) from error
     return moved
 
 

@@ -83,29 +83,40 @@ def one_sprite_a_row() -> Iterator[None]:
 
     Needs `masking_utils.find_packed_sequence_indices()` and `masking_utils.is_tracing()`.
     """
-    with _private("masking_utils.find_packed_sequence_indices or is_tracing"):
-        before = masking_utils.find_packed_sequence_indices, masking_utils.is_tracing
-    masking_utils.find_packed_sequence_indices = lambda position_ids: None
-    masking_utils.is_tracing = lambda tensor=None: False
+    replaced = {
+        "find_packed_sequence_indices": lambda position_ids: None,
+        "is_tracing": lambda tensor=None: False,
+    }
+    before = {name: getattr(masking_utils, name) for name in replaced if hasattr(masking_utils, name)}
+    for name in before:
+        setattr(masking_utils, name, replaced[name])
     try:
         yield
     finally:
-        masking_utils.find_packed_sequence_indices, masking_utils.is_tracing = before
+        for name, function in before.items():
+            setattr(masking_utils, name, function)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the progress bars and messages of `transformers`; what goes wrong raises an error.
+    """Hide the progress bars of `transformers` and its warning that tied weights are saved once.
 
-    Among them are the warning that tied weights are saved once, and the message that another device's random
-    state cannot be restored, which nothing needs.
+    A message that the random state of another device cannot be restored is hidden too: nothing needs it.
     """
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
+    of_states = logging.get_logger("transformers.trainer_pt_utils")
+    of_states.addFilter(_not_of_random_states)
     try:
         yield
     finally:
+        of_states.removeFilter(_not_of_random_states)
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def _not_of_random_states(record: Any) -> bool:
+    """Tell whether a message of the log is about something else than random states."""
+    return "RNG states" not in record.getMessage()

@@ -21,7 +21,7 @@ from pokemon_gen.progress import SECONDS_TO_START, STEP_OF_QUICK, show_seconds, 
 from pokemon_gen.selection import needs_detector
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import load_sprites
-from pokemon_gen.training.compiling import STEPS_ON_A_GPU, can_compile
+from pokemon_gen.training.compiling import can_compile, pays_to_compile
 from pokemon_gen.training.probe import StepProbe, probe_steps
 from pokemon_gen.training.run import planned_steps
 
@@ -29,6 +29,8 @@ PROBE_SECONDS = 0.6
 """Seconds to measure each config for, in addition to the steps that warm up."""
 COMPILED_STEP = {"CPU": 0.8, "GPU": 0.6}
 """The share of an uncompiled step's time that a compiled one takes (`LOG.md`)."""
+LEAST_SLOWNESS = 0.3
+"""A fast GPU shortens the stages after the training only so far, since they also draw, load and compare."""
 COMPILING_SECONDS = 20.0
 """Seconds to compile the layers of a model on two CPU cores (`LOG.md`)."""
 PACKAGES = ("pokemon-gen", "torch", "transformers", "accelerate")
@@ -43,12 +45,14 @@ class Estimate:
         step: what a few of its steps showed.
         training: seconds of its training or, for an ensemble, of the trainings one after another.
         total: seconds of the whole run, from the sprites to the scorecard, without FID.
+        together: whether its members train side by side, in less time than that.
     """
 
     name: str
     step: StepProbe
     training: float
     total: float
+    together: bool
 
     @property
     def row(self) -> tuple[str, str, str, str]:
@@ -56,7 +60,8 @@ class Estimate:
         step = f"{self.step.seconds * 1000:.3g} ms"
         if self.step.memory:
             step += f", {self.step.memory / 2**30:.1f} GiB"
-        return self.name, step, show_seconds(self.training), show_seconds(self.total)
+        most = "at most " if self.together else ""
+        return self.name, step, most + show_seconds(self.training), most + show_seconds(self.total)
 
 
 @dataclass(frozen=True)
@@ -76,17 +81,25 @@ def doctor() -> Diagnosis:
     """Look at the machine, and probe a few training steps of every shipped config."""
     sprites = load_sprites("procedural")
     probes: dict[str, tuple[Settings, StepProbe]] = {}
+    too_large: list[str] = []
     for name in sorted({config.stem for config in package_configs()} - {JUDGE_CONFIG}):
         settings = load_settings(name)
         single = settings.each_member()[0]
         known = next((probe for other, probe in probes.values() if _steps_alike(other, settings)), None)
-        probes[name] = (settings, known or probe_steps(single, sprites, PROBE_SECONDS))
-    slowness = probes["quick"][1].seconds / STEP_OF_QUICK
+        try:
+            probes[name] = (settings, known or probe_steps(single, sprites, PROBE_SECONDS))
+        except torch.OutOfMemoryError:
+            too_large.append(name)
     sprites_to_train = len(sprites.tokens("train"))
+    quick = probes.get("quick", (None, None))[1]
+    slowness = max(LEAST_SLOWNESS, quick.seconds / STEP_OF_QUICK) if quick else 1.0
     estimates = [
         _estimate(settings, probe, slowness, sprites_to_train) for settings, probe in probes.values()
     ]
-    return Diagnosis(_facts(probes["quick"][1]), sorted(estimates, key=lambda estimate: estimate.total))
+    facts = _facts(quick)
+    if too_large:
+        facts["too large for this GPU now"] = ", ".join(too_large)
+    return Diagnosis(facts, sorted(estimates, key=lambda estimate: estimate.total))
 
 
 def _steps_alike(one: Settings, other: Settings) -> bool:
@@ -106,17 +119,16 @@ def _estimate(settings: Settings, probe: StepProbe, slowness: float, sprites: in
     steps = planned_steps(settings, CHECKPOINTS / settings.name, sprites)
     training = steps * probe.seconds
     captured = probe.not_captured is None
-    if settings.training.get("torch_compile") and can_compile() and (not captured or steps >= STEPS_ON_A_GPU):
+    if settings.training.get("torch_compile") and can_compile() and pays_to_compile(steps, captured):
         training = COMPILING_SECONDS + training * COMPILED_STEP["GPU" if captured else "CPU"]
     training *= settings.members
     stages = stage_seconds(settings, detector=needs_detector(settings), fid=False)
-    return Estimate(
-        settings.name, probe, training, SECONDS_TO_START + training + slowness * sum(stages.values())
-    )
+    total = SECONDS_TO_START + training + slowness * sum(stages.values())
+    return Estimate(settings.name, probe, training, total, together=captured and settings.members > 1)
 
 
-def _facts(probe: StepProbe) -> dict[str, str]:
-    """Return what there is to know about this machine, by name."""
+def _facts(probe: StepProbe | None) -> dict[str, str]:
+    """Return what there is to know about this machine, by name; `probe` is that of `quick`, if it fits."""
     device = best_device()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     free = shutil.disk_usage(Path.cwd()).free / 2**30
@@ -125,13 +137,20 @@ def _facts(probe: StepProbe) -> dict[str, str]:
         "GPU": f"{gpu}, {describe_memory(device)}"
         if gpu
         else f"none that torch can use (device: {device.type})",
-        "precision": probe.precision,
-        "steps as one CUDA graph": f"no: {probe.not_captured}" if probe.not_captured else "yes",
+        "precision": probe.precision if probe else "unknown",
+        "steps as one CUDA graph": _captured(probe),
         "compiler": "found" if can_compile() else "none, so configs with torch_compile train uncompiled",
         "Inception weights": "found" if weights_at_hand() else "none yet; FID downloads them (96 MB)",
         "free disk": f"{free:.1f} GiB ({Path.cwd()})",
         "versions": ", ".join([f"Python {platform.python_version()}", *map(_version, PACKAGES)]),
     }
+
+
+def _captured(probe: StepProbe | None) -> str:
+    """Say whether steps are captured."""
+    if probe is None:
+        return "unknown, since no step fits in memory"
+    return f"no: {probe.not_captured}" if probe.not_captured else "yes"
 
 
 def _version(package: str) -> str:

@@ -3,6 +3,7 @@
 On a GPU that captures their steps, the members train side by side; elsewhere one after another.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from pokemon_gen.training.run import (
 )
 from pokemon_gen.training.side_by_side import train_side_by_side
 
+_log = logging.getLogger(__name__)
 TOGETHER = 8
 """The most members that train side by side: more would share streams, and need more memory."""
 
@@ -100,19 +102,22 @@ def train_each(
     extensions = _preparing_folder(settings, extensions, overwrite)
     results: list[TrainingResult | Training] = []
     for member in settings.each_member():
-        begin(training_title(member))
         starts = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
         # A finished member may have been trained on other hardware, and its precision may not suit this one.
         if starts and results and not _is_finished(results[0]):
             member = in_precision_of(results[0].settings, member)
         training = ready_training(member, sprites, extensions, overwrite)
         if isinstance(training, Training) and not (together and training.trainer.why_not_captured() is None):
+            begin(training_title(member))
             training = train_alone(training)
         results.append(training)
         if isinstance(training, TrainingResult) and training.status == "interrupted":
-            break
+            return [one for one in results if isinstance(one, TrainingResult)]
     waiting = [training for training in results if isinstance(training, Training)]
     _require_one_precision(waiting)
+    if waiting:
+        begin(training_title(settings.each_member()[-1]))  # the last one, so that none is expected after it
+        _log.info("%d members train side by side", len(waiting))
     for start in range(0, len(waiting), TOGETHER):
         train_side_by_side(waiting[start : start + TOGETHER])
     return [one if isinstance(one, TrainingResult) else result_of(one) for one in results]

@@ -39,7 +39,7 @@ def _batches_to_a_gpu() -> dict[str, Any]:
 
 HEADS_FOR_EAGER = 24
 """The most attention matrices in a batch (sprites times heads) with which `eager` is the default of a CPU in
-bf16. 24 were measured to be faster; 64 were slower in fp32, where they do not fit in the CPU's cache."""
+bf16. 24 were measured to be faster in bf16; 64 were slower in fp32 (`LOG.md`)."""
 _DEFAULTS: dict[str, Any] = {
     # Once per epoch: dev has 80 sprites, so an evaluation costs a few per cent of the training time.
     "logging_strategy": "epoch",
@@ -69,11 +69,11 @@ class SpriteTrainingArguments(TrainingArguments):
     `muon_learning_rate * muon_weight_decay`."""
     attn_implementation: Literal["eager", "sdpa"] | None = None
     """Implementation of attention during training: `eager` (matrix products) or `sdpa` (torch's kernel). By
-    default, the device chooses: `eager` for small batches in bf16 on a CPU, where it is faster (`LOG.md`),
-    and `sdpa` otherwise."""
+    default, it is `eager` in bf16 on a CPU for at most 24 attention matrices in a batch (sprites times
+    heads), where it is faster (`LOG.md`); otherwise `transformers` chooses, which is mostly `sdpa`."""
     capture: bool | Literal["auto"] = "auto"
-    """Whether a training step on an NVIDIA GPU is captured as one CUDA graph, which takes a fraction of the
-    time. `auto` captures where that is possible, and `true` is an error where it is not."""
+    """Whether a step of the run's training on an NVIDIA GPU is captured as one CUDA graph, which saves the
+    launches of its kernels. `auto` captures where that is possible; `true` is an error where it is not."""
     optimizer_function: str | None = None
     """`FILE.py:FUNCTION` that returns the optimizer for a model and these arguments. By default, `optim` and
     `muon_learning_rate` determine the optimizer."""

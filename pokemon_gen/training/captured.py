@@ -1,8 +1,8 @@
 """Training steps that are captured: forward, backward, clipping and optimizer as one CUDA graph.
 
 `Trainer` stays in charge of batches, callbacks, evaluation, checkpoints and logs. It sees a `training_step`
-that returns a loss, and an optimizer whose turn never comes, because the graph has already stepped. The
-gradients' norm is read only when it is logged. Where a step cannot be captured, it runs as `Trainer` runs it.
+that returns a loss. It does not step the optimizer, because the graph has already stepped. The gradients'
+norm is read only when it is logged. Where a step cannot be captured, it runs as `Trainer` runs it.
 
 Everything random in a step depends on the seed and the number of the step alone. So a resumed run draws what
 the run that was never stopped drew, without saving the state of any generator.
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.graphs import Replayed, can_capture
 from pokemon_gen.models.hf_compat import one_sprite_a_row
 from pokemon_gen.training.arguments import Capture, derived_seed
@@ -34,9 +35,11 @@ class CapturingTrainer(Trainer):
 
     Attributes:
         capture: whether to capture the steps.
+        setting: names what decides this, in messages.
     """
 
     capture: Capture = "auto"
+    setting = "auxiliary training"
     optimizer: Any
     _batch = (-1, 0)
     """The step of the last batch, and its number within that step."""
@@ -84,9 +87,21 @@ class CapturingTrainer(Trainer):
         reason = self.why_not_captured()
         if reason is None:
             return CapturedSteps(self, model)
-        if can_capture(self.args.device):
-            _log.info("training.capture: a step is launched kernel by kernel, since %s", reason)
+        if can_capture(self.args.device) and self.capture is not False:
+            _log.info("%s: a step is launched kernel by kernel, since %s", self.setting, reason)
         return None
+
+    def require_capture(self) -> None:
+        """Check, before the training, that steps can be captured if they must be.
+
+        Raises:
+            PokemonGenError: naming the reason.
+        """
+        reason = self.why_not_captured()
+        if self.capture is True and reason is not None:
+            raise PokemonGenError(
+                f"training.capture: true, but steps cannot be captured, since {reason}. Set it to auto."
+            )
 
     def forward_backward(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
         """Compute the loss and its gradients, as `Trainer` does."""
@@ -110,8 +125,9 @@ class CapturingTrainer(Trainer):
 
 
 def _needs_gradients(callback: TrainerCallback) -> bool:
-    """Tell whether a callback is called between the backward pass and the optimizer's step."""
-    return type(callback).on_pre_optimizer_step is not TrainerCallback.on_pre_optimizer_step
+    """Tell whether a callback is called while the gradients of a step exist."""
+    events = ("on_pre_optimizer_step", "on_optimizer_step")
+    return any(getattr(type(callback), event) is not getattr(TrainerCallback, event) for event in events)
 
 
 def why_not_captured(
@@ -127,7 +143,7 @@ def why_not_captured(
     if not can_capture(arguments.device):
         return "there is no NVIDIA GPU here"
     if capture is False:
-        return "training.capture is false"
+        return "capture is false"
     if arguments.gradient_accumulation_steps > 1:
         return "training.gradient_accumulation_steps is above 1"
     if arguments.fp16:
@@ -206,7 +222,7 @@ class CapturedSteps:
         """Return the buffers of a batch's shape, and the step that reads them."""
         device, must = self.trainer.args.device, self.trainer.capture is True
         buffers = {name: torch.empty_like(value, device=device) for name, value in given.items()}
-        step = Replayed(lambda: self._take(dict(buffers)), device, "training.capture", must)
+        step = Replayed(lambda: self._take(dict(buffers)), device, self.trainer.setting, must)
         if len(self._steps) >= MOST_GRAPHS:
             step.why_not = "batches have too many shapes"
         return buffers, step

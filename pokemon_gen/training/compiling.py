@@ -11,11 +11,9 @@ import functools
 import logging
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainingArguments
 
 from pokemon_gen.models.devices import best_device
-from pokemon_gen.training.arguments import SpriteTrainingArguments
-from pokemon_gen.training.captured import why_not_captured
 
 _log = logging.getLogger(__name__)
 STEPS_ON_A_GPU = 20_000
@@ -25,24 +23,26 @@ _WITH_GRAPHS = ("reduce-overhead", "max-autotune")
 """The modes of `torch.compile` that capture CUDA graphs of their own."""
 
 
-def compile_if_possible(model: PreTrainedModel, arguments: SpriteTrainingArguments, max_steps: int) -> None:
+def compile_if_possible(
+    model: PreTrainedModel, arguments: TrainingArguments, max_steps: int, captured: bool
+) -> None:
     """Compile the layers of a model if the arguments ask for it, where that is possible and pays.
 
     A model without repeated layers is left to `Trainer`, which compiles all of it.
 
     Args:
         model: to train.
-        arguments: of the training; its `torch_compile` is switched off once that has been seen to.
+        arguments: of the training. `torch_compile` is off afterwards, unless `Trainer` compiles the model.
         max_steps: of the whole run.
+        captured: whether the steps are captured as a CUDA graph.
     """
     if not arguments.torch_compile:
         return
     layers = _repeated_layers(model)
-    captured = why_not_captured(arguments, arguments.capture) is None
     if captured and arguments.torch_compile_mode in _WITH_GRAPHS:
         arguments.torch_compile_mode = None  # a graph cannot hold another one, and needs none
-    if captured and max_steps < STEPS_ON_A_GPU:
-        _log.debug("training.torch_compile: a run of %d steps is shorter uncompiled", max_steps)
+    if not pays_to_compile(max_steps, captured):
+        _log.debug("training.torch_compile: a captured run of %d steps is shorter uncompiled", max_steps)
     elif can_compile():
         _prepare_compiling()
         if not layers:
@@ -53,6 +53,11 @@ def compile_if_possible(model: PreTrainedModel, arguments: SpriteTrainingArgumen
         _log.info("training.torch_compile: there is no compiler here, so the model runs uncompiled")
     arguments.torch_compile = False
     arguments.torch_compile_backend = arguments.torch_compile_mode = None
+
+
+def pays_to_compile(steps: int, captured: bool) -> bool:
+    """Tell whether a run is shorter compiled: with captured steps, if there are many of them."""
+    return not captured or steps >= STEPS_ON_A_GPU
 
 
 def _repeated_layers(model: PreTrainedModel) -> list[torch.nn.Module]:

@@ -91,5 +91,6 @@ def train_to_end(make_trainer: Callable[[], FiniteLossTrainer], title: str) -> N
     except torch.OutOfMemoryError as error:
         memory = describe_memory(best_device())
         raise PokemonGenError(
-            f"{title}: its training does not fit in {memory}. Lower its batch_size, or end other processes."
+            f"{title}: its training does not fit in {memory}. Lower the batch_size of this generator or "
+            "classifier, or end other processes."
         ) from error

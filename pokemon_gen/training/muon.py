@@ -8,10 +8,11 @@ keys and values; Phi-3 also the gate and up projections of its MLP). Where the o
 each matrix is orthogonalized by itself; orthogonalized together, they slow one another (`LOG.md`).
 
 All matrices of one shape, and of the transposed one, are orthogonalized at once. On a GPU a small product
-costs little more than its launch, so this takes a tenth of the time (`LOG.md`). `torch.optim.Muon` takes the
-same steps for a weight that is one matrix of (outputs, inputs), which a test verifies, but one by one, and
-always multiplies in bf16. On a CPU without bf16 instructions one step of the matrices of `strong` then takes
-nearly two seconds, and 0.05 in fp32 (`LOG.md`), so the number format is an argument here.
+costs little more than its launch, so a prototype took a tenth of the time there (`LOG.md`).
+`torch.optim.Muon` takes the same steps for a weight that is one matrix of (outputs, inputs), which a test
+verifies, but one by one, and always multiplies in bf16. On a CPU without bf16 instructions one step of the
+matrices of `strong` then takes nearly two seconds, and 0.05 in fp32 (`LOG.md`), so the number format is an
+argument here.
 """
 
 from collections import defaultdict

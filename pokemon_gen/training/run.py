@@ -35,6 +35,7 @@ from pokemon_gen.training.arguments import (
     training_arguments,
 )
 from pokemon_gen.training.callbacks import PrepareFolder, stop_on_signal
+from pokemon_gen.training.captured import why_not_captured
 from pokemon_gen.training.compiling import compile_if_possible
 from pokemon_gen.training.divergence import DivergedError
 from pokemon_gen.training.extensions import (
@@ -294,12 +295,14 @@ def _ready_trainer(
     """
     max_steps = count_steps(arguments, len(sprites.tokens("train")))
     fit_schedule(arguments, max_steps)
-    compile_if_possible(model, arguments, max_steps)
+    capturing = why_not_captured(arguments, arguments.capture) is None and extensions.optimizer is None
+    compile_if_possible(model, arguments, max_steps, capturing)
     try:
         trainer = make_trainer(model, arguments, sprites, settings, extensions)
         trainer.get_train_dataloader()  # `train` makes another one, but keeps the optimizer
         trainer.create_optimizer()
         trainer.try_own_augmentation()
+        trainer.require_capture()
     except PokemonGenError:
         raise
     except torch.OutOfMemoryError as error:
@@ -342,7 +345,8 @@ def _out_of_memory(arguments: SpriteTrainingArguments) -> PokemonGenError:
     if size > 1:
         advice = (
             f"Halve it ({setting}={size // 2}) and double training.gradient_accumulation_steps (is "
-            f"{arguments.gradient_accumulation_steps}), which learns the same from each step"
+            f"{arguments.gradient_accumulation_steps}), which learns the same from each step, in a new run "
+            "(name=... or --overwrite)"
         )
     if is_member(Path(arguments.output_dir)):
         advice += ". Or train the members one after another (training.capture=false)"

@@ -67,7 +67,7 @@ def make_trainer(
     trainer.sprites, trainer.settings, trainer.extensions = sprites, settings, extensions
     trainer.own_code = extensions.describe()  # once: its file may be edited during the training
     trainer.augmentation = augmentation_of(settings, sprites.palette)
-    trainer.capture = arguments.capture
+    trainer.capture, trainer.setting = arguments.capture, "training.capture"
     trainer.add_callback(CurrentIntervals())
     trainer.add_callback(SaveAfterEvaluation())
     trainer.add_callback(RotateCheckpoints(arguments.save_total_limit))

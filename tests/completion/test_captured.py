@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import DynamicCache
 
 from pokemon_gen.completion import captured
-from pokemon_gen.completion.captured import CapturedDecoding, FixedMember
+from pokemon_gen.completion.captured import CapturedDecoding, FixedMember, window_of_layer
 from pokemon_gen.completion.decoding import _Capturing, decode
 from pokemon_gen.completion.sampling import TokenSampler, draw_candidates
+from pokemon_gen.models.build import build_model
 from pokemon_gen.models.ensemble import Ensemble
 from pokemon_gen.models.graphs import Replayed
 from pokemon_gen.settings import CompletionSettings
@@ -102,14 +104,20 @@ def test_a_model_that_ignores_the_mask_is_decoded_by_the_loop(
 
 
 def test_layers_with_different_windows_are_decoded_by_the_loop(
-    tokens: Tensor, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+    tokens: Tensor, through_fixed_cache: list[int]
 ) -> None:
-    def different(cache: object) -> int:
-        raise ValueError("the layers have different sliding windows")
-
-    monkeypatch.setattr(captured, "window_of", different)
-    assert decode(sharp_model("mistral"), tokens, 40, greedy).shape == (5, 40)
-    assert through_fixed_cache == []
+    """One mask does not serve both, also where a model of the same type was captured before."""
+    assert decode(sharp_model("qwen3"), tokens, 40, greedy).shape == (5, 40)
+    fields = {
+        **MODEL_TYPES["qwen3"],
+        "num_hidden_layers": 2,
+        "use_sliding_window": True,
+        "sliding_window": 16,
+    }
+    fields |= {"layer_types": ["full_attention", "sliding_attention"], "max_window_layers": 1}
+    mixed = build_model(fields, V, seed=1).eval()
+    assert decode(mixed, tokens, 40, greedy).shape == (5, 40)
+    assert through_fixed_cache == [38]
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -121,7 +129,9 @@ def test_decoding_mixes_no_devices(
     model = sharp_model(model_type)
     for module in ("models.graphs", "completion.captured"):
         monkeypatch.setattr(f"pokemon_gen.{module}.can_capture", lambda device: False)
-    monkeypatch.setattr(_Capturing, "agreed", {(type(model), "sdpa")})  # comparing would read a number
+    windows = map(window_of_layer, DynamicCache(config=model.config).layers)
+    agreed = {(type(model), "sdpa", *windows)}  # comparing would read a number
+    monkeypatch.setattr(_Capturing, "agreed", agreed)
     monkeypatch.setattr("pokemon_gen.completion.decoding.prepend_identity", lambda model, tokens: tokens)
     monkeypatch.setattr(torch, "tensor", lambda *_, **options: torch.empty(0, **options))  # needs a driver
     settings = SAMPLED.model_copy(update={"candidates": 2})

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
-from pokemon_gen.models.devices import full_fp32
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.devices import full_fp32, to_best_device
+from tests.builders import TINY_MODEL, error_with
 
 CPU = torch.device("cpu")
 
@@ -46,6 +49,15 @@ def test_an_autocast_around_it_has_no_effect() -> None:
         with full_fp32(CPU):
             product = matrix @ matrix
     assert torch.equal(product, matrix @ matrix)
+
+
+def test_a_model_that_does_not_fit_in_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(PreTrainedModel, "to", full)
+    with error_with("checkpoints/mine", "memory", "CUDA_VISIBLE_DEVICES"):
+        to_best_device(build_model(TINY_MODEL, 9, 0), "checkpoints/mine")
 
 
 @pytest.mark.gpu

@@ -61,5 +61,5 @@ def test_a_training_uses_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quiet_restores_verbosity_and_progress_bars() -> None:
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     with quiet():
-        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.CRITICAL, False)
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.ERROR, False)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

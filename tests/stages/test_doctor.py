@@ -52,3 +52,22 @@ def test_a_compiled_run_pays_for_compiling(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(stage, "can_compile", lambda: True)
     strong = next(estimate for estimate in doctor().estimates if estimate.name == "strong")
     assert strong.training == pytest.approx(5000 * 0.1 * 0.8 + 20)
+
+
+def test_a_config_that_does_not_fit_is_named_and_the_facts_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> StepProbe:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(stage, "probe_steps", full)
+    diagnosis = doctor()
+    assert diagnosis.estimates == []
+    assert "strong" in diagnosis.facts["too large for this GPU now"]
+    assert diagnosis.facts["CPU"]
+
+
+def test_members_that_train_together_take_at_most_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "probe_steps", lambda *_: StepProbe(0.002, 5, "bf16", None, 2**30))
+    rows = {estimate.name: estimate.row for estimate in doctor().estimates}
+    assert rows["record"][2].startswith("at most")
+    assert not rows["strong"][2].startswith("at most")
+    assert "1.0 GiB" in rows["strong"][1]

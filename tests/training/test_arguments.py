@@ -8,10 +8,17 @@ import pytest
 import torch
 from transformers import TrainingArguments, get_scheduler
 
+from pokemon_gen.models.build import build_model
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.training.arguments import count_steps, derived_seed, fit_schedule, training_arguments
+from pokemon_gen.training.arguments import (
+    count_steps,
+    derived_seed,
+    fit_schedule,
+    set_attention,
+    training_arguments,
+)
 from pokemon_gen.training.run import train
-from tests.builders import RUN, MakeSettings, error_with
+from tests.builders import RUN, TINY_MODEL, MakeSettings, error_with
 from tests.model_builders import weights_of
 
 
@@ -167,3 +174,21 @@ def test_a_derived_seed_depends_on_each_number_and_on_their_order(numbers: list[
 def test_the_order_of_the_sprites_has_a_seed_that_the_settings_can_override(tiny: MakeSettings) -> None:
     assert training_arguments(tiny(seed=3), RUN).data_seed == derived_seed(3)
     assert training_arguments(tiny(seed=3, training={"data_seed": 7}), RUN).data_seed == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"bf16": True, "per_device_train_batch_size": 12}, "eager"),  # 24 attention matrices
+        ({"bf16": True, "per_device_train_batch_size": 13}, "sdpa"),
+        ({"bf16": False, "per_device_train_batch_size": 8}, "sdpa"),
+        ({"bf16": True, "attn_implementation": "sdpa"}, "sdpa"),
+    ],
+)
+def test_the_default_attention_of_a_cpu_depends_on_precision_and_size(
+    tiny: MakeSettings, fields: dict[str, Any], expected: str
+) -> None:
+    arguments = training_arguments(tiny(training={**fields, "use_cpu": True}), RUN)
+    model = build_model(TINY_MODEL, 167, 0)  # two heads
+    set_attention(model, arguments)
+    assert model.config._attn_implementation == expected

@@ -49,7 +49,7 @@ def history_of(checkpoint: Path) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral", "qwen3"])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_steps_in_buffers_are_those_of_trainer(
     tiny: MakeSettings, few_sprites: Sprites, model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +151,7 @@ def test_a_step_mixes_no_devices(
             accelerator=SimpleNamespace(),
             forward_backward=forward,
             capture="auto",
+            setting="training.capture",
         )
         augmentation._tables = [(kind, table.to(gpu)) for kind, table in augmentation._tables]
         steps = CapturedSteps(trainer, model)
@@ -188,6 +189,35 @@ def test_capture_true_is_an_error_without_a_gpu(tiny: MakeSettings, few_sprites:
         train(tiny(training={"capture": True, "use_cpu": True}), few_sprites)
 
 
+def test_capture_true_is_an_error_before_the_training_if_something_forbids_it(
+    tiny: MakeSettings, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pokemon_gen.training.arguments.can_capture", lambda device: True)
+    monkeypatch.setattr(captured, "can_capture", lambda device: True)
+    fields = {"capture": True, "gradient_accumulation_steps": 2}
+    with error_with("training.capture", "gradient_accumulation_steps", "auto"):
+        train(tiny(training=fields), few_sprites)
+    assert not RUN.exists()
+
+
+@pytest.mark.usefixtures("steps_in_buffers")
+def test_only_some_shapes_of_a_batch_have_a_graph(
+    tiny: MakeSettings, few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captured, "MOST_GRAPHS", 1)
+    made: list[CapturedSteps] = []
+    usual = CapturedSteps.__init__
+
+    def kept(self: CapturedSteps, *args: Any) -> None:
+        usual(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(CapturedSteps, "__init__", kept)
+    result = train(tiny(training={"per_device_train_batch_size": 10}), few_sprites)  # 10, 10 and 4
+    assert result.status == "finished"
+    assert made[0].why_not is not None
+
+
 @pytest.mark.parametrize(
     ("fields", "fact"),
     [
@@ -217,6 +247,7 @@ def test_what_cannot_be_captured_is_named(
         return "this is a test"
 
     monkeypatch.setattr(CapturingTrainer, "why_not_captured", reason)
+    monkeypatch.setattr(CapturingTrainer, "require_capture", lambda self: None)
     train(tiny(training={"max_steps": 1, "save_steps": 1, "eval_strategy": "no", **fields}), few_sprites)
     assert (fact in reasons[0]) if fact and reasons[0] else (reasons[0] is fact)
 
@@ -285,7 +316,7 @@ def test_a_function_that_reads_a_number_back_runs_as_it_is() -> None:
 
 @pytest.mark.gpu
 @needs_gpu
-@pytest.mark.parametrize("model_type", ["gpt2", "llama", "mistral", "qwen3"])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_captured_steps_learn_what_others_learn(
     tiny: MakeSettings, few_sprites: Sprites, model_type: str
 ) -> None:

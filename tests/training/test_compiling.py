@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
+from pokemon_gen.models.build import build_model
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.training.compiling import can_compile
+from pokemon_gen.training.compiling import can_compile, compile_if_possible
 from pokemon_gen.training.run import train
 from tests.builders import RUN, MakeSettings
 
@@ -53,3 +56,20 @@ def test_a_compiled_model_learns_what_an_uncompiled_one_does(
     compiled = train(tiny(name="compiled", training=COMPILED), few_sprites)
     assert torch._dynamo.utils.counters["frames"]["ok"] > before  # something was compiled
     assert compiled.dev_completion_nll == pytest.approx(uncompiled.dev_completion_nll, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("steps", "captured", "compiled"), [(100, False, 2), (100, True, 0), (20_000, True, 2)]
+)
+def test_a_captured_run_is_compiled_only_if_it_is_long(
+    steps: int, captured: bool, compiled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pokemon_gen.training.compiling.can_compile", lambda: True)
+    calls: list[Any] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda *_, **options: calls.append(options))
+    model = build_model({"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 16}, 9, 0)
+    arguments = TrainingArguments(torch_compile=True, torch_compile_mode="reduce-overhead", use_cpu=True)
+    compile_if_possible(model, arguments, steps, captured)
+    assert len(calls) == compiled
+    assert not arguments.torch_compile
+    assert all((options["mode"] is None) == captured for options in calls)

@@ -53,6 +53,21 @@ def test_one_pair_of_optimizers_takes_the_steps_of_two_separate_ones() -> None:
         torch.testing.assert_close(weight, expected)
 
 
+@pytest.mark.parametrize("model_type", TINY)
+def test_all_matrices_at_once_are_moved_as_each_one_alone(model_type: str) -> None:
+    """Wide and tall ones, several in a weight, and a learning rate that is a tensor, as in a CUDA graph."""
+    together = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0).double()
+    alone = copy.deepcopy(together)
+    rate = torch.tensor(0.1, dtype=torch.float64)
+    each = [Muon([hidden], 0.1, 0.2, torch.float64) for hidden in hidden_weights(alone)]
+    all_at_once = Muon(hidden_weights(together), 0.1, 0.2, torch.float64)
+    all_at_once.param_groups[0]["lr"] = rate
+    take_steps(together, [all_at_once], 3)
+    take_steps(alone, list(each), 3)
+    for weight, expected in zip(together.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected)
+
+
 @pytest.mark.parametrize(("model_type", "count"), [("gpt2", 4), ("llama", 7), ("phi3", 4)])
 def test_muon_trains_neither_embeddings_nor_norms_nor_biases(model_type: str, count: int) -> None:
     model = build_model({"model_type": model_type, **TINY[model_type]}, 50, 0)
