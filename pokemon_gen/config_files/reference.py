@@ -196,7 +196,7 @@ def _alternatives(annotation: Any) -> Iterator[str]:
     """Yield the alternatives of a `Literal` or a union in words, including those of a union's own parts."""
     for part in typing.get_args(annotation):
         if typing.get_origin(annotation) is Literal:
-            yield f"`{part}`"
+            yield f"`{str(part).lower() if isinstance(part, bool) else part}`"  # as in YAML
         elif typing.get_origin(part) is Literal:
             yield from _alternatives(part)
         else:

@@ -180,7 +180,7 @@ def _end_allocations(device: torch.device, pool: tuple[int, int]) -> None:
     """
     index = torch.cuda.current_device() if device.index is None else device.index
     for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
-        with suppress(AttributeError, RuntimeError):  # private functions; they refuse what has ended already
+        with suppress(AttributeError, RuntimeError, TypeError):  # private; they refuse what has ended
             getattr(torch._C, name)(index, pool)
 
 

@@ -114,13 +114,25 @@ def train_each(
         if isinstance(training, TrainingResult) and training.status == "interrupted":
             return [one for one in results if isinstance(one, TrainingResult)]
     waiting = [training for training in results if isinstance(training, Training)]
-    _require_one_precision(waiting)
     if waiting:
         begin(training_title(settings.each_member()[-1]))  # the last one, so that none is expected after it
-        _log.info("%d members train side by side", len(waiting))
-    for start in range(0, len(waiting), TOGETHER):
-        train_side_by_side(waiting[start : start + TOGETHER])
-    return [one if isinstance(one, TrainingResult) else result_of(one) for one in results]
+    trained = _train_together(waiting)
+    found = (one if isinstance(one, TrainingResult) else trained.get(one.folder) for one in results)
+    return [result for result in found if result]
+
+
+def _train_together(trainings: Sequence[Training]) -> dict[Path, TrainingResult]:
+    """Train members side by side, some at a time, until one is interrupted; return results by folder."""
+    _require_one_precision(trainings)
+    results: dict[Path, TrainingResult] = {}
+    for start in range(0, len(trainings), TOGETHER):
+        group = trainings[start : start + TOGETHER]
+        _log.info("%d members train side by side", len(group))
+        train_side_by_side(group)
+        results |= {training.folder: result_of(training) for training in group}
+        if any(result.status == "interrupted" for result in results.values()):
+            break
+    return results
 
 
 def _require_one_precision(trainings: Sequence[Training]) -> None:

@@ -26,7 +26,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.training.precision import can_fp16
 
 _log = logging.getLogger(__name__)
-Capture: TypeAlias = bool | Literal["auto"]
+Capture: TypeAlias = Literal[True, False, "auto"]
 """Whether to capture training steps as CUDA graphs; "auto" captures them where that is possible."""
 
 
@@ -71,7 +71,7 @@ class SpriteTrainingArguments(TrainingArguments):
     """Implementation of attention during training: `eager` (matrix products) or `sdpa` (torch's kernel). By
     default, it is `eager` in bf16 on a CPU for at most 24 attention matrices in a batch (sprites times
     heads), where it is faster (`LOG.md`); otherwise `transformers` chooses, which is mostly `sdpa`."""
-    capture: bool | Literal["auto"] = "auto"
+    capture: Literal[True, False, "auto"] = "auto"
     """Whether a step of the run's training on an NVIDIA GPU is captured as one CUDA graph, which saves the
     launches of its kernels. `auto` captures where that is possible; `true` is an error where it is not."""
     optimizer_function: str | None = None

@@ -118,10 +118,12 @@ class CapturingTrainer(Trainer):
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return the operations of a batch; `Trainer` would count them at every step."""
-        shape = inputs[self.model.main_input_name].shape
-        if shape not in self._operations:
-            self._operations[shape] = super().floating_point_ops(inputs)
-        return self._operations[shape]
+        main = inputs.get(self.model.main_input_name)
+        if main is None:  # a model of the person's own
+            return int(super().floating_point_ops(inputs))
+        if main.shape not in self._operations:
+            self._operations[main.shape] = super().floating_point_ops(inputs)
+        return self._operations[main.shape]
 
 
 def _needs_gradients(callback: TrainerCallback) -> bool:

@@ -184,6 +184,11 @@ def test_what_is_random_in_a_step_depends_on_its_number_alone(
         assert torch.equal(weight, plain[name]), name
 
 
+def test_capture_is_true_false_or_auto(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    with error_with("training.capture", "True, False or 'auto'", "maybe"):
+        train(tiny(training={"capture": "maybe"}), few_sprites)
+
+
 def test_capture_true_is_an_error_without_a_gpu(tiny: MakeSettings, few_sprites: Sprites) -> None:
     with error_with("training.capture", "NVIDIA GPU", "auto"):
         train(tiny(training={"capture": True, "use_cpu": True}), few_sprites)

@@ -151,3 +151,22 @@ def test_members_that_started_in_different_precisions_are_not_trained_together(
     open_precision = {key: value for key, value in settings.training.items() if key not in ("bf16", "fp16")}
     with error_with("checkpoints/tiny", "precision", "training.capture=false"):
         train_members(settings.model_copy(update={"training": open_precision}), few_sprites)
+
+
+def test_at_most_some_members_train_at_a_time(
+    tiny: MakeSettings, few_sprites: Sprites, groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "TOGETHER", 2)
+
+    class CtrlC(SharedCallback):
+        """Sends Ctrl-C in the first group."""
+
+        def on_step_begin(self, args: Any, state: Any, *rest: Any, **kwargs: Any) -> None:
+            if args.output_dir.endswith("member-1") and state.global_step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    stopped = train_members(tiny(members=3), few_sprites, [CtrlC()])
+    assert groups == [2]  # the third member is not started
+    assert [result.status for result in stopped] == ["interrupted"] * 2
+    assert [result.status for result in train_members(tiny(members=3), few_sprites)] == ["finished"] * 3
+    assert groups == [2, 2, 1]
