@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 WARM_UP = 3
 """Calls before the capture. They choose algorithms, allocate states and compile, none of which is captured.
 PyTorch's notes recommend 3, and 11 only for several GPUs."""
+_WAITS = "called a synchronizing CUDA operation"
+"""What torch warns of where the CPU waits for the GPU, if it is asked to."""
 
 
 def can_capture(device: torch.device) -> bool:
@@ -114,14 +116,14 @@ class Replayed:
     def _run_watched(self) -> None:
         """Run the function, and give up capturing it if it waits for the GPU: a failed capture costs more."""
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")  # it warns that it does not see all that waits
+            try:
                 self._run()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
-        if any("synchroniz" in str(warning.message) for warning in caught):
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        if any(_WAITS in str(warning.message) for warning in caught):
             self._give_up("it reads a number back from the GPU")
 
     def _capture(self) -> None:
