@@ -76,3 +76,8 @@ def closest(name: str, known: Iterable[str]) -> str:
     if best is None:
         best = next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
     return f"; did you mean {best!r}?" if best else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -326,6 +326,10 @@ class Settings(ConfigSettings):
         chosen = {k: v for k, v in before["training"].items() if k in PRECISION}
         return {**now, "training": {**chosen, **now["training"]}} == before
 
+    def with_training(self, **fields: Any) -> Self:
+        """Return the settings with other fields of `training:`."""
+        return self.model_copy(update={"training": {**self.training, **fields}})
+
     def each_member(self) -> list[Self]:
         """Return the settings of each training: one for a run, one for each member of an ensemble."""
         return [self] if self.members == 1 else [self.for_member(number) for number in range(self.members)]

@@ -44,11 +44,11 @@ from decoding_speed import compare
 from machine import describe_machine
 from rich.console import Console
 from rich.table import Table
-from training_runs import absolute_source, with_training
+from training_runs import absolute_source
 from training_speed import time_plain_trainer, time_trainer
 
 from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.config_files.reading import JUDGE_CONFIG, package_configs
+from pokemon_gen.config_files.reading import package_configs, run_names
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.files import read_json, write_json
 from pokemon_gen.models.checkpoints import log_history
@@ -81,7 +81,7 @@ def measure_training(options: Namespace) -> list[Row]:
         "ours, captured and compiled": {"capture": capture, "max_steps": 10**6},  # long enough to compile
     }
     sides: dict[str, Callable[..., float]] = {"plain Trainer": partial(time_plain_trainer, settings)}
-    sides |= {name: partial(time_trainer, with_training(settings, **ours[name])) for name in ours}
+    sides |= {name: partial(time_trainer, settings.with_training(**ours[name])) for name in ours}
     tokens = options.steps * settings.training["per_device_train_batch_size"] * LENGTH
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     for order in alternating_orders(sides, options.rounds):
@@ -103,7 +103,7 @@ def measure_training(options: Namespace) -> list[Row]:
 def measure_decoding(options: Namespace) -> list[Row]:
     """Compare the decoding of each shipped config with `generate`, in alternation."""
     rows = []
-    names = sorted({config.stem for config in package_configs()} - {JUDGE_CONFIG, "record"})
+    names = [name for name in run_names(package_configs()) if name != "record"]
     for name in names:
         found = compare(name, options.source, options.rounds)
         bar = DECODING_BARS.get(name)
@@ -154,11 +154,10 @@ def dev_nll(run: Path) -> float:
 def measure_strong(options: Namespace) -> list[Row]:
     """Time `strong` from start to submission."""
     seconds, memory, run = run_config("strong", options)
-    nll = dev_nll(run)
     return [
         row("strong, start to submission", f"{seconds:.0f} s", "60 s", seconds <= 60),
         row("strong, peak GPU memory", f"{memory:.1f} GiB", "15 GiB (T4)", memory <= 15),
-        {**row("strong, dev NLL, seed 0", f"{nll:.4f}"), "nll": nll, "seconds": seconds},
+        {**row("strong, dev NLL, seed 0", f"{dev_nll(run):.4f}"), "seconds": seconds},
     ]
 
 

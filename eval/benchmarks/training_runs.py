@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from pokemon_gen.settings import Settings
-
 STEPS_ONLY: dict[str, Any] = {
     "eval_strategy": "no",
     "save_strategy": "steps",
@@ -24,11 +22,6 @@ def synchronized_time() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def with_training(settings: Settings, **fields: Any) -> Settings:
-    """Return settings with other fields of `training:`."""
-    return settings.model_copy(update={"training": {**settings.training, **fields}})
 
 
 class StepSeconds(TrainerCallback):

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from common import alternating_orders, argument_parser, compare_rounds, outcome
 from machine import describe_machine
-from training_runs import STEPS_ONLY, synchronized_time, with_training
+from training_runs import STEPS_ONLY, synchronized_time
 from transformers import Trainer, TrainerCallback
 
 from pokemon_gen.config_files.loading import load_settings
@@ -76,7 +76,7 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int) -> float:
     """Return the seconds of `steps` steps of our `Trainer`, after those that warm up, compile and capture."""
     watch = CountedSteps(steps)
     # The last checkpoint is saved after the clock has stopped.
-    timed = with_training(settings, **STEPS_ONLY, max_steps=watch.last, logging_strategy="no")
+    timed = settings.with_training(**STEPS_ONLY, max_steps=watch.last, logging_strategy="no")
     with tempfile.TemporaryDirectory() as folder, quiet():
         model, arguments, timed = prepare(timed, sprites.palette, Path(folder))
         fit_schedule(arguments, watch.last)
@@ -145,7 +145,7 @@ def main() -> None:
     print(describe_machine())
     tokens = options.steps * settings.training["per_device_train_batch_size"] * LENGTH
     baseline = "plain Trainer" if options.as_shipped else "bare loop"
-    ours = settings if options.as_shipped else with_training(settings, **AS_A_BARE_LOOP)
+    ours = settings if options.as_shipped else settings.with_training(**AS_A_BARE_LOOP)
     sides: dict[str, Callable[[Sprites, int], float]] = {
         baseline: partial(time_plain_trainer if options.as_shipped else time_bare_loop, settings),
         "ours": partial(time_trainer, ours),

@@ -4,7 +4,7 @@ A config is named by its path, by the name of a shipped config (`quick`), or by 
 `settings.json` is a config too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def find_config(path: str | Path) -> Path:
     run = CHECKPOINTS / file / SETTINGS_NAME  # `train NAME` resumes a run with its own settings
     if run.is_file() and not file.is_absolute() and str(file) != ".":
         return run
-    names = sorted({config.stem for config in shipped_configs()} - {JUDGE_CONFIG})
+    names = run_names(shipped_configs())
     runs = sorted(folder.parent.name for folder in CHECKPOINTS.glob(f"*/{SETTINGS_NAME}"))
     known = f"shipped: {', '.join(names)}" + (f"; runs: {', '.join(runs)}" if runs else "")
     if name in REMOVED_CONFIGS:
@@ -108,6 +108,11 @@ def find_config(path: str | Path) -> Path:
 def shipped_configs() -> list[Path]:
     """Return the configs of the working directory, which take precedence, and those of the package."""
     return [*sorted(Path("configs").glob("*.yaml")), *package_configs()]
+
+
+def run_names(configs: Iterable[Path]) -> list[str]:
+    """Return the names of the configs that describe a run: all but the judge's."""
+    return sorted({config.stem for config in configs} - {JUDGE_CONFIG})
 
 
 def package_configs() -> list[Path]:

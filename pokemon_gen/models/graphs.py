@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.errors import PokemonGenError, first_line
 
 _log = logging.getLogger(__name__)
 WARM_UP = 3
@@ -144,7 +144,7 @@ class Replayed:
         except RuntimeError as error:
             self._failed = graph  # torch's allocator may still refer to it
             _end_allocations(self.device, pool)
-            self._give_up(_first_line(error), error)
+            self._give_up(first_line(_first_error(error)), error)
         else:
             self.graph = graph
 
@@ -171,8 +171,12 @@ class Replayed:
 
 def _default_generator(device: torch.device) -> torch.Generator:
     """Return the generator of a GPU that torch draws from by default."""
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return torch.cuda.default_generators[index]
+    return torch.cuda.default_generators[_index(device)]
+
+
+def _index(device: torch.device) -> int:
+    """Return the number of a GPU; without one, of the current GPU."""
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def _end_allocations(device: torch.device, pool: tuple[int, int]) -> None:
@@ -180,14 +184,13 @@ def _end_allocations(device: torch.device, pool: tuple[int, int]) -> None:
 
     As long as they are open, torch does not release memory that it keeps.
     """
-    index = torch.cuda.current_device() if device.index is None else device.index
     for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
         with suppress(AttributeError, RuntimeError, TypeError):  # private; they refuse what has ended
-            getattr(torch._C, name)(index, pool)
+            getattr(torch._C, name)(_index(device), pool)
 
 
-def _first_line(error: BaseException) -> str:
-    """Return the first line of the error that came first: CUDA reports others in consequence of it."""
+def _first_error(error: BaseException) -> BaseException:
+    """Return the error that came first: CUDA reports others in consequence of it."""
     while isinstance(error.__context__, RuntimeError):
         error = error.__context__
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return error

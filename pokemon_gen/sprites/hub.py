@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.errors import PokemonGenError, first_line
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import SPLITS, Sprites, collect
 from pokemon_gen.sprites.sources import find_splits, is_local
@@ -173,7 +173,7 @@ def _load(dataset: str) -> Any:
         if local or isinstance(error, DatasetGenerationError):
             reason = error.__cause__ or error  # the error itself says only that an error occurred
             raise PokemonGenError(f"hub:{dataset}: damaged, or not a data set: {reason}") from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise PokemonGenError(
             f"hub:{dataset}: cannot be downloaded from the hub: {reason}\n"
             "Without a network, use sprites.source=procedural (embedded), text:FOLDER or "

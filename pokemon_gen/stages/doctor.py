@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.config_files.reading import JUDGE_CONFIG, package_configs
+from pokemon_gen.config_files.reading import package_configs, run_names
 from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.evaluation.inception import weights_at_hand
 from pokemon_gen.models.devices import best_device, cpu_name, describe_memory
@@ -82,7 +82,7 @@ def doctor() -> Diagnosis:
     sprites = load_sprites("procedural")
     probes: dict[str, tuple[Settings, StepProbe]] = {}
     too_large: list[str] = []
-    for name in sorted({config.stem for config in package_configs()} - {JUDGE_CONFIG}):
+    for name in run_names(package_configs()):
         settings = load_settings(name)
         single = settings.each_member()[0]
         known = next((probe for other, probe in probes.values() if _steps_alike(other, settings)), None)

@@ -63,7 +63,7 @@ def probe_steps(settings: Settings, sprites: Sprites, budget: float) -> StepProb
         sprites: to train on.
         budget: the seconds to measure for; at least one step is measured.
     """
-    only_steps = settings.model_copy(update={"training": {**settings.training, **_ONLY_STEPS}})
+    only_steps = settings.with_training(**_ONLY_STEPS)
     watch = _Watch(budget)
     with tempfile.TemporaryDirectory() as folder, quiet():
         model, arguments, only_steps = prepare(only_steps, sprites.palette, Path(folder))

@@ -193,13 +193,7 @@ def _fixed_settings(settings: Settings) -> dict[str, Any]:
     return {"seed": settings.seed, **fixed}
 
 
-def with_precision(settings: Settings, precision: dict[str, Any]) -> Settings:
-    """Return settings whose `training:` section states the precision, `bf16` and `fp16`."""
-    return settings.model_copy(update={"training": {**settings.training, **precision}})
-
-
 def _with_saved_precision(settings: Settings, saved: Settings) -> Settings:
     """Return settings with the precision of a saved run where they leave it open."""
-    return with_precision(
-        settings, {key: saved.training[key] for key in PRECISION if key not in settings.training}
-    )
+    left_open = {key: saved.training[key] for key in PRECISION if key not in settings.training}
+    return settings.with_training(**left_open)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.errors import PokemonGenError, first_line
 from pokemon_gen.models.build import adopt_model, build_model
 from pokemon_gen.models.checkpoints import log_history, step_of
 from pokemon_gen.models.devices import describe_memory
@@ -54,7 +54,6 @@ from pokemon_gen.training.resuming import (
     replaced_by_training,
     resumable_checkpoint,
     starting_point,
-    with_precision,
 )
 from pokemon_gen.training.trainer import SpriteTrainer, augmentation_of, make_trainer
 from pokemon_gen.validation import check_fields
@@ -229,7 +228,7 @@ def planned_steps(settings: Settings, folder: Path, sprites: int) -> int:
     """
     check_fields(settings)
     with settings.placing_errors():
-        arguments = training_arguments(with_precision(settings, dict.fromkeys(PRECISION, False)), folder)
+        arguments = training_arguments(settings.with_training(**dict.fromkeys(PRECISION, False)), folder)
     return count_steps(arguments, sprites)
 
 
@@ -267,18 +266,18 @@ def _with_chosen_precision(settings: Settings) -> Settings:
     given = settings.training
     if any(key in given for key in PRECISION):
         _log.debug("precision: as the settings say")
-        return with_precision(settings, {key: given.get(key, False) for key in PRECISION})
+        return settings.with_training(**{key: given.get(key, False) for key in PRECISION})
     chosen = choose_precision(bool(given.get("use_cpu")))
     if chosen["bf16"]:
         _log.debug("precision: bf16, since it is native here")
     else:
         _log.info("precision: fp32, since bf16 is not native here")
-    return with_precision(settings, chosen)
+    return settings.with_training(**chosen)
 
 
 def in_precision_of(trained: Settings, settings: Settings) -> Settings:
     """Return settings in the precision that another run was trained in."""
-    return with_precision(settings, {key: trained.training[key] for key in PRECISION})
+    return settings.with_training(**{key: trained.training[key] for key in PRECISION})
 
 
 def _ready_trainer(
@@ -312,7 +311,7 @@ def _ready_trainer(
     except Exception as error:  # the hub's client and the packages under it have no common base error
         if not arguments.push_to_hub:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise PokemonGenError(
             f"training.push_to_hub: the hub cannot be used: {reason} Log in with `hf auth login`, or remove "
             "push_to_hub and upload the finished checkpoint."
