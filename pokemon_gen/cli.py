@@ -285,19 +285,28 @@ def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 )
 @click.argument("source")
 @_overrides
-@_overwrite("Train the judge again: its detection rates then differ from those before.")
-def judge(source: str, overrides: tuple[str, ...], overwrite: bool) -> None:
+@click.option("--sharp", is_flag=True, help="The sharp judge (judge-sharp.yaml): up to an hour on two cores.")
+@_overwrite("Train the judge again: its metrics then differ from those before.")
+def judge(source: str, overrides: tuple[str, ...], sharp: bool, overwrite: bool) -> None:
     """Train the frozen judge of a SOURCE of sprites, once: checkpoints/judge-<fingerprint>/.
 
-    Its config is judge.yaml. Detection rates of different judges cannot be compared.
+    Its config is judge.yaml. The sharp judge learns from completions of better models and can tell good
+    completions from real sprites; scorecards use it where it exists. Metrics of different judges cannot be
+    compared.
     """
     from pokemon_gen.config_files.loading import load_judge_settings
     from pokemon_gen.validation import check_settings
 
-    check_settings(load_judge_settings(source, overrides))
+    check_settings(load_judge_settings(source, overrides, sharp))
+    from pokemon_gen.discriminator.examination import failures, limits
     from pokemon_gen.stages.judge import judge as train_judge
 
-    _print_classifier(train_judge(source, overrides, overwrite))
+    made = train_judge(source, overrides, overwrite, sharp=sharp)
+    _print_classifier(made)
+    for limit in limits(made.metadata):
+        click.echo(f"Note: {limit}.")
+    for failure in failures(made.metadata):
+        click.echo(f"The judge cannot be relied on: {failure}.")
 
 
 @cli.command(
@@ -471,8 +480,11 @@ def _print_classifier(made: Any) -> None:
 def _print_scorecard(scorecard: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.report.tables import scorecard_notes, scorecard_table
+    from pokemon_gen.report.tables import scorecard_heading, scorecard_notes, scorecard_table
 
+    heading = scorecard_heading(scorecard)
+    if heading:
+        click.echo(heading)
     Console().print(scorecard_table(scorecard))
     for note in scorecard_notes(scorecard):
         click.echo(note)

@@ -8,14 +8,17 @@ estimate is then scaled by the ratio of actual to expected time in the stages so
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from pokemon_gen.settings import DetectorSettings, Settings
+from pokemon_gen.settings import DetectorSettings, GeneratorSettings, Settings
 
 _log = logging.getLogger(__name__)
-SECONDS_A_GENERATOR_STEP = 0.13
-"""Seconds for one optimizer step of a generator."""
+SECONDS_A_GENERATOR_STEP = 0.1
+"""Seconds for one optimizer step of a very small generator."""
+SECONDS_A_WEIGHT = 3e-7
+"""Seconds that a step takes more for each weight of a square hidden matrix in each layer, and each sprite."""
 SECONDS_A_COMPLETED_ROUND = 8.0
-"""Seconds for a generator to complete its fold of train once."""
+"""Seconds for a generator of the default size to complete its fold of train once."""
 SECONDS_A_CLASSIFIER_STEP = 0.06
 """Seconds for one optimizer step of a detector's classifier."""
 SECONDS_TO_MEASURE = 0.5
@@ -116,13 +119,26 @@ def show_seconds(seconds: float) -> str:
 
 def detector_seconds(settings: DetectorSettings) -> float:
     """Return the approximate seconds that the training of a detector takes on two CPU cores."""
-    generator = settings.generator
-    rounds = generator.folds * len(generator.snapshot_steps) * generator.share
-    return (
-        generator.folds * generator.snapshot_steps[-1] * SECONDS_A_GENERATOR_STEP
-        + rounds * SECONDS_A_COMPLETED_ROUND
-        + settings.classifier.steps * SECONDS_A_CLASSIFIER_STEP
-    )
+    classifier = settings.classifier
+    generators = sum(_generator_seconds(kind) for kind in settings.generators)
+    return generators + classifier.networks * classifier.steps * SECONDS_A_CLASSIFIER_STEP
+
+
+def _generator_seconds(kind: GeneratorSettings) -> float:
+    """Return the approximate seconds that the generators of one kind take to train and to complete."""
+    step, default = _step_seconds(kind), _step_seconds(GeneratorSettings())
+    rounds = len(kind.snapshot_steps) * len(kind.temperatures) * kind.share
+    # Drawing a token reads the weights, but computes little.
+    completing = rounds * SECONDS_A_COMPLETED_ROUND * (step / default) ** 0.5
+    return kind.folds * (kind.snapshot_steps[-1] * step + completing)
+
+
+def _step_seconds(kind: GeneratorSettings) -> float:
+    """Return the approximate seconds of a generator's optimizer step."""
+    fields: Mapping[str, Any] = kind.model
+    width = fields.get("hidden_size") or fields.get("n_embd") or 64
+    layers = fields.get("num_hidden_layers") or fields.get("n_layer") or 2
+    return SECONDS_A_GENERATOR_STEP + SECONDS_A_WEIGHT * kind.batch_size * layers * width**2
 
 
 def stage_seconds(settings: Settings, detector: bool, fid: bool) -> dict[str, float]:

@@ -112,7 +112,7 @@ _CLASSIFIER = {
     "embedding_size": 24,
     "hidden_sizes": [32, 64, 128],
     "depths": [1, 2, 1],
-    "groups_width": 16,
+    "groups_width": 128,
     "layer_type": "x",
     "downsample_in_first_stage": False,
 }
@@ -146,8 +146,21 @@ class SpriteSettings(_Section):
     """Whether files that cannot be read as images are skipped. By default they are an error that lists
     them."""
     fold_size: int = Field(0, ge=0)
-    """Number of sprites at the end of train that form the *fold*. No model trains on them, so
-    checkpoints can be chosen on them instead of on dev. By default, there is no fold."""
+    """Number of sprites of train that form the *fold*. No model trains on them, so checkpoints can be
+    chosen on them instead of on dev. Copies of these sprites, equal, mirrored or recoloured, join them. By
+    default, there is no fold."""
+    fold_seed: int | None = Field(None, ge=0)
+    """Seed that draws the fold from all of train but its last 80 sprites. By default, the fold is the end of
+    train."""
+
+    @model_validator(mode="after")
+    def _a_seed_draws_a_fold(self) -> Self:
+        if self.fold_seed is not None and not self.fold_size:
+            raise ValueError("fold_seed: it draws the fold, but there is none. Set fold_size: 80.")
+        return self
+
+
+Flips = Literal["none", "mirror", "all"]
 
 
 class AugmentationSettings(_Section):
@@ -155,7 +168,7 @@ class AugmentationSettings(_Section):
     each transform, so that the model can tell transformed sprites from originals.
     """
 
-    flips: Literal["none", "mirror", "all"] = "none"
+    flips: Flips = "none"
     """Geometric transforms: `none`, `mirror` (left to right) or `all` (the eight rotations and
     reflections of a square)."""
     hue_shifts: int = Field(1, ge=1, le=360)
@@ -203,21 +216,33 @@ class CompletionSettings(_Section):
 
 
 class GeneratorSettings(_Section):
-    """Generators: models trained for a short time, whose completions a detector learns to tell from real
-    sprites. Train is divided into folds; each fold is completed by a model trained on the other folds.
+    """One kind of generators: models trained for a short time, whose completions a detector learns to tell
+    from real sprites. Train is divided into folds; each fold is completed by a model trained on the other
+    folds.
     """
 
     model: Annotated[ModelFields, BeforeValidator(_completed_from(_GENERATOR))] = _GENERATOR
     """The generators' language model, as in `model`. A section without `model_type` changes fields of
     the default."""
     folds: int = Field(2, ge=2)
-    """Number of folds of train, and so the number of generators."""
+    """Number of folds of train, and so the number of generators. Copies of a sprite, equal, mirrored or
+    recoloured, are in one fold."""
     snapshot_steps: tuple[int, ...] = (30, 100, 200)
-    """Steps after which a generator completes its fold, in increasing order. It completes half of the
-    prompts greedily and samples the other half. The training ends at the last one."""
-    share: float = Field(1.0, gt=0, le=1)
-    """Share of its fold that a generator completes at each snapshot. The sprites are drawn again each
-    time. A smaller share saves time."""
+    """Steps after which a generator completes its fold, in increasing order. The training ends at the last
+    one."""
+    temperatures: tuple[float, ...] = (0.0, 0.9)
+    """Temperatures of the completions, one for each draw: a generator completes a share of its fold once at
+    each. 0 completes greedily."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Sampling is limited to the smallest set of most likely tokens whose probabilities add up to this
+    value."""
+    share: float = Field(0.5, gt=0, le=1)
+    """Share of its fold that a generator completes at each snapshot and temperature. The sprites are drawn
+    again each time. A smaller share saves time."""
+    flips: Flips = "none"
+    """Geometric transforms of the sprites that the generators learn, as in `augmentation.flips`."""
+    hue_shifts: int = Field(1, ge=1, le=360)
+    """Number of hue shifts of the sprites that the generators learn, as in `augmentation.hue_shifts`."""
     batch_size: int = Field(16, ge=1)
     """Number of sprites in each optimizer step."""
     learning_rate: float = Field(4e-3, gt=0)
@@ -225,8 +250,10 @@ class GeneratorSettings(_Section):
     and then falls linearly to 2 % of this value."""
     weight_decay: float = Field(0.1, ge=0)
     """Weight decay of `AdamW`."""
-    temperature: float = Field(0.9, gt=0)
-    """Temperature of the sampled completions."""
+    muon_learning_rate: float = Field(0.0, ge=0)
+    """Learning rate of Muon, as in `training.muon_learning_rate`. By default, `AdamW` trains all weights."""
+    muon_weight_decay: float = Field(0.0, ge=0)
+    """Weight decay of the matrices that Muon trains."""
 
     @field_validator("snapshot_steps", mode="before")
     @classmethod
@@ -238,6 +265,14 @@ class GeneratorSettings(_Section):
             raise ValueError("must be in increasing order")
         return steps
 
+    @field_validator("temperatures", mode="before")
+    @classmethod
+    def _temperatures_are_numbers(cls, temperatures: Any) -> Any:
+        values = tuple(temperatures) if isinstance(temperatures, list | tuple) else ()
+        if not values or any(type(value) not in (int, float) or value < 0 for value in values):
+            raise ValueError("must be a list of one or more numbers from 0 on")
+        return tuple(float(value) for value in values)
+
 
 class ClassifierSettings(_Section):
     """The detector's image classifier."""
@@ -248,6 +283,11 @@ class ClassifierSettings(_Section):
     upscale: int = Field(2, ge=1, le=8)
     """Factor by which sprites are enlarged along each side, because the first layer of most networks
     halves the resolution."""
+    networks: int = Field(1, ge=1, le=32)
+    """Number of networks, each with initial weights and batches of its own. Their log-odds are averaged."""
+    channel_swaps: float = Field(0.0, ge=0, le=1)
+    """Probability that the red, green and blue of a sprite are exchanged at random, in a real sprite and in
+    the corrupted one alike."""
     steps: int = Field(300, ge=1)
     """Number of optimizer steps."""
     batch_size: int = Field(64, ge=2)
@@ -269,7 +309,19 @@ class DetectorSettings(_Section):
     """Share of train that the classifier does not train on. It sets the threshold, which 95 % of these
     real sprites pass."""
     generator: GeneratorSettings = GeneratorSettings()
+    more_generators: tuple[GeneratorSettings, ...] = ()
+    """List of further kinds of generators, each with the settings of `generator`."""
     classifier: ClassifierSettings = ClassifierSettings()
+
+    @field_validator("more_generators", mode="before")
+    @classmethod
+    def _a_list_is_a_tuple(cls, kinds: Any) -> Any:
+        return tuple(kinds) if isinstance(kinds, list) else kinds
+
+    @property
+    def generators(self) -> tuple[GeneratorSettings, ...]:
+        """All kinds of generators."""
+        return (self.generator, *self.more_generators)
 
 
 class SelectionSettings(_Section):
@@ -346,11 +398,19 @@ class Settings(ConfigSettings):
         write_json(folder / SETTINGS_NAME, self.model_dump(mode="json"))
 
 
+class JudgeSection(DetectorSettings):
+    """How a judge is trained and examined."""
+
+    sample_steps: int = Field(0, ge=0)
+    """Number of optimizer steps of the homework's sample model, whose greedy completions of dev the judge is
+    examined on. By default, it is not."""
+
+
 class JudgeSettings(ConfigSettings):
     """All settings of the judge of a sprite source."""
 
     sprites: SpriteSettings
-    judge: DetectorSettings
+    judge: JudgeSection
 
 
 class SpritesAlone(_Section):

@@ -6,12 +6,18 @@ A misspelt setting or a missing folder is answered within a second, before anyth
 from collections.abc import Mapping
 from pathlib import Path
 
-from pokemon_gen.config_files.checks import MODEL_REFUSED, check_family, check_model, check_training
+from pokemon_gen.config_files.checks import (
+    CLASSIFIER_REFUSED,
+    MODEL_REFUSED,
+    check_family,
+    check_model,
+    check_training,
+)
 from pokemon_gen.config_files.fields import causal_types, model_fields, training_types
 from pokemon_gen.config_files.overrides import shipped_types
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.settings import JudgeSettings, Settings, SpriteSettings
+from pokemon_gen.settings import DetectorSettings, JudgeSettings, Settings, SpriteSettings
 from pokemon_gen.sprites.sources import check_palette, parse_source
 
 
@@ -42,7 +48,7 @@ def check_fields(settings: Settings | JudgeSettings) -> None:
                 check_family(str(model["model_type"]), types, section)
             _check_model(settings, section, model, MODEL_REFUSED)
         for section, model in _classifiers(settings).items():
-            _check_model(settings, section, model, {"num_labels": "is always two: real or not"})
+            _check_model(settings, section, model, CLASSIFIER_REFUSED)
         types = training_types()
         if isinstance(settings, Settings) and types is not None:
             check_training(settings.training, types)
@@ -114,10 +120,17 @@ def check_sprites(sprites: SpriteSettings) -> None:
 
 
 def _language_models(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:
-    """Return the sections of language models: the run's own, and that of its generators."""
+    """Return the sections of language models: the run's own, and those of its generators."""
     if isinstance(settings, JudgeSettings):
-        return {"judge.generator.model": settings.judge.generator.model}
-    return {"model": settings.model, "detector.generator.model": settings.detector.generator.model}
+        return generator_models("judge", settings.judge)
+    return {"model": settings.model, **generator_models("detector", settings.detector)}
+
+
+def generator_models(role: str, section: DetectorSettings) -> dict[str, dict[str, object]]:
+    """Return the sections of the generators' language models of a `detector` or `judge` section."""
+    more = (f"{role}.more_generators.{number}.model" for number in range(len(section.more_generators)))
+    names = (f"{role}.generator.model", *more)
+    return {name: kind.model for name, kind in zip(names, section.generators, strict=True)}
 
 
 def _classifiers(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:

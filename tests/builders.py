@@ -25,7 +25,7 @@ REAL_SPRITES = ROOT.parent / "shared" / "sprites"
 needs_real_sprites = pytest.mark.skipif(
     not REAL_SPRITES.is_dir(), reason=f"the real sprites are not here ({REAL_SPRITES.name}/ is missing)"
 )
-RUN_CONFIGS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.stem != "judge")
+RUN_CONFIGS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if not file.stem.startswith("judge"))
 
 TINY_MODEL = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}
 NO_DROPOUT = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.0)

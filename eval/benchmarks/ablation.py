@@ -8,8 +8,9 @@ gets, and the settings of each idea. Where all ideas cost about the same, the pl
 seconds. With seconds, the script first measures what a step of each idea costs, in alternating rounds. The
 fastest step counts, because other work on the machine can only make a step slower. Each idea then gets the
 steps that fill the seconds at this cost, even if its training takes longer. Compiling, evaluating and saving
-are not counted. The first idea is the baseline. The last 80 sprites of train are held out, and each training
-is measured on them once, at its end. Dev is not used.
+are not counted. The first idea is the baseline. Two folds of 80 sprites are held out of train, and each
+training is measured on both once, at its end. An idea that helps on one fold alone has not helped. Dev is not
+used.
 
 Each result is written to `--out` at once. Another call with the same plan and sprites, on the same kind of
 machine, resumes from there.
@@ -28,7 +29,7 @@ from typing import Any
 import yaml
 from common import alternating_orders, argument_parser
 from machine import describe_machine
-from training_runs import STEPS_ONLY, StepSeconds, absolute_source
+from training_runs import STEPS_ONLY, TWO_FOLDS, StepSeconds, absolute_source, two_folds
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.files import atomic_folder, write_json
@@ -38,13 +39,11 @@ from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.settings import Settings
-from pokemon_gen.sprites.collection import FOLD, Sprites
+from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites, load_sprites_of
 from pokemon_gen.training.arguments import training_arguments
 from pokemon_gen.training.run import train
 
-HELD_OUT = 80
-"""Number of sprites at the end of train that are held out."""
 WARM_UP = 6
 """Number of steps before the measured ones; the first steps compile and fill caches."""
 MEASURED = 16
@@ -61,7 +60,7 @@ def idea_settings(plan: dict[str, Any], idea: str, source: str, seed: int, steps
     fixed = [
         "members=1",
         f"sprites.source={source}",
-        f"sprites.fold_size={HELD_OUT}",
+        *TWO_FOLDS,
         f"seed={seed}",
         *(f"training.{field}={json.dumps(value)}" for field, value in fields.items()),
     ]
@@ -93,34 +92,40 @@ def steps_in(seconds: float, costs: dict[str, float]) -> dict[str, int]:
     return {idea: round(seconds / cost) for idea, cost in costs.items()}
 
 
-def train_and_measure(settings: Settings, folder: Path) -> dict[str, float]:
-    """Train in a folder; return the training loss of the last steps and the held-out completion NLL."""
+def train_and_measure(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Train in a folder; return the training loss of the last steps and each fold's completion NLL."""
     with contextlib.chdir(folder):
         sprites = load_sprites_of(settings.sprites)
         checkpoint = valid_checkpoints(train(settings, sprites).folder)[-1]
         losses = [entry["loss"] for entry in log_history(checkpoint) if "loss" in entry]
-        held_out = true_completion_nll(load_checkpoint(checkpoint).model, sprites.tokens(FOLD))
+        model = load_checkpoint(checkpoint).model
+        held_out = [true_completion_nll(model, fold) for fold in two_folds(sprites)]
     return {"train": statistics.mean(losses[-LAST:]), "held_out": held_out}
 
 
 def results_table(results: dict[str, Any], steps: dict[str, int], seeds: list[int]) -> str:
-    """Return the existing results as a Markdown table: mean ± standard deviation over the seeds."""
+    """Return the existing results as a Markdown table: mean ± standard deviation over the seeds, by fold."""
     lines = [
-        "| idea | s a step | steps | train | held out, each seed | mean ± std |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| idea | s a step | steps | train | both folds, each seed | fold 1 | fold 2 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for idea in steps:
         names = [run_name(idea, seed) for seed in seeds]
         runs = [results["runs"][name] for name in names if name in results["runs"]]
         if not runs:
             continue
-        nlls = [run["held_out"] for run in runs]
-        spread = f"{statistics.mean(nlls):.4f} ± {statistics.stdev(nlls):.4f}" if len(nlls) > 1 else "–"
+        by_fold = [mean_and_spread([run["held_out"][fold] for run in runs]) for fold in range(2)]
         loss = statistics.mean(run["train"] for run in runs)
-        each = ", ".join(f"{nll:.4f}" for nll in nlls)
+        each = ", ".join(f"{statistics.mean(run['held_out']):.4f}" for run in runs)
         cost = f"{results['costs'][idea]:.3f}" if "costs" in results else "–"
-        lines.append(f"| {idea} | {cost} | {steps[idea]} | {loss:.3f} | {each} | {spread} |")
+        lines.append(f"| {idea} | {cost} | {steps[idea]} | {loss:.3f} | {each} | {' | '.join(by_fold)} |")
     return "\n".join(lines)
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """Return `mean ± standard deviation`; a single value has no deviation."""
+    mean = f"{statistics.mean(values):.4f}"
+    return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
 
 
 def run_name(idea: str, seed: int) -> str:
@@ -177,11 +182,13 @@ def load_results(out: Path, plan: dict[str, Any], sprites: Sprites, machine: str
     They hold the plan, the sprites' fingerprint, the machine, `costs` by idea, and `runs` by name. The script
     exits with an error if they are not comparable with this call.
     """
-    conditions = {"plan": plan, "sprites": sprites.fingerprint, "machine": machine}
+    folds = list(TWO_FOLDS)
+    conditions = {"plan": plan, "sprites": sprites.fingerprint, "folds": folds, "machine": machine}
     results: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {**conditions, "runs": {}}
-    if {key: results[key] for key in conditions} != conditions:
+    if {key: results.get(key) for key in conditions} != conditions:
         raise SystemExit(
-            f"{out}: the results are of another plan, other sprites or another machine. Pass another --out."
+            f"{out}: the results are of another plan, other sprites, other folds or another machine. Pass "
+            "another --out."
         )
     return results
 
@@ -213,7 +220,8 @@ def main() -> None:
                 with training_folder(keep, name) as folder:
                     results["runs"][name] = train_and_measure(settings, folder)
                 write_json(out, results)
-                print(f"{name}: {results['runs'][name]['held_out']:.4f}", flush=True)
+                nlls = results["runs"][name]["held_out"]
+                print(f"{name}: {nlls[0]:.4f} and {nlls[1]:.4f}", flush=True)
     print(results_table(results, steps, options.seeds))
 
 

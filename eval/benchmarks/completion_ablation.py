@@ -5,50 +5,61 @@ r"""What each completion setting contributes: trained models complete sprites th
     uv run python eval/benchmarks/completion_ablation.py eval/benchmarks/completion_ablation.yaml \
         --source text:FOLDER --checkpoints KEPT/ablation_strong/unchanged-*/checkpoints/strong/checkpoint-*
 
-A plan (YAML) names the config to start from and the settings of each idea. The models complete the last 80
-sprites of train, which must be held out from their training. Detector and judge are trained without these
-sprites too, once; they are kept in `--work`. Dev is not used. Each model samples with a different seed, so ±
-covers the variation of both models and samples. The table adds metrics that the judge does not capture: the
-new colours of a completion (not in its prompt), all colours of a completion, the diversity of the
-completions, and their distance to the nearest training sprite in any orientation and hue.
+A plan (YAML) names the config to start from and the settings of each idea. The models complete two folds of
+80 sprites, which must be held out from their training. The config's detector and the sharp judge are trained
+without these sprites too, once; they are kept in `--work`. Dev is not used. Each model samples with a
+different seed, so ± covers the variation of both models and samples. The AUC (real against completed; 0.5:
+no difference) is given for each fold, because an idea that helps on one fold alone has not helped. The
+other metrics are those of both folds: the PDR, and what the judge does not capture: the new colours of a
+completion (not in its prompt), all colours of a completion, the diversity of the completions, and their
+distance to the nearest training sprite in any orientation and hue.
 """
 
 import contextlib
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
-from ablation import HELD_OUT
 from common import argument_parser
 from machine import describe_machine
 from numpy.typing import NDArray
-from training_runs import absolute_source
+from training_runs import TWO_FOLDS, absolute_source, two_folds
 
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.discriminator.judge import Judge
-from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.memorisation import nearest_train_distance
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint, require_trained_on
 from pokemon_gen.settings import Settings
-from pokemon_gen.sprites.collection import FOLD, Sprites
+from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector as train_detector
 from pokemon_gen.stages.judge import judge as train_judge
 
-METRICS = ("mean probability", "PDR", "new colours", "colours", "diversity", "nearest train distance")
+METRICS = (
+    "AUC, fold 1",
+    "AUC, fold 2",
+    "PDR",
+    "new colours",
+    "colours",
+    "diversity",
+    "nearest train distance",
+)
 
 
-def measure(completed: NDArray[np.int64], judge: Judge, sprites: Sprites) -> tuple[float, ...]:
-    """Return the metrics of one model's completions, (N, 400), in the order of `METRICS`."""
-    result = judge.evaluate(completed)
+def measure(
+    folds: Sequence[NDArray[np.int64]], truth: Sequence[NDArray[np.int64]], judge: Judge, sprites: Sprites
+) -> tuple[float, ...]:
+    """Return the metrics of one model's completions of both folds, in the order of `METRICS`."""
+    completed = np.concatenate(folds)
     return (
-        result.mean_probability,
-        result.rate,
+        *(judge.compare(*sides, paired=True).auc for sides in zip(folds, truth, strict=True)),
+        judge.evaluate(completed).rate,
         new_colours(completed),
         float(np.mean([len(np.unique(row[PROMPT_LENGTH:])) for row in completed])),
         mean_pairwise_distance(completed),
@@ -70,11 +81,7 @@ def load_model(folder: Path, sprites: Sprites) -> Checkpoint:
     """Load a checkpoint, and check that the held-out sprites were not in its training."""
     require_trained_on(folder, sprites)
     checkpoint = load_checkpoint(folder)
-    if checkpoint.settings.sprites.fold_size < HELD_OUT:
-        raise PokemonGenError(
-            f"{folder}: this checkpoint was trained on the fold too. Train one with "
-            f"sprites.fold_size={HELD_OUT}."
-        )
+    two_folds(load_sprites_of(checkpoint.settings.sprites))
     return checkpoint
 
 
@@ -87,7 +94,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("eval/results/completion_ablation"))
     options = parser.parse_args()
     plan = yaml.safe_load(options.plan.read_text())
-    fold = [f"sprites.source={absolute_source(options.source)}", f"sprites.fold_size={HELD_OUT}"]
+    fold = [f"sprites.source={absolute_source(options.source)}", *TWO_FOLDS]
     ideas: dict[str, Settings] = {
         idea: load_settings(plan["config"], [*(overrides or []), *fold])
         for idea, overrides in plan["ideas"].items()
@@ -99,17 +106,19 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(work):
         detector = load_detector(train_detector(first, sprites).folder.parent)
-        judge = Judge.load(train_judge(first.sprites.source, fold[1:]).folder)
+        judge = Judge.load(train_judge(first.sprites.source, fold[1:], sharp=True).folder)
     print(f"{describe_machine()}; {len(models)} models; judge {judge.fingerprint}")
     print(f"| | {' | '.join(METRICS)} |\n|{' --- |' * (1 + len(METRICS))}", flush=True)
-    truth = sprites.tokens(FOLD)
-    print(table_row("real sprites", [measure(truth, judge, sprites)]))
+    truth = two_folds(sprites)
+    print(table_row("real sprites", [measure(truth, truth, judge, sprites)]))
     for idea, settings in ideas.items():
         measured = []
         for seed, model in enumerate(models):
             completion = settings.completion.model_copy(update={"seed": seed})
-            completed = complete_best(model, truth[:, :PROMPT_LENGTH], completion, detector)
-            measured.append(measure(completed, judge, sprites))
+            completed = [
+                complete_best(model, fold[:, :PROMPT_LENGTH], completion, detector) for fold in truth
+            ]
+            measured.append(measure(completed, truth, judge, sprites))
         print(table_row(idea, measured), flush=True)
 
 

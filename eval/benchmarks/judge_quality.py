@@ -1,87 +1,127 @@
-r"""Whether the judge can be fooled: real dev sprites, corrupted ones, and completions of good and bad models.
+r"""Whether the sharp judge can tell: its AUC on corrupted dev sprites, and on completions of many models.
 
-    uv run python eval/benchmarks/judge_quality.py text:FOLDER \
-        --sample checkpoints/bench-gpt2-sample-text-seed2 --series checkpoints/bench-llama-text-seed0
+    uv run python eval/benchmarks/judge_quality.py text:FOLDER --sample checkpoints/gpt2-sample \
+        --runs checkpoints/mistral checkpoints/fast checkpoints/strong
 
-`dev_nll.py` trains these runs. Bars:
+The runs are those of the shipped configs, worst first. Each completes the dev prompts with its chosen
+checkpoint, one draw each, and once more as its config says (the best of several, ranked by its detector).
+Three judges with seeds of their own are trained, which takes up to an hour each; those in `--work` are
+reused. Bars:
 
-- The AUC is at least 0.99 for noise, shuffles and cuts, and at least 0.85 for splices.
-- The sample's greedy completions pass less often than real dev sprites; the 95 % intervals do not overlap.
-- Over the checkpoints of the series up to the lowest NLL, at least 10, Spearman's rank correlation between
-  the judge's mean probability and -NLL is at least 0.8.
+- The AUC is at least 0.99 for noise and one colour, 0.95 for rows of the prompt that are mirrored or tiled,
+  0.93 for the sample's greedy completions, and 0.88 for splices.
+- Each run has a lower AUC than the one before it.
+- The judges' AUCs differ by at most 0.03 in each set.
+- The last run has an AUC of at most 0.62 with the completion settings of its config.
 """
 
+import contextlib
+import itertools
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from common import argument_parser, outcome
 from machine import describe_machine
-from rich.console import Console
-from scipy import stats
+from numpy.typing import NDArray
+from training_runs import absolute_source
 
+from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.completion.sampling import complete_prompts
-from pokemon_gen.constants import PROMPT_LENGTH
-from pokemon_gen.discriminator.judge import Judge, JudgeResult
-from pokemon_gen.models.likelihood import true_completion_nll
-from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.discriminator.detector import ranking
+from pokemon_gen.discriminator.judge import Judge
+from pokemon_gen.models.choice import resolve_checkpoint
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
-from pokemon_gen.report.tables import negative_types_table
-from pokemon_gen.settings import CompletionSettings
+from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.stages.judge import judge as train_judge
 
+SEEDS = 3
 LEAST_AUC = {
-    "noise": 0.99,
-    "pixel shuffle": 0.99,
-    "block shuffle": 0.99,
-    "cut to white": 0.99,
-    "splice": 0.85,
+    "noisy completion": 0.99,
+    "one colour": 0.99,
+    "mirrored rows": 0.95,
+    "tiled rows": 0.95,
+    "splice": 0.88,
+    "sample": 0.93,
 }
-"""The bar of each negative type."""
+"""The bar of each set."""
+LARGEST_SPREAD = 0.03
+MOST_AUC_OF_BEST = 0.62
 
 
-def show(name: str, result: JudgeResult) -> None:
-    """Print the judge's evaluation of one set of sprites."""
-    print(f"{name}: PDR {result.rate:.3f} ({result.low:.3f} to {result.high:.3f}), mean probability "
-          f"{result.mean_probability:.3f}")  # fmt: skip
+def complete_runs(sample: Path, runs: list[Path], sprites: Sprites) -> dict[str, NDArray[np.int64]]:
+    """Return the dev completions of the sample, and of each run: one draw, and as its config says."""
+    prompts = sprites.prompts("dev")
+    model = load_checkpoint(resolve_checkpoint(valid_checkpoints(sample)[-1])).model
+    completed = {"sample": complete_prompts(model, prompts)}
+    for run in runs:
+        checkpoint = load_checkpoint(resolve_checkpoint(run))
+        checkpoint.require_palette_of(sprites)
+        completion, detector = ranking(checkpoint, checkpoint.settings.completion)
+        completed[run.name] = complete_prompts(checkpoint.model, prompts, completion)
+        if detector:
+            best = complete_best(checkpoint.model, prompts, completion, detector)
+            completed[f"{run.name}, best of {completion.candidates}"] = best
+    return completed
+
+
+def measure(
+    judge: Judge, completed: Mapping[str, NDArray[np.int64]], dev: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return the AUC of each set: those of the judge's examination, and the completions."""
+    found = {entry["negative_type"]: entry["auc"] for entry in judge.metadata["negative_types"]}
+    return found | {name: judge.compare(rows, dev, paired=True).auc for name, rows in completed.items()}
 
 
 def main() -> None:
-    """Train the judge if it is missing, evaluate, print, and compare with the bars."""
+    """Train the judges that are missing, print their AUCs, and compare them with the bars."""
     parser = argument_parser(__doc__)
     parser.add_argument("source")
     parser.add_argument("--sample", type=Path, required=True)
-    parser.add_argument("--series", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--work", type=Path, default=Path("eval/results/judge_quality"))
     options = parser.parse_args()
     print(describe_machine())
-    trained = train_judge(options.source)
-    Console().print(negative_types_table(trained.metadata))
-    for metrics in trained.metadata["negative_types"]:
-        name, auc = metrics["negative_type"], metrics["auc"]
+    source = absolute_source(options.source)
+    sprites = load_sprites(source)
+    completed = complete_runs(options.sample, options.runs, sprites)
+    aucs = []
+    for seed in range(options.seeds):
+        work = options.work / f"seed-{seed}"
+        work.mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        with contextlib.chdir(work):
+            made = train_judge(source, [f"judge.seed={2000 + seed}"], sprites=sprites, sharp=True)
+            judge = Judge.load(made.folder)
+        minutes = "existed" if made.kept else f"{(time.monotonic() - begun) / 60:.1f} min"
+        print(
+            f"judge {judge.fingerprint}, seed {seed}: {minutes}; {judge.failures or 'reliable'}", flush=True
+        )
+        aucs.append(measure(judge, completed, sprites.tokens("dev")))
+    compare_with_bars(aucs, [run.name for run in options.runs])
+
+
+def compare_with_bars(aucs: list[dict[str, Any]], runs: list[str]) -> None:
+    """Print the AUC of each set by each judge, and the outcome of each bar."""
+    for name in aucs[0]:
+        values = [auc[name] for auc in aucs]
+        spread = max(values) - min(values)
+        line = f"{name}: {', '.join(f'{value:.3f}' for value in values)}; spread {spread:.3f} "
+        line += outcome(spread <= LARGEST_SPREAD)
         if name in LEAST_AUC:
-            print(f"  {name}: AUC {auc:.4f}, bar {LEAST_AUC[name]}: {outcome(auc >= LEAST_AUC[name])}")
-    judge = Judge.load(trained.folder)
-    dev = load_sprites(options.source).tokens("dev")
-
-    def evaluate(checkpoint: Checkpoint, settings: CompletionSettings) -> JudgeResult:
-        return judge.evaluate(complete_prompts(checkpoint.model, dev[:, :PROMPT_LENGTH], settings))
-
-    real = judge.evaluate(dev)
-    sample = evaluate(load_checkpoint(valid_checkpoints(options.sample)[-1]), CompletionSettings())
-    show("real dev sprites", real)
-    show(f"{options.sample.name}, greedy", sample)
-    print(f"  bar: {outcome(sample.high < real.low)}")
-
-    nlls, probabilities = [], []
-    for folder in valid_checkpoints(options.series):
-        checkpoint = load_checkpoint(folder)
-        result = evaluate(checkpoint, checkpoint.settings.completion)
-        nlls.append(true_completion_nll(checkpoint.model, dev))
-        probabilities.append(result.mean_probability)
-        show(f"{folder.name}, NLL {nlls[-1]:.4f}", result)
-    count = nlls.index(min(nlls)) + 1  # after the lowest NLL, the model overfits
-    rho = stats.spearmanr(probabilities[:count], [-nll for nll in nlls[:count]]).statistic
-    passed = rho >= 0.8 and count >= 10
-    print(f"Spearman over {count} checkpoints: {rho:.3f}; bar 0.8 over 10 or more: {outcome(passed)}")
+            line += f"; bar {LEAST_AUC[name]} {outcome(min(values) >= LEAST_AUC[name])}"
+        print(line)
+    for worse, better in itertools.pairwise(runs):
+        print(f"{worse} > {better}: {outcome(all(auc[worse] > auc[better] for auc in aucs))}")
+    best = [name for name in aucs[0] if name.startswith(f"{runs[-1]}, best of")]
+    for name in best:
+        most = max(auc[name] for auc in aucs)
+        print(f"{name}: at most {most:.3f}, bar {MOST_AUC_OF_BEST}: {outcome(most <= MOST_AUC_OF_BEST)}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""What the benchmarks that train runs share: a clock of steps, sprite sources, and quiet settings."""
+"""What the benchmarks that train runs share: a clock of steps, sprite sources, folds, and quiet settings."""
 
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import TrainerCallback
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.sprites.collection import FOLD, Sprites
 
 STEPS_ONLY: dict[str, Any] = {
     "eval_strategy": "no",
@@ -15,6 +20,21 @@ STEPS_ONLY: dict[str, Any] = {
     "disable_tqdm": True,
 }
 """Fields of `training:` for a training that does nothing but its steps until the last one."""
+TWO_FOLDS = ("sprites.fold_size=160", "sprites.fold_seed=1")
+"""Overrides that hold out two folds of 80 sprites at once, apart from the last 80 sprites of train, on which
+many earlier choices were made."""
+
+
+def two_folds(sprites: Sprites) -> list[NDArray[np.int64]]:
+    """Return the two folds of sprites that were loaded with `TWO_FOLDS`, (80, 400) each.
+
+    Raises:
+        PokemonGenError: if the sprites have another fold.
+    """
+    held_out = sprites.splits.get(FOLD, ())
+    if len(held_out) < 160:
+        raise PokemonGenError(f"{sprites.source}: {len(held_out)} sprites are held out. Use TWO_FOLDS.")
+    return [sprites.tokens(FOLD)[half::2] for half in range(2)]
 
 
 def synchronized_time() -> float:

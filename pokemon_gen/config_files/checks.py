@@ -33,6 +33,11 @@ MODEL_REFUSED = {
     "pad_token_id": "does not exist, because every token is a colour",
 }
 """Fields of a model's config that cannot be set, and why. The reason follows the word "it"."""
+CLASSIFIER_REFUSED = {
+    "num_labels": "is always two: real or not",
+    "num_channels": "is always four: red, green, blue and a mask of the completion",
+}
+"""The same for the image classifier of a detector or judge."""
 _BATCH_RULE = "at least 1 (a batch has at least one sprite)"
 _NUMBER_RULES: dict[str, tuple[Callable[[float], bool], str]] = {
     "per_device_train_batch_size": (lambda number: number >= 1, _BATCH_RULE),

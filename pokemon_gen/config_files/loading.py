@@ -19,13 +19,22 @@ from pokemon_gen.config_files.overrides import (
     holds_override,
     is_overridden,
 )
-from pokemon_gen.config_files.reading import JUDGE_CONFIG, find_config, shipped_configs
+from pokemon_gen.config_files.reading import (
+    JUDGE_CONFIG,
+    JUDGE_CONFIGS,
+    SHARP_JUDGE_CONFIG,
+    find_config,
+    package_configs,
+    shipped_configs,
+)
 from pokemon_gen.config_files.sections import locations, value_at
 from pokemon_gen.config_files.validation import validate
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.settings import ConfigSettings, JudgeSettings, Settings
 
 _log = logging.getLogger(__name__)
+SAMPLE_CONFIG = "gpt2-sample"
+"""Name of the shipped config of the homework's sample model."""
 _Kind = TypeVar("_Kind", bound=ConfigSettings)
 
 
@@ -40,9 +49,9 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         PokemonGenError: for a file that is not YAML, and for every unknown or mistyped setting.
     """
     file = find_config(path)
-    if file.stem == JUDGE_CONFIG and file in shipped_configs():
+    if file.stem in JUDGE_CONFIGS and file in shipped_configs():
         raise PokemonGenError(
-            f"{file}: this is the config of the judge, not of a run. `pokemon-gen judge SOURCE` uses it."
+            f"{file}: this is the config of a judge, not of a run. `pokemon-gen judge SOURCE` uses it."
         )
     settings = _load(Settings, file, overrides)
     for advice in idle_overrides(settings):
@@ -50,17 +59,25 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     return settings
 
 
-def load_judge_settings(source: str, overrides: Sequence[str] = ()) -> JudgeSettings:
+def load_sample_settings() -> Settings:
+    """Return the settings of the homework's sample model as they are shipped, whatever `configs/` holds."""
+    file = next(config for config in package_configs() if config.stem == SAMPLE_CONFIG)
+    return _load(Settings, file, ())
+
+
+def load_judge_settings(source: str, overrides: Sequence[str] = (), sharp: bool = False) -> JudgeSettings:
     """Read the settings of the judge of a sprite source from `configs/judge.yaml`.
 
     Args:
         source: a sprite source, as in `SpriteSettings.source`.
         overrides: words such as `judge.classifier.steps=100` or `sprites.palette=colormap.txt`.
+        sharp: read `configs/judge-sharp.yaml` instead.
 
     Raises:
         PokemonGenError: as `load_settings`.
     """
-    return _load(JudgeSettings, find_config(JUDGE_CONFIG), [f"sprites.source={source}", *overrides])
+    config = find_config(SHARP_JUDGE_CONFIG if sharp else JUDGE_CONFIG)
+    return _load(JudgeSettings, config, [f"sprites.source={source}", *overrides])
 
 
 def _load(kind: type[_Kind], file: Path, overrides: Sequence[str]) -> _Kind:

@@ -16,8 +16,9 @@ from pokemon_gen.config_files.retired import REMOVED_CONFIGS, translate
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
 
-JUDGE_CONFIG = "judge"
-"""Name of the shipped config of the judge."""
+JUDGE_CONFIG, SHARP_JUDGE_CONFIG = "judge", "judge-sharp"
+"""Names of the shipped configs of the quick and of the sharp judge."""
+JUDGE_CONFIGS = frozenset({JUDGE_CONFIG, SHARP_JUDGE_CONFIG})
 LARGEST_CONFIG = 100_000
 """Largest size of a config in bytes. The longest shipped config has 3,000."""
 _PACKAGE = Path(__file__).parent.parent
@@ -112,7 +113,7 @@ def shipped_configs() -> list[Path]:
 
 def run_names(configs: Iterable[Path]) -> list[str]:
     """Return the names of the configs that describe a run: all but the judge's."""
-    return sorted({config.stem for config in configs} - {JUDGE_CONFIG})
+    return sorted({config.stem for config in configs} - JUDGE_CONFIGS)
 
 
 def package_configs() -> list[Path]:

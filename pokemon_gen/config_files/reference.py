@@ -16,9 +16,9 @@ from pydantic.fields import FieldInfo
 
 from pokemon_gen.config_files.checks import MODEL_REFUSED, TRAINING_REFUSED
 from pokemon_gen.config_files.fields import own_training_fields
-from pokemon_gen.config_files.reading import JUDGE_CONFIG, package_configs
+from pokemon_gen.config_files.reading import JUDGE_CONFIG, SHARP_JUDGE_CONFIG, package_configs
 from pokemon_gen.config_files.retired import REMOVED, RENAMED, RETIRED_VALUES
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import DetectorSettings, JudgeSection, Settings
 
 _COLUMNS = ("setting", "type", "default", "meaning")
 _TYPE_WORDS = {int: "integer", float: "number", bool: "true or false", str: "text", dict: "section"}
@@ -110,9 +110,11 @@ def reference_page() -> str:
         "In a `model` section of a language model, these fields cannot be set:\n",
         _bullets(f"`{name}`: it {reason}" for name, reason in MODEL_REFUSED.items()),
         "## Settings of the judge\n",
-        f"`configs/{JUDGE_CONFIG}.yaml` has one section, `judge`, with the same settings as `detector`. "
-        "`pokemon-gen judge SOURCE` adds `sprites.source`. Overrides such as `judge.classifier.steps=100` "
-        "and `sprites.palette=colormap.txt` work as for a run.\n",
+        f"`configs/{JUDGE_CONFIG}.yaml` and `configs/{SHARP_JUDGE_CONFIG}.yaml` have one section, `judge`, "
+        "with the settings of `detector` and one more. `pokemon-gen judge SOURCE` reads the first, and with "
+        "`--sharp` the second, and adds `sprites.source`. Overrides such as `judge.classifier.steps=100` and "
+        "`sprites.palette=colormap.txt` work as for a run.\n",
+        _settings_table(JudgeSection, "judge.", skip=tuple(DetectorSettings.model_fields)),
         "## Settings of earlier versions\n",
         "In a config or an override, these settings are errors that say what replaces them. In the "
         "`settings.json` of an earlier run, they are translated:\n",
@@ -184,7 +186,8 @@ def _type_text(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return _or_list(list(_alternatives(annotation)))
     if origin in (list, tuple):
         return f"list of {_type_text(arguments[0])}s"
-    word = _TYPE_WORDS.get(origin or annotation, "any value")
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    word = "section" if is_section else _TYPE_WORDS.get(origin or annotation, "any value")
     signs = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
     bounds = [
         f"{sign} {getattr(bound, name)}" for bound in metadata for name, sign in signs if hasattr(bound, name)

@@ -6,6 +6,7 @@ that version 0.1 saved with a run is translated instead, so that its checkpoints
 
 import copy
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from pokemon_gen.config_files.sections import locations, value_at
@@ -23,8 +24,19 @@ RENAMED = {
     "judge.generator.stages": "judge.generator.snapshot_steps",
     "detector.classifier.enlarge": "detector.classifier.upscale",
     "judge.classifier.enlarge": "judge.classifier.upscale",
+    "detector.generator.temperature": "detector.generator.temperatures",
+    "judge.generator.temperature": "judge.generator.temperatures",
 }
 """Old dotted name → the name since version 0.2."""
+CONVERTED: dict[str, Callable[[Any], Any]] = {
+    "detector.generator.temperature": lambda temperature: [0.0, temperature],
+    "judge.generator.temperature": lambda temperature: [0.0, temperature],
+}
+"""Old dotted name of a renamed setting whose value changed its form → the conversion of a saved value.
+
+These are settings of detectors and judges that were renamed after 0.2.0 had begun. A run that has them trains
+as before.
+"""
 REMOVED = {
     "training.ema_decay": "averaging the weights gained nothing in any config (LOG.md)",
     "selection.watch_epochs": "select ranks the saved checkpoints after the training",
@@ -56,12 +68,18 @@ def translate(saved: Any) -> Any:
         section, key, dotted = value_at(values, location[:-1]), location[-1], ".".join(location)
         value = section.pop(key)
         if dotted in RENAMED:
-            section[RENAMED[dotted].rpartition(".")[2]] = value
+            convert = CONVERTED.get(dotted, lambda same: same)
+            section[RENAMED[dotted].rpartition(".")[2]] = convert(value)
         elif isinstance(value, str) and (dotted, value) in RENAMED_VALUES:
             section[key] = RENAMED_VALUES[dotted, value]
         elif value:
             _log.warning("saved by version 0.1: %s", message)
     return values
+
+
+def is_of_version_0_1(values: dict[str, Any]) -> bool:
+    """Tell whether settings that a run saved have names or values that version 0.2 never wrote."""
+    return any(".".join(location) not in CONVERTED for location in retired_settings(values))
 
 
 def retired_settings(values: dict[str, Any]) -> dict[tuple[str, ...], str]:

@@ -1,19 +1,14 @@
-"""The detector: the classifier of a run that chooses the best checkpoint, and its metrics.
+"""The detector: the classifier of a run that chooses the best checkpoint and ranks candidates.
 
-A detector or judge is measured on dev, which it has never seen. Its metrics are, for each negative type, how
-well its probabilities separate real dev sprites from corrupted ones (AUC: the probability that a real sprite
-gets the higher probability) and the share of corrupted sprites that pass its threshold.
+It shares nothing with the judge, which reports: its folds, its seed, its architecture and its generators are
+others. Otherwise the judge would like what the detector has chosen, whatever it looks like.
 """
 
+import hashlib
 import logging
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from pokemon_gen.discriminator.classifier import (
     METADATA_NAME,
@@ -21,7 +16,6 @@ from pokemon_gen.discriminator.classifier import (
     fingerprint_of,
     sprites_fingerprint,
 )
-from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, corrupt
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import atomic_folder
 from pokemon_gen.models.loading import Checkpoint
@@ -30,82 +24,6 @@ from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.collection import Sprites
 
 _log = logging.getLogger(__name__)
-
-MEASURED_WITH_SEED = 20251108
-"""The seed that corrupts the dev sprites alike for all detectors, so that their metrics are comparable."""
-
-
-@dataclass(frozen=True)
-class NegativeTypeMetrics:
-    """The metrics of a classifier on one negative type of dev sprites.
-
-    Attributes:
-        negative_type: the name of the type.
-        n: the number of corrupted sprites.
-        auc: the probability that a real dev sprite gets a higher probability than a corrupted one.
-        passing: the share of corrupted sprites that pass the threshold.
-    """
-
-    negative_type: str
-    n: int
-    auc: float
-    passing: float
-
-
-@dataclass(frozen=True)
-class Measures:
-    """The metrics of a classifier on dev.
-
-    Attributes:
-        real_passing: the share of real dev sprites that pass the threshold; the target is 0.95.
-        negative_types: the metrics on each negative type.
-        probabilities: (N + M,) of the N real, then of the M completed sprites, for the calibration plot.
-        labels: (N + M,) 1 for real sprites, 0 for completed ones.
-    """
-
-    real_passing: float
-    negative_types: list[NegativeTypeMetrics]
-    probabilities: NDArray[np.float64]
-    labels: NDArray[np.int64]
-
-    def as_metadata(self) -> dict[str, Any]:
-        """Return the metrics as plain values for JSON."""
-        return {
-            "dev_passing": self.real_passing,
-            "negative_types": [asdict(metrics) for metrics in self.negative_types],
-        }
-
-
-def measure(classifier: Classifier, dev: NDArray[np.int64], completions: NDArray[np.int64]) -> Measures:
-    """Measure a classifier on dev.
-
-    Args:
-        classifier: a detector or a judge.
-        dev: (N, 400) real sprites.
-        completions: (M, 400) completions of dev prompts by generators.
-    """
-    real = classifier.probabilities(dev)
-    generator = np.random.default_rng(MEASURED_WITH_SEED)
-    corrupted = {name: corrupt(name, dev, len(classifier.palette), generator) for name in NEGATIVE_TYPES}
-    negative_types = []
-    for name, sprites in {**corrupted, COMPLETIONS: completions}.items():
-        if not len(sprites):
-            continue  # `corrupt` can drop all of a few sprites
-        probabilities = classifier.probabilities(sprites)
-        passing = float((probabilities >= classifier.threshold).mean())
-        negative_types.append(NegativeTypeMetrics(name, len(sprites), auc(real, probabilities), passing))
-    # The completions are the last type, so `probabilities` are theirs now.
-    return Measures(
-        real_passing=float((real >= classifier.threshold).mean()),
-        negative_types=negative_types,
-        probabilities=np.concatenate([real, probabilities]),
-        labels=np.repeat([1, 0], [len(real), len(probabilities)]),
-    )
-
-
-def auc(real: NDArray[Any], others: NDArray[Any]) -> float:
-    """Return the area under the ROC curve: Mann-Whitney's U divided by the number of pairs; (N,), (M,)."""
-    return float(stats.mannwhitneyu(real, others).statistic / (len(real) * len(others)))
 
 
 def load_detector(run: Path) -> Classifier:
@@ -144,8 +62,7 @@ def detector_for(run: Path, sprites: Sprites) -> Classifier | None:
     if not (folder / METADATA_NAME).is_file():
         return None
     detector = load_detector(run)
-    same_sprites = trained_sprites(detector.metadata) == train_identity(sprites)
-    if detector.palette != sprites.palette or not same_sprites:
+    if detector.palette != sprites.palette or not same_training_sprites(detector.metadata, sprites):
         raise PokemonGenError(
             f"{folder}: this detector has another palette or other training sprites than the run "
             f"({sprites.source}). Train it again with `pokemon-gen detector CONFIG --overwrite`."
@@ -153,14 +70,19 @@ def detector_for(run: Path, sprites: Sprites) -> Classifier | None:
     return detector
 
 
-def trained_sprites(metadata: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the fingerprint and the number of the training sprites that a classifier's metadata record."""
-    return sprites_fingerprint(metadata), metadata.get("train")
+def same_training_sprites(metadata: dict[str, Any], sprites: Sprites) -> bool:
+    """Tell whether a classifier was trained on these training sprites, without the same fold.
+
+    A classifier of an earlier version records no more than their number and the fingerprint of the source.
+    """
+    known = sprites_fingerprint(metadata), metadata.get("train"), metadata.get("train_fingerprint")
+    now = sprites.fingerprint, len(sprites.tokens("train")), train_fingerprint(sprites)
+    return known == now if known[2] else known[:2] == now[:2]
 
 
-def train_identity(sprites: Sprites) -> tuple[str, int]:
-    """Return the fingerprint and the number of loaded training sprites; a fold reduces the number."""
-    return sprites.fingerprint, len(sprites.tokens("train"))
+def train_fingerprint(sprites: Sprites) -> str:
+    """Return 16 hexadecimal digits that identify the training sprites, which depend on the fold."""
+    return hashlib.sha256(sprites.tokens("train").astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def ranking(

@@ -1,8 +1,9 @@
 """The training of a classifier of sprites: the network, the batches and the threshold.
 
-Half of each batch are real sprites, half corrupted ones. Both halves are augmented in the same ways, which
-keep a real sprite realistic (mirrored, shifted by a pixel, tinted a little), so that no augmentation reveals
-whether a sprite is real.
+Half of each batch are real sprites, and the other half are the same sprites corrupted. So their prompts are
+equal, and only the completions can decide. A sprite and its corrupted form are augmented alike, in ways that
+keep a real sprite realistic (mirrored, shifted by a pixel, tinted a little, red, green and blue exchanged),
+so that no augmentation reveals whether a sprite is real.
 """
 
 import tempfile
@@ -26,16 +27,24 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from pokemon_gen.bars import progress_bar
-from pokemon_gen.config_files.checks import check_model
+from pokemon_gen.config_files.checks import CLASSIFIER_REFUSED, check_model
 from pokemon_gen.constants import SIDE
-from pokemon_gen.discriminator.classifier import REAL, Classifier, to_pixels, upscale_pixels
-from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, corrupt
+from pokemon_gen.discriminator.classifier import (
+    MASKED,
+    REAL,
+    Classifier,
+    channels_of,
+    to_pixels,
+    upscale_pixels,
+)
+from pokemon_gen.discriminator.generators import Completed
+from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, differs
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models.build import config_fields
 from pokemon_gen.models.devices import best_device, full_fp32
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.settings import ClassifierSettings
-from pokemon_gen.training.arguments import helper_arguments
+from pokemon_gen.training.arguments import derived_seed, helper_arguments
 from pokemon_gen.training.divergence import FiniteLossTrainer, train_to_end
 
 PASSING = 0.95
@@ -48,18 +57,18 @@ def train_classifier(
     settings: ClassifierSettings,
     seed: int,
     positives: NDArray[np.int64],
-    completions: NDArray[np.int64],
+    completions: Completed,
     calibration: NDArray[np.int64],
     palette: Palette,
     title: str,
 ) -> Classifier:
-    """Train a classifier and set its threshold.
+    """Train the networks of a classifier and set its threshold.
 
     Args:
         settings: the network and its training.
         seed: the seed of the initial weights and of the batches.
         positives: (N, 400) real sprites, from which all negative types except completions are made.
-        completions: (M, 400) sprites completed by generators.
+        completions: of these sprites' prompts, by generators.
         calibration: (K, 400) real sprites that only set the threshold.
         palette: the colours of the tokens.
         title: the title of the progress bar.
@@ -70,21 +79,39 @@ def train_classifier(
     Raises:
         PokemonGenError: for invalid settings.
     """
-    model = build_classifier(settings, seed)
-    batches = RealFakeBatches(settings, seed, positives, completions, palette)
+    seeds = [seed, *(derived_seed(seed, number) for number in range(1, settings.networks))]
+    with progress_bar(settings.steps * settings.networks, title, "step") as bar:
+        networks = [
+            _train_network(settings, one, positives, completions, palette, title, bar) for one in seeds
+        ]
+    classifier = Classifier(tuple(networks), palette, settings.upscale, 0.5, {})
+    return with_threshold(classifier, calibration)
+
+
+def _train_network(
+    settings: ClassifierSettings,
+    seed: int,
+    positives: NDArray[np.int64],
+    completions: Completed,
+    palette: Palette,
+    title: str,
+    bar: Any,
+) -> PreTrainedModel:
+    """Train one network from random weights."""
+    network = build_classifier(settings, seed).to(memory_format=torch.channels_last)
+    batches = RealFakeBatches(settings, seed, positives, completions, palette, channels_of(network))
     with tempfile.TemporaryDirectory() as folder:  # it takes minutes, so no checkpoint is kept
         make_trainer = partial(
             _ClassifierTrainer,
-            model=model,
+            model=network,
             args=_arguments(settings, seed, folder),
             train_dataset=batches,
             data_collator=lambda batch: batch,
-            callbacks=[_Bar(title)],
+            callbacks=[_Advance(bar)],
         )
         with full_fp32(best_device()):
             train_to_end(make_trainer, title)
-    classifier = Classifier(model.eval(), palette, settings.upscale, 0.5, {})
-    return with_threshold(classifier, calibration)
+    return network.to(memory_format=torch.contiguous_format).eval()
 
 
 def with_threshold(classifier: Classifier, calibration: NDArray[np.int64]) -> Classifier:
@@ -97,7 +124,9 @@ def with_threshold(classifier: Classifier, calibration: NDArray[np.int64]) -> Cl
 def build_classifier(
     settings: ClassifierSettings, seed: int, section: str = "classifier.model"
 ) -> PreTrainedModel:
-    """Build an image classifier with random weights: (B, 3, 20 * upscale, 20 * upscale) → (B, 2).
+    """Build an image classifier with random weights: (B, C, 20 * upscale, 20 * upscale) → (B, 2).
+
+    C is four, red, green, blue and a mask of the completion, or three for a type without `num_channels`.
 
     Args:
         settings: the network.
@@ -116,11 +145,14 @@ def build_classifier(
             f"model_type {model_type!r} is not an image classifier of transformers{near}",
         )
     config_class = CONFIG_MAPPING[model_type]
-    refused = {"num_labels": "is two: real or corrupted"}
-    check_model(fields, config_fields(config_class), model_type, section, refused)
+    known = config_fields(config_class)
+    check_model(fields, known, model_type, section, CLASSIFIER_REFUSED)
+    if "num_channels" in known:
+        fields["num_channels"] = MASKED
     set_seed(seed)
     labels = {0: "not real", REAL: "real"}
-    blank = torch.zeros(2, 3, SIDE * settings.upscale, SIDE * settings.upscale)
+    side = SIDE * settings.upscale
+    blank = torch.zeros(2, int(fields.get("num_channels", 3)), side, side)
     try:  # only calls of the library
         model = AutoModelForImageClassification.from_config(config_class(**fields, id2label=labels))
         model.eval()  # in training mode the blank images would change the statistics of batch norms
@@ -138,17 +170,19 @@ class _ClassifierTrainer(FiniteLossTrainer):
 
 
 class RealFakeBatches(torch.utils.data.Dataset[Any]):
-    """Batches of real and corrupted sprites, which depend only on the seed and the batch's indices."""
+    """Batches of sprites, real and corrupted, which depend only on the seed and the batch's indices."""
 
     def __init__(
         self,
         settings: ClassifierSettings,
         seed: int,
         positives: NDArray[np.int64],
-        completions: NDArray[np.int64],
+        completions: Completed,
         palette: Palette,
+        channels: int = MASKED,
     ) -> None:
-        """Store the (N, 400) real sprites and the (M, 400) completions."""
+        """Store the (N, 400) real sprites and the completions of their prompts."""
+        self.channels = channels
         self.settings, self.seed, self.palette = settings, seed, palette
         self.positives, self.completions = positives, completions
 
@@ -156,45 +190,64 @@ class RealFakeBatches(torch.utils.data.Dataset[Any]):
         return self.settings.steps * self.settings.batch_size
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return a batch: (B, 3, H, H) pixels and (B,) labels. The indices only seed the random generator."""
+        """Return a batch: (B, C, H, H) pixels and (B,) labels. The indices only seed the random generator."""
         generator = np.random.default_rng([self.seed, *sorted(indices)[:4]])
-        real = _sample(self.positives, len(indices) // 2, generator)
-        sprites = np.concatenate([real, self._corrupted(len(indices) - len(real), generator)])
-        labels = np.where(np.arange(len(sprites)) < len(real), REAL, 1 - REAL)
-        pixels = _augment(to_pixels(to_picture(sprites, self.palette)), generator)
+        real, corrupted = self._pairs(len(indices) // 2, generator)
+        pictures = [
+            to_pixels(to_picture(sprites, self.palette), self.channels) for sprites in (real, corrupted)
+        ]
+        pixels = torch.cat(_augment(pictures, self.settings.channel_swaps, generator))
+        images = upscale_pixels(pixels, self.settings.upscale)
         return {
-            "pixel_values": upscale_pixels(pixels, self.settings.upscale),
-            "labels": torch.from_numpy(labels),
+            # Convolutions of few channels are a quarter faster in this order on a CPU.
+            "pixel_values": images.contiguous(memory_format=torch.channels_last),
+            "labels": torch.tensor([REAL] * len(real) + [1 - REAL] * len(corrupted)),
         }
 
-    def _corrupted(self, count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return up to `count` corrupted sprites, because `corrupt` drops those that equal their original."""
+    def _pairs(
+        self, count: int, generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return up to `count` real sprites and the same sprites corrupted, without those that stay equal."""
         counts = dict(zip(SHARES, generator.multinomial(count, list(SHARES.values())), strict=True))
-        parts = [_sample(self.completions, counts[COMPLETIONS], generator)]
-        for negative_type in NEGATIVE_TYPES:
-            sprites = _sample(self.positives, counts[negative_type], generator)
-            parts.append(corrupt(negative_type, sprites, len(self.palette), generator))
-        return np.concatenate(parts)
+        completed = generator.integers(0, len(self.completions.train), counts[COMPLETIONS])
+        real = [self.positives[self.completions.rows[completed]]]
+        corrupted = [self.completions.train[completed]]
+        for name, corrupt in NEGATIVE_TYPES.items():
+            real.append(self.positives[generator.integers(0, len(self.positives), counts[name])])
+            corrupted.append(corrupt(real[-1], len(self.palette), generator))
+        of_all, corrupted_all = np.concatenate(real), np.concatenate(corrupted)
+        kept = differs(corrupted_all, of_all)
+        return of_all[kept], corrupted_all[kept]
 
 
-def _sample(sprites: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Draw `count` of (N, 400) sprites with replacement."""
-    return sprites[generator.integers(0, len(sprites), count)]
+def _augment(
+    pictures: Sequence[Tensor], channel_swaps: float, generator: np.random.Generator
+) -> list[Tensor]:
+    """Mirror, shift and recolour sprites at random, so slightly that they stay realistic.
 
-
-def _augment(pixels: Tensor, generator: np.random.Generator) -> Tensor:
-    """Mirror, shift and tint sprites at random, so slightly that they stay realistic; (B, 3, 20, 20)."""
-    count = len(pixels)
-    mirrored = torch.from_numpy(generator.random(count) < 0.5)
-    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
-    padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate")  # continues the border pixels
-    down, right = generator.integers(0, 3, (2, count))
-    rows = torch.from_numpy(down)[:, None] + torch.arange(SIDE)  # (B, 20)
-    columns = torch.from_numpy(right)[:, None] + torch.arange(SIDE)
+    Args:
+        pictures: batches of (B, C, 20, 20) pixels; sprite n of each batch is augmented alike.
+        channel_swaps: the probability that red, green and blue are exchanged.
+        generator: draws everything.
+    """
+    count = len(pictures[0])
     batch = torch.arange(count)
-    shifted = padded.permute(0, 2, 3, 1)[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
-    tint = torch.from_numpy(generator.uniform(-LIGHTER, LIGHTER, (count, 1, 1, 3))).float()
-    return (shifted + tint).permute(0, 3, 1, 2)
+    mirrored = torch.from_numpy(generator.random(count) < 0.5)[:, None, None, None]
+    down, right = torch.from_numpy(generator.integers(0, 3, (2, count)))
+    rows = (down[:, None] + torch.arange(SIDE))[:, :, None]  # (B, 20, 1)
+    columns = (right[:, None] + torch.arange(SIDE))[:, None, :]
+    tint = torch.from_numpy(generator.uniform(-LIGHTER, LIGHTER, (count, 3, 1, 1))).float()
+    swapped = generator.permuted(np.tile(np.arange(3), (count, 1)), axis=1)
+    keep = generator.random((count, 1)) >= channel_swaps
+    colours = torch.from_numpy(np.where(keep, np.arange(3), swapped))  # (B, 3)
+    augmented = []
+    for pixels in pictures:
+        pixels = torch.where(mirrored, pixels.flip(3), pixels)
+        recoloured = pixels[:, :3][batch[:, None], colours] + tint
+        pixels = torch.cat([recoloured, pixels[:, 3:]], dim=1)
+        padded = torch.nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate")  # continues the border
+        augmented.append(padded.permute(0, 2, 3, 1)[batch[:, None, None], rows, columns].permute(0, 3, 1, 2))
+    return augmented
 
 
 def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> TrainingArguments:
@@ -210,17 +263,11 @@ def _arguments(settings: ClassifierSettings, seed: int, folder: str) -> Training
     )
 
 
-class _Bar(TrainerCallback):
-    """The progress bar of the classifier's training."""
+class _Advance(TrainerCallback):
+    """Advances the progress bar of the classifier's training."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = progress_bar(state.max_steps, self.title, "step")
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.update()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()

@@ -2,31 +2,41 @@
 
 A detector learns to distinguish their completions from real sprites. A model that had seen a sprite could
 return its memorised completion, from which a detector learns nothing. So train is split into folds, and each
-fold is completed by a model that was trained on the other folds. Every prompt then occurs both among the real
-sprites and among the completed ones, so the detector gains nothing by memorising prompts.
+fold is completed by a model that was trained on the other folds (cross-fitting). Every prompt then occurs
+both among the real sprites and among the completed ones, so the detector gains nothing by memorising prompts.
+
+A detector that should tell the completions of good models needs good generators: a kind may have the model,
+the transforms and the optimizer of a shipped config, with fewer steps.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from pokemon_gen.bars import progress_bar
 from pokemon_gen.completion.sampling import complete_prompts
+from pokemon_gen.config_files.loading import load_sample_settings
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.negatives import differs
-from pokemon_gen.models.build import build_model
-from pokemon_gen.settings import CompletionSettings, GeneratorSettings
-from pokemon_gen.training.arguments import helper_arguments
+from pokemon_gen.palette import Palette
+from pokemon_gen.settings import AugmentationSettings, CompletionSettings, GeneratorSettings, Settings
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.folds import random_folds
+from pokemon_gen.training.arguments import derived_seed, fit_schedule
 from pokemon_gen.training.divergence import FiniteLossTrainer, train_to_end
-from pokemon_gen.training.trainer import SpriteDataset, batch_of
+from pokemon_gen.training.run import prepare
+from pokemon_gen.training.trainer import make_trainer
 
 Tokens = NDArray[np.int64]
+_SILENT = {"logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+"""Fields of `training:` of a run that logs nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,118 +45,192 @@ class Completed:
 
     Attributes:
         train: (M, 400) completions of training prompts, each by a model that had not seen the sprite.
+        rows: (M,) the training sprite that each completion belongs to.
         others: (K, 400) completions of the prompts that are not in train.
     """
 
     train: Tokens
+    rows: Tokens
     others: Tokens
 
 
 def complete_unseen(
-    settings: GeneratorSettings, seed: int, train: Tokens, others: Tokens, palette_size: int, title: str
+    kinds: Sequence[GeneratorSettings],
+    seed: int,
+    train: Tokens,
+    others: Tokens,
+    palette: Palette,
+    title: str,
 ) -> Completed:
-    """Train one generator per fold of train, and complete each fold with the generator that has not seen it.
+    """Train generators of each kind, and complete each fold of train with those that have not seen it.
 
-    Every generator completes sprites at several steps of its training, so that the completions range from bad
-    to good.
+    Every generator completes sprites at one or more steps of its training, so that the completions can range
+    from bad to good.
 
     Args:
-        settings: the models, the folds and the steps.
+        kinds: the models, the folds, the steps and the draws of each kind.
         seed: the seed of the weights, the folds and the sampling.
         train: (N, 400) sprites.
-        others: (L, 400) sprites that no generator is trained on. The first generator completes them; the
-            detector is measured on the result.
-        palette_size: V, the number of colours.
+        others: (L, 400) sprites that no generator is trained on. The first generator of each kind completes
+            them; the detector is measured on the result.
+        palette: the colours of the tokens.
         title: the title of the progress bar.
     """
-    order = np.random.default_rng(seed).permutation(len(train))
-    folds = np.array_split(order, settings.folds)
-    completed_train: list[Tokens] = []
-    completed_others: list[Tokens] = []
-    with progress_bar(settings.snapshot_steps[-1] * settings.folds, title, "step") as bar:
-        for number, fold in enumerate(folds):
-            seen = np.setdiff1d(order, fold)
-            unseen = np.concatenate([train[fold], others[: len(others) if number == 0 else 0]])
-            for rows, completed in _train_generator(
-                settings, seed + number, train[seen], unseen, palette_size, bar
-            ):
-                kept, in_fold = differs(completed, unseen[rows]), rows < len(fold)
-                completed_train.append(completed[kept & in_fold])
-                completed_others.append(completed[kept & ~in_fold])
-    return Completed(np.concatenate(completed_train), np.concatenate(completed_others))
+    drawn: list[_Drawn] = []
+    with progress_bar(sum(kind.snapshot_steps[-1] * kind.folds for kind in kinds), title, "step") as bar:
+        for number, kind in enumerate(kinds):
+            folds = kind_folds(kind, number, seed, train)
+            drawn += _complete_folds(kind, derived_seed(seed, number), folds, train, others, palette, bar)
+    rows = np.concatenate([part.rows for part in drawn])
+    sprites = np.concatenate([part.sprites for part in drawn])
+    kept = differs(sprites, np.concatenate([train, others])[rows])
+    in_train = rows < len(train)
+    return Completed(sprites[kept & in_train], rows[kept & in_train], sprites[kept & ~in_train])
+
+
+def kind_folds(kind: GeneratorSettings, number: int, seed: int, train: Tokens) -> list[Tokens]:
+    """Return the rows of train, (N, 400), in each fold of a kind of generators, which counts from 0."""
+    return random_folds(train, [1 / kind.folds] * kind.folds, derived_seed(seed, number))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Completions of some sprites.
+
+    Attributes:
+        rows: (D,) the numbers of the sprites in train, or in the others, which are counted after train.
+        sprites: (D, 400).
+    """
+
+    rows: Tokens
+    sprites: Tokens
+
+
+def _complete_folds(
+    kind: GeneratorSettings,
+    seed: int,
+    folds: Sequence[Tokens],
+    train: Tokens,
+    others: Tokens,
+    palette: Palette,
+    bar: Any,
+) -> list[_Drawn]:
+    """Train one generator per fold, which completes its fold; the first one completes the others too."""
+    drawn: list[_Drawn] = []
+    sprites = np.concatenate([train, others])
+    for number, fold in enumerate(folds):
+        seen = np.setdiff1d(np.arange(len(train)), fold)
+        unseen = fold if number else np.concatenate([fold, np.arange(len(train), len(sprites))])
+        drawn += _train_generator(kind, seed + number, train[seen], sprites, unseen, palette, bar)
+    return drawn
 
 
 def _train_generator(
-    settings: GeneratorSettings,
+    kind: GeneratorSettings,
     seed: int,
     seen: Tokens,
+    sprites: Tokens,
     unseen: Tokens,
-    palette_size: int,
+    palette: Palette,
     bar: Any,
-) -> list[tuple[Tokens, Tokens]]:
-    """Train a generator on `seen`, (S, 400), and complete a share of `unseen`, (U, 400), at each snapshot.
+) -> list[_Drawn]:
+    """Train a generator on `seen`, (S, 400), and complete `sprites[unseen]` at each snapshot."""
+    drawn: list[_Drawn] = []
 
-    Returns:
-        For each snapshot, the rows of `unseen` and their completions.
-    """
-    model = build_model(settings.model, palette_size, seed)
-    generator = np.random.default_rng(seed)
-    snapshots: list[tuple[Tokens, Tokens]] = []
-
-    def complete(step: int) -> None:
-        model.eval()
-        rows = np.sort(generator.permutation(len(unseen))[: max(2, round(settings.share * len(unseen)))])
-        completed = _complete_half_greedily(model, unseen[rows], settings, seed + step, len(snapshots) % 2)
-        snapshots.append((rows, completed))
+    def complete(model: PreTrainedModel, step: int) -> None:
+        drawn.extend(_draw(model, kind, derived_seed(seed, step), sprites, unseen))
         model.train()
 
+    _train(_run_settings(kind, seed), seen, palette, _AtSnapshots(kind.snapshot_steps, complete, bar))
+    return drawn
+
+
+def complete_by_sample(sprites: Sprites, steps: int, title: str) -> Tokens:
+    """Complete the dev prompts greedily with the homework's sample model; (N, 400).
+
+    Args:
+        sprites: the sample model learns train.
+        steps: optimizer steps; the homework takes 2,000.
+        title: the title of the progress bar.
+    """
+    settings = load_sample_settings()
+    training = {key: value for key, value in settings.training.items() if key != "num_train_epochs"}
+    settings = settings.model_copy(update={"training": training | _SILENT | {"max_steps": steps}})
+    completed: list[Tokens] = []
+
+    def complete(model: PreTrainedModel, step: int) -> None:
+        completed.append(complete_prompts(model, sprites.prompts("dev"), settings.completion))
+
+    with progress_bar(steps, title, "step") as bar:
+        _train(settings, sprites.tokens("train"), sprites.palette, _AtSnapshots((steps,), complete, bar))
+    return completed[0]
+
+
+def _train(settings: Settings, seen: Tokens, palette: Palette, callback: "_AtSnapshots") -> None:
+    """Train a run of which nothing is saved or logged on sprites, (S, 400)."""
     with tempfile.TemporaryDirectory() as folder:
-        make_trainer = partial(
-            FiniteLossTrainer,
-            model=model,
-            args=_arguments(settings, seed, folder),
-            train_dataset=SpriteDataset(seen),
-            data_collator=batch_of,
-            callbacks=[_AtSnapshots(settings.snapshot_steps, complete, bar)],
+        model, arguments, settings = prepare(settings, palette, Path(folder))
+        arguments.save_strategy, arguments.eval_strategy = SaveStrategy.NO, IntervalStrategy.NO
+        fit_schedule(arguments, arguments.max_steps)
+
+        def make() -> FiniteLossTrainer:
+            data = Sprites({"train": seen, "dev": seen}, palette, "generators")
+            trainer = make_trainer(model, arguments, data, settings)
+            trainer.add_callback(callback)
+            return trainer
+
+        train_to_end(make, callback.bar.desc)
+
+
+def _draw(model: Any, kind: GeneratorSettings, seed: int, sprites: Tokens, unseen: Tokens) -> list[_Drawn]:
+    """Complete a share of the unseen sprites once at each temperature."""
+    generator = np.random.default_rng(seed)
+    count = max(2, round(kind.share * len(unseen)))
+    drawn = []
+    for number, temperature in enumerate(kind.temperatures):
+        rows = np.sort(generator.permutation(unseen)[:count])
+        completion = CompletionSettings(
+            do_sample=temperature > 0,
+            temperature=temperature or 1.0,
+            top_p=kind.top_p,
+            seed=derived_seed(seed, number),
         )
-        train_to_end(make_trainer, bar.desc)
-    return snapshots
+        drawn.append(_Drawn(rows, complete_prompts(model, sprites[rows, :PROMPT_LENGTH], completion)))
+    return drawn
 
 
-def _complete_half_greedily(
-    model: Any, sprites: Tokens, settings: GeneratorSettings, seed: int, first: int
-) -> Tokens:
-    """Complete every second prompt greedily, starting at row `first` (0 or 1), and the rest by sampling."""
-    completed = np.empty_like(sprites)
-    sampling = CompletionSettings(do_sample=True, temperature=settings.temperature, seed=seed)
-    for rows, completion in ((slice(first, None, 2), None), (slice(1 - first, None, 2), sampling)):
-        if len(sprites[rows]):
-            completed[rows] = complete_prompts(model, sprites[rows, :PROMPT_LENGTH], completion)
-    return completed
-
-
-def _arguments(settings: GeneratorSettings, seed: int, folder: str) -> TrainingArguments:
-    steps = settings.snapshot_steps[-1]
-    return helper_arguments(
-        folder,
-        seed,
-        max_steps=steps,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=0.04,  # a share of the steps, as in the shipped configs
-        lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": steps // 2, "decay_type": "linear", "min_lr_ratio": 0.02},
+def _run_settings(kind: GeneratorSettings, seed: int) -> Settings:
+    """Return a generator as the settings of a run, of which nothing is saved or logged."""
+    return Settings(
+        name="generator",
+        seed=seed,
+        model=kind.model,
+        augmentation=AugmentationSettings(flips=kind.flips, hue_shifts=kind.hue_shifts),
+        training={
+            "max_steps": kind.snapshot_steps[-1],
+            "per_device_train_batch_size": kind.batch_size,
+            "learning_rate": kind.learning_rate,
+            "weight_decay": kind.weight_decay,
+            "muon_learning_rate": kind.muon_learning_rate,
+            "muon_weight_decay": kind.muon_weight_decay,
+            "adam_beta2": 0.95,  # a short average of squared gradients, because there are few steps
+            "warmup_steps": 0.04,  # a share of the steps, as in the shipped configs
+            "lr_scheduler_type": "warmup_stable_decay",
+            "lr_scheduler_kwargs": {"num_decay_steps": 0.5, "decay_type": "linear", "min_lr_ratio": 0.02},
+            **_SILENT,
+        },
     )
 
 
 class _AtSnapshots(TrainerCallback):
     """Calls `complete` after each snapshot step, and updates the progress bar."""
 
-    def __init__(self, snapshot_steps: tuple[int, ...], complete: Callable[[int], None], bar: Any) -> None:
+    def __init__(
+        self, snapshot_steps: tuple[int, ...], complete: Callable[[PreTrainedModel, int], None], bar: Any
+    ) -> None:
         self.snapshot_steps, self.complete, self.bar = snapshot_steps, complete, bar
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.update()
         if state.global_step in self.snapshot_steps:
-            self.complete(state.global_step)
+            self.complete(kwargs["model"], state.global_step)

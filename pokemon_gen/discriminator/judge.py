@@ -1,11 +1,15 @@
 """The judge: a frozen classifier that reports the share of completions that pass for real (PDR).
 
 The homework's server counts the completions that its classifier takes for Pokémon. The judge substitutes for
-that classifier. It is trained once per source of sprites, with another architecture, seed and generators than
-the detector of any run. If a run were chosen by the judge, the judge would overrate it. So `selection.py` may
-not import this module (a test checks this), no criterion uses the judge, and the loader of detectors refuses
-the folder of a judge. Detection rates of different judges are not comparable, so each rate names the
-fingerprint of its judge.
+that classifier, and it also shows differences among completions that nearly all pass: by its AUC, and by the
+share of prompts whose real sprite it prefers. It is trained once per source of sprites, with other folds,
+another architecture, other seeds and other generators than the detector of any run. If a run were chosen by
+the judge, the judge would overrate it. So `selection.py` may not import this module (a test checks this), no
+criterion uses the judge, and the loader of detectors refuses the folder of a judge. Metrics of different
+judges are not comparable, so each names the fingerprint of its judge.
+
+A source can have two judges. The quick one takes minutes. The sharp one learns from better completions and
+averages several networks; where it exists, it is the one that is used.
 """
 
 from dataclasses import dataclass
@@ -14,16 +18,23 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from pokemon_gen.constants import CHECKPOINTS
-from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier
+from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier, sprites_fingerprint
+from pokemon_gen.discriminator.examination import REFERENCES, failures, limits
+from pokemon_gen.discriminator.separation import (
+    Separation,
+    mean_interval,
+    separation,
+    wilson_interval,
+)
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import Sprites
 
-CONFIDENCE = 0.95
-"""The confidence level of the intervals."""
+SHARP = "sharp"
+"""The end of the folder's name of a sharp judge."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,21 @@ class JudgeResult:
     mean_probability: float
     mean_interval: tuple[float, float]
     judge: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the judge saw in sprites.
+
+    Attributes:
+        order: (N,) the rows of the sprites, the least real first.
+        passed: (N,) whether each sprite passes for real.
+        maps: (N, 20, 20) how much each pixel's colour matters to the judge.
+    """
+
+    order: NDArray[np.int64]
+    passed: NDArray[np.bool_]
+    maps: NDArray[np.float64]
 
 
 class Judge:
@@ -81,6 +107,44 @@ class Judge:
         """The settings and sprites that the judge was trained with, and its metrics on dev."""
         return self.__classifier.metadata
 
+    @property
+    def failures(self) -> list[str]:
+        """Why the judge cannot be relied on, in words; empty if it passed its examination."""
+        return failures(self.metadata)
+
+    @property
+    def limits(self) -> list[str]:
+        """What the judge cannot tell from real sprites, or was not examined on, in words."""
+        return limits(self.metadata)
+
+    def references(self, metric: str) -> dict[str, float]:
+        """Return a metric, `auc` or `passing`, of what completions are compared with, from the examination.
+
+        These are noise, splices, and the completions of the homework's sample, if the judge was examined on
+        them.
+        """
+        sets = self.metadata.get("negative_types", [])
+        return {s["negative_type"]: s[metric] for s in sets if s["negative_type"] in REFERENCES}
+
+    def compare(self, sprites: NDArray[Any], real: NDArray[Any], paired: bool) -> Separation:
+        """Return how well the judge tells sprites, (N, 400), from real ones, (M, 400).
+
+        Args:
+            sprites: completions, or any other sprites.
+            real: real sprites.
+            paired: whether row n of both has the same prompt.
+
+        Raises:
+            PokemonGenError: for fewer than two sprites in either.
+        """
+        return separation(self.__classifier.log_odds(real), self.__classifier.log_odds(sprites), paired)
+
+    def explain(self, sprites: NDArray[Any]) -> Explanation:
+        """Return which of (N, 400) sprites look least real to the judge, and which of their pixels matter."""
+        log_odds = self.__classifier.log_odds(sprites)
+        passed = special.expit(log_odds) >= self.__classifier.threshold
+        return Explanation(np.argsort(log_odds), passed, self.__classifier.saliency(sprites))
+
     def evaluate(self, sprites: NDArray[Any]) -> JudgeResult:
         """Evaluate (N, 400) sprites.
 
@@ -96,43 +160,30 @@ class Judge:
         return JudgeResult(passed, float(passed.mean()), low, high, mean, interval, self.fingerprint)
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of the share of successes (Wilson 1927), computed by SciPy."""
-    interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean; (N,) → (low, high).
-
-    The interval holds the percentiles of a bootstrap of 2,000 resamples with a fixed seed.
-    """
-    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
-    low, high = np.percentile(draws, [50 - 50 * CONFIDENCE, 50 + 50 * CONFIDENCE])
-    return float(low), float(high)
-
-
-def judge_folder(sprites_fingerprint: str) -> Path:
-    """Return the folder of the judge of a sprite source: `checkpoints/judge-<fingerprint>/`."""
-    return CHECKPOINTS / f"{JUDGE}-{sprites_fingerprint}"
+def judge_folder(fingerprint: str, sharp: bool) -> Path:
+    """Return the folder of a judge of a sprite source: `checkpoints/judge-<fingerprint>/` or `...-sharp/`."""
+    return CHECKPOINTS / (f"{JUDGE}-{fingerprint}-{SHARP}" if sharp else f"{JUDGE}-{fingerprint}")
 
 
 def find_judge(sprites: Sprites) -> Judge | str:
-    """Return the judge of a sprite source, or the reason why it is missing.
+    """Return the judge of a sprite source, the sharp one if it exists, or the reason why there is none.
 
     Raises:
-        PokemonGenError: if the judge is damaged, or has another palette than the sprites.
+        PokemonGenError: if the judge is damaged, or has another palette or source than the sprites.
     """
-    folder = judge_folder(sprites.fingerprint)
-    if not (folder / METADATA_NAME).is_file():
+    folders = (judge_folder(sprites.fingerprint, sharp) for sharp in (True, False))
+    folder = next((folder for folder in folders if (folder / METADATA_NAME).is_file()), None)
+    if folder is None:
         return (
             f"these sprites do not have a judge yet. Train it once with `pokemon-gen judge {sprites.source}` "
             "and the sprites.* settings of the run, if it has any."
         )
     judge = Judge.load(folder)
-    if judge.palette != sprites.palette:
+    known = sprites_fingerprint(judge.metadata)
+    if judge.palette != sprites.palette or known != sprites.fingerprint:
         raise PokemonGenError(
-            f"{folder}: this judge has another palette than {sprites.source}. Train the judge again with "
+            f"{folder}: this judge was trained on other sprites ({known}) than {sprites.source} has "
+            f"({sprites.fingerprint}), or with another palette. Train the judge again with "
             f"`pokemon-gen judge {sprites.source} --overwrite`."
         )
     return judge

@@ -1,9 +1,10 @@
-"""The training of a detector or a judge: the generators, the classifier, and its metrics on dev.
+"""The training of a detector or a judge: the generators, the classifier, and its examination on dev.
 
 Both roles are trained and saved in the same way; they differ in settings, folder and name. If the folder
 already holds a classifier of the same settings and sprites, it is not trained again.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,23 @@ from numpy.typing import NDArray
 
 from pokemon_gen.config_files.retired import translate
 from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier
-from pokemon_gen.discriminator.detector import measure, train_identity, trained_sprites
+from pokemon_gen.discriminator.detector import same_training_sprites, train_fingerprint
+from pokemon_gen.discriminator.examination import FEW, SAMPLE, examine, few_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
-from pokemon_gen.discriminator.generators import complete_unseen
+from pokemon_gen.discriminator.generators import Completed, complete_by_sample, complete_unseen
+from pokemon_gen.discriminator.negatives import COMPLETIONS
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import contents
 from pokemon_gen.report.plots import save_calibration
-from pokemon_gen.settings import DetectorSettings, JudgeSettings, Settings
+from pokemon_gen.settings import DetectorSettings, JudgeSection, JudgeSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.folds import random_folds
+from pokemon_gen.validation import generator_models
 
+_log = logging.getLogger(__name__)
 CALIBRATION_NAME = "calibration.png"
 """The plot of a classifier's calibration on dev, in its folder."""
 
@@ -84,7 +90,7 @@ def check_trainable(
         metadata = read_json(folder / METADATA_NAME)
         saved = translate({role: metadata.get("settings")})[role]
         same_settings = saved == section.model_dump(mode="json")
-        if not same_settings or trained_sprites(metadata) != train_identity(sprites):
+        if not same_settings or not same_training_sprites(metadata, sprites):
             raise PokemonGenError(
                 f"{folder}: this folder already holds a {role} of other settings or sprites. Replace it with "
                 "--overwrite."
@@ -98,7 +104,8 @@ def check_trainable(
     _split(sprites.tokens("train"), section, sprites.source)
     with settings.placing_errors():
         build_classifier(section.classifier, section.seed, f"{role}.classifier.model")
-        build_model(section.generator.model, len(sprites.palette), section.seed, f"{role}.generator.model")
+        for name, model in generator_models(role, section).items():
+            build_model(model, len(sprites.palette), section.seed, name)
     return False
 
 
@@ -108,11 +115,13 @@ def detector_settings(settings: Settings | JudgeSettings) -> DetectorSettings:
 
 
 def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str) -> None:
-    """Train the generators and the classifier, measure it on dev, and save it."""
+    """Train the generators and the classifier, examine it on dev, and save it."""
     train, dev = sprites.tokens("train"), sprites.tokens("dev")
+    if len(train) < FEW:
+        _log.warning("%s: %s", sprites.source, few_sprites(len(train)))
     positives, calibration = _split(train, section, sprites.source)
     completions = complete_unseen(
-        section.generator, section.seed, positives, dev, len(sprites.palette), f"{role}: generators"
+        section.generators, section.seed, positives, dev, sprites.palette, f"{role}: generators"
     )
     if not len(completions.train) or not len(completions.others):
         raise PokemonGenError(
@@ -120,30 +129,44 @@ def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str)
             "Check that the sprites differ from each other."
         )
     classifier = train_classifier(
-        section.classifier, section.seed, positives, completions.train, calibration, sprites.palette,
+        section.classifier, section.seed, positives, completions, calibration, sprites.palette,
         f"{role}: classifier",
     )  # fmt: skip
-    metrics = measure(classifier, dev, completions.others)
+    metrics = examine(classifier, dev, _completed_dev(section, sprites, completions, role))
     remove(contents(folder))  # only after the training, so that a failed training keeps the old classifier
     save_calibration(metrics.probabilities, metrics.labels, folder / CALIBRATION_NAME)
     metadata = {
         "settings": section.model_dump(mode="json"),
         "sprites": sprites.origin,
         "train": len(train),
+        "train_fingerprint": train_fingerprint(sprites),
         **metrics.as_metadata(),
     }
     classifier.save(folder, role, metadata)
+
+
+def _completed_dev(
+    section: DetectorSettings, sprites: Sprites, completions: Completed, role: str
+) -> dict[str, NDArray[np.int64]]:
+    """Return the completions of dev that a classifier is examined on, by the names of their sets."""
+    completed = {COMPLETIONS: completions.others}
+    if isinstance(section, JudgeSection) and section.sample_steps:
+        by_sample = complete_by_sample(sprites, section.sample_steps, f"{role}: the homework's sample")
+        completed[SAMPLE] = by_sample
+    return completed
 
 
 def _split(
     train: NDArray[np.int64], section: DetectorSettings, source: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split train into the real sprites to learn from and those that only set the threshold."""
-    count = max(1, round(section.calibration_share * len(train)))
-    if len(train) - count < section.generator.folds:
+    share = max(section.calibration_share, 1 / len(train))
+    learned, calibration = random_folds(train, [1 - share, share], section.seed)
+    most = max(kind.folds for kind in section.generators)
+    if len(learned) < most or not len(calibration):
         raise PokemonGenError(
-            f"{source}: {len(train)} training sprites are too few for a detector: {count} set the threshold, "
-            f"and each of the {section.generator.folds} folds needs one. Provide more sprites."
+            f"{source}: {len(train)} training sprites are too few for a detector or a judge: "
+            f"{len(calibration)} set the threshold, and each of the {most} folds needs one. Provide more "
+            "sprites."
         )
-    order = np.random.default_rng(section.seed).permutation(len(train))
-    return train[order[count:]], train[order[:count]]
+    return train[learned], train[calibration]

@@ -1,13 +1,16 @@
 """The scorecard: everything that is known about a set of completions before it is submitted.
 
-It collects the distances (`distances.py`), the detection rate (PDR) of the judge, the likelihood, the pixel
-metrics and the memorisation check, and decides whether the homework's bars are passed. Each value is reported
-with its interval or with the same value of real sprites, because a value alone says little with 80 sprites.
-If a value cannot be computed, the scorecard gives the reason and puts no other value in its place.
+It collects the distances (`distances.py`), the metrics of the judge, the likelihood, the pixel metrics and
+the memorisation check, and decides whether the homework's bars are passed. The judge gives the detection rate
+(PDR), as the homework counts it, and the AUC of real sprites against completions, which still shows
+differences where nearly everything passes. Each value is reported with its interval or with the same value of
+real sprites, because a value alone says little with 80 sprites. If a value cannot be computed, the scorecard
+gives the reason and puts no other value in its place; with a judge that failed its examination, it gives no
+verdict.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ from pokemon_gen.evaluation.memorisation import memorisation_check
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
 from pokemon_gen.palette import Palette
 
-SCHEMA = 6
+SCHEMA = 7
 """The version of the scorecard's format. It changes when a field is added or changes its meaning."""
 
 
@@ -56,6 +59,7 @@ class ScorecardInputs:
         single_draw: (N, 400) completions of the same prompts, one draw each. If a detector chose
             `completions` as the best of several candidates, they show the detection rate without that
             choice.
+        unknown_prompts: the rows of the completions whose prompts are not those of the source.
     """
 
     name: str
@@ -70,6 +74,7 @@ class ScorecardInputs:
     inception: Inception | str
     cache: Path
     single_draw: Tokens | None = None
+    unknown_prompts: Sequence[int] = ()
 
 
 def make_scorecard(
@@ -103,13 +108,15 @@ def make_scorecard(
         "truth": truth.name if truth else None,
         "paired": paired,
         "unpaired": unpaired,
+        "judge": _judge(inputs),
         "pdr": _detection_rate(inputs, result),
+        "auc": _auc(inputs),
         "nll": inputs.nll,
         "pixel_accuracy": pixel_accuracy(inputs.completions, truth.sprites) if truth else None,
         "nearest_training_completion": _memorisation(inputs),
         "diversity": _with_reference(inputs, mean_pairwise_distance),
         "new_colours": _with_reference(inputs, new_colours),
-        "verdicts": _verdicts(paired.get("fid"), result, grams, baselines),
+        "verdicts": _verdicts(inputs, paired.get("fid"), result, grams, baselines),
         "warnings": _warnings(inputs, paired, result, baselines, metadata),
     }
 
@@ -129,6 +136,30 @@ def _distances(inputs: ScorecardInputs) -> tuple[dict[str, Any], dict[str, Any],
     return paired, unpaired, paired_grams(completions, inputs.truth, extract)
 
 
+def _judge(inputs: ScorecardInputs) -> dict[str, Any]:
+    """Return which judge was used, why it cannot be relied on, and what it cannot tell."""
+    judge = inputs.judge
+    if isinstance(judge, str):
+        return {"missing": judge}
+    return {"fingerprint": judge.fingerprint, "failures": judge.failures, "limits": judge.limits}
+
+
+def _auc(inputs: ScorecardInputs) -> dict[str, Any]:
+    """Return how well the judge tells the completions, and single draws, from real sprites."""
+    judge = inputs.judge
+    if isinstance(judge, str):
+        return {"not_computed": judge}
+    real, paired = inputs.truth or inputs.dev, inputs.truth is not None
+    found: dict[str, Any] = {
+        **asdict(judge.compare(inputs.completions, real.sprites, paired)),
+        "real_sprites": real.name,
+        "references": judge.references("auc"),
+    }
+    if inputs.single_draw is not None:
+        found["single_draw"] = asdict(judge.compare(inputs.single_draw, real.sprites, paired))
+    return found
+
+
 def _detection_rate(inputs: ScorecardInputs, result: JudgeResult | None) -> dict[str, Any]:
     """Return the detection rate of the completions, of real sprites and of single draws."""
     if result is None or isinstance(inputs.judge, str):
@@ -140,6 +171,7 @@ def _detection_rate(inputs: ScorecardInputs, result: JudgeResult | None) -> dict
         "mean_probability": result.mean_probability,
         "judge": result.judge,
         "real": {"sprites": inputs.dev.name, "rate": real.rate, "interval": [real.low, real.high]},
+        "references": inputs.judge.references("passing"),
     }
     if inputs.single_draw is not None:
         single = inputs.judge.evaluate(inputs.single_draw)
@@ -171,7 +203,11 @@ def _with_reference(inputs: ScorecardInputs, metric: Callable[[Tokens], float]) 
 
 
 def _verdicts(
-    fid: float | None, result: JudgeResult | None, grams: GramMatrices | None, baselines: Mapping[str, Any]
+    inputs: ScorecardInputs,
+    fid: float | None,
+    result: JudgeResult | None,
+    grams: GramMatrices | None,
+    baselines: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return for each year and bar whether FID and PDR pass it, and how often both do in two random halves.
 
@@ -181,6 +217,8 @@ def _verdicts(
         missing = [name for name, value in (("paired FID", fid), ("PDR", result)) if value is None]
         verb = "is" if len(missing) == 1 else "are"
         return {"not_judged": f"it needs paired FID and PDR, and {' and '.join(missing)} {verb} missing"}
+    if not isinstance(inputs.judge, str) and inputs.judge.failures:
+        return {"not_judged": "the judge cannot be relied on"}
     halves = _worse_halves(grams, result) if grams else None
     return {
         year: {
@@ -224,6 +262,12 @@ def _warnings(
 ) -> list[str]:
     """Return what makes the completions invalid, the values optimistic or the verdicts uncertain."""
     warnings = []
+    if inputs.unknown_prompts:
+        count, first = len(inputs.unknown_prompts), inputs.unknown_prompts[0] + 1
+        warnings.append(
+            f"{count} of {len(inputs.completions)} prompts (first: sprite {first}) are not in this source, "
+            "so all completions are compared with real sprites of other prompts"
+        )
     if metadata.get("other_data"):
         warnings.append("trained on other data, which the homework does not allow")
     chosen_on = (metadata.get("checkpoint") or {}).get("chosen_on")

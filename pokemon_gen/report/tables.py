@@ -9,6 +9,8 @@ from rich.table import Table
 
 NOTHING = "–"
 MISSING = "not computed: see below"
+IDEAL = "ideal: 0.5, no difference"
+SINGLE = "[dim]one draw each, not chosen by the detector[/]"
 SIGNIFICANT = 0.05
 """The p value below which completions are said to differ from real sprites."""
 
@@ -39,23 +41,35 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
             table.add_row(f"{metric.upper()}, {name}", value, _distance_reference(distance, metric, digits))
         detail = f"against {distance['reference']}, n={distance['n']}, {distance['protocol']}; ideal: {ideal}"
         table.add_row("", "", f"[dim]{escape(detail)}[/]")
-    _add_pdr(table, scorecard["pdr"])
+    _add_pdr(table, scorecard["pdr"], scorecard["judge"])
+    _add_auc(table, scorecard["auc"])
     _add_plain_metrics(table, scorecard)
     _add_verdicts(table, scorecard["verdicts"])
     _add_checkpoint(table, scorecard.get("checkpoint"))
     return table
 
 
+def scorecard_heading(scorecard: dict[str, Any]) -> str | None:
+    """Return the first line of a scorecard whose judge cannot be relied on, with the reasons; else None."""
+    reasons = scorecard["judge"].get("failures")
+    if not reasons:
+        return None
+    return f"The judge cannot be relied on: {'; '.join(reasons)}. Its values below say little."
+
+
 def scorecard_notes(scorecard: dict[str, Any]) -> list[str]:
     """Return the reasons for missing metrics and verdicts, and the warnings: all too long for a table."""
     metrics_by_reason: dict[str, list[str]] = {}
-    for name, metric in (("paired", "paired FID"), ("unpaired", "unpaired FID"), ("pdr", "PDR")):
+    for name, metric in (
+        ("paired", "paired FID"), ("unpaired", "unpaired FID"), ("pdr", "PDR"), ("auc", "AUC"),
+    ):  # fmt: skip
         if "not_computed" in scorecard[name]:
             metrics_by_reason.setdefault(scorecard[name]["not_computed"], []).append(metric)
     notes = [f"{', '.join(metrics)} not computed: {reason}" for reason, metrics in metrics_by_reason.items()]
     if "not_judged" in scorecard["verdicts"]:
         notes.append(f"No verdict: {scorecard['verdicts']['not_judged']}.")
-    return notes + [f"warning: {warning}" for warning in scorecard["warnings"]]
+    limits = [f"The judge: {limit}." for limit in scorecard["judge"].get("limits", [])]
+    return notes + limits + [f"warning: {warning}" for warning in scorecard["warnings"]]
 
 
 def selection_table(by: str, ranked: Sequence[Any]) -> Table:
@@ -69,13 +83,12 @@ def selection_table(by: str, ranked: Sequence[Any]) -> Table:
 
 
 def negative_types_table(metadata: dict[str, Any]) -> Table:
-    """Return the share of real dev sprites and of each negative type that a detector or the judge passes."""
-    table = _table(f"{metadata['role']} on dev", "negative type", "n", "AUC", "passing")
+    """Return how well a detector or judge tells each set of dev sprites from real ones, and how many pass."""
+    table = _table(f"{metadata['role']} on dev", "set", "n", "AUC (95 % interval)", "passing")
     table.add_row("real", NOTHING, NOTHING, f"{metadata['dev_passing']:.1%}")
     for entry in metadata["negative_types"]:
-        table.add_row(
-            entry["negative_type"], str(entry["n"]), f"{entry['auc']:.3f}", f"{entry['passing']:.1%}"
-        )
+        auc = _with_interval(entry["auc"], entry.get("auc_interval"), 3)
+        table.add_row(entry["negative_type"], str(entry["n"]), auc, f"{entry['passing']:.1%}")
     return table
 
 
@@ -96,7 +109,31 @@ def _distance_reference(distance: Mapping[str, Any], metric: str, digits: int) -
     return f"wrong completions {wrong}, noise {noise}"
 
 
-def _add_pdr(table: Table, pdr: Mapping[str, Any]) -> None:
+def _add_auc(table: Table, auc: Mapping[str, Any]) -> None:
+    """Add how well the judge tells completions from real sprites, and single draws if others were chosen."""
+    if "not_computed" in auc:
+        table.add_row("AUC, real against completed", MISSING, NOTHING)
+        return
+    value = _with_interval(auc["auc"], auc["interval"], 3)
+    table.add_row("AUC, real against completed", value, f"{IDEAL}; {_references(auc, 3)}")
+    if auc["preferred"] is not None:
+        value = _with_interval(auc["preferred"], auc["preferred_interval"], 3)
+        table.add_row("share of prompts whose real completion is preferred", value, IDEAL)
+    single = auc.get("single_draw")
+    if single:
+        table.add_row("AUC of single draws", _with_interval(single["auc"], single["interval"], 3), SINGLE)
+        if single["preferred"] is not None:
+            value = _with_interval(single["preferred"], single["preferred_interval"], 3)
+            table.add_row("real preferred to single draws", value, SINGLE)
+
+
+def _references(metric: Mapping[str, Any], digits: int) -> str:
+    """Return the values of noise, splices and the homework's sample."""
+    found = metric["references"].items()
+    return ", ".join(f"{escape(name)} {_number(value, digits)}" for name, value in found)
+
+
+def _add_pdr(table: Table, pdr: Mapping[str, Any], judge: Mapping[str, Any]) -> None:
     """Add the detection rate, and that of single draws if a detector chose the completions."""
     if "not_computed" in pdr:
         table.add_row("PDR", MISSING, NOTHING)
@@ -104,10 +141,14 @@ def _add_pdr(table: Table, pdr: Mapping[str, Any]) -> None:
     real = pdr["real"]
     reference = f"real ({escape(real['sprites'])}): {_with_interval(real['rate'], real['interval'], 3)}"
     table.add_row(f"PDR, judge {pdr['judge']}", _with_interval(pdr["rate"], pdr["interval"], 3), reference)
+    if pdr["references"]:
+        table.add_row("", "", f"[dim]{_references(pdr, 3)}[/]")
+    if judge["failures"]:
+        table.add_row("", "", "[red]the judge cannot be relied on: see above[/]")
     if "single_draw" in pdr:
         single = pdr["single_draw"]
         value = _with_interval(single["rate"], single["interval"], 3)
-        table.add_row("PDR of single draws", value, "[dim]one draw each, not chosen by the detector[/]")
+        table.add_row("PDR of single draws", value, SINGLE)
 
 
 def _add_checkpoint(table: Table, checkpoint: Mapping[str, Any] | None) -> None:

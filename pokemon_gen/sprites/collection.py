@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pokemon_gen.constants import BACKGROUND, LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
+from pokemon_gen.sprites.folds import copy_groups
 
 SPLITS = ("train", "dev", "test")
 FOLD = "fold"
@@ -35,12 +36,14 @@ class Sprites:
         palette: the colours of the tokens.
         source: the kind and the place of the source, such as `text:my_sprites`.
         notes: messages for the user about sprites that were left out or changed while reading.
+        fold_rows: the rows of train that `hold_out` moved to the fold.
     """
 
     splits: Mapping[str, NDArray[np.int64]]
     palette: Palette
     source: str
     notes: tuple[str, ...] = ()
+    fold_rows: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.splits.items())
@@ -60,6 +63,15 @@ class Sprites:
         return float((sprites == BACKGROUND).mean())
 
     @property
+    def all_train(self) -> NDArray[np.int64]:
+        """The sprites of train in the order of the source, with those of the fold; (N, 400)."""
+        if not self.fold_rows:
+            return self.tokens("train")
+        sprites = np.concatenate([self.tokens("train"), self.tokens(FOLD)])
+        in_fold = np.isin(np.arange(len(sprites)), self.fold_rows)
+        return sprites[np.argsort(np.argsort(in_fold, kind="stable"))]
+
+    @property
     def origin(self) -> dict[str, str]:
         """The source and its fingerprint, which identify these sprites in every file that depends on them."""
         return {"source": self.source, "fingerprint": self.fingerprint}
@@ -72,9 +84,7 @@ class Sprites:
         """
         digest = hashlib.sha256(self.palette.rgb.tobytes())
         for split in SPLITS:
-            tokens = self.tokens(split)
-            if split == "train" and FOLD in self.splits:
-                tokens = np.concatenate([tokens, self.tokens(FOLD)])
+            tokens = self.tokens(split) if split != "train" else self.all_train
             digest.update(f"{split} {tokens.shape} ".encode())
             digest.update(tokens.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
@@ -147,20 +157,47 @@ def _check_rows(
             )
 
 
-def hold_out(sprites: Sprites, count: int) -> Sprites:
-    """Move the last `count` sprites of train to a split of their own, `fold`.
+def hold_out(sprites: Sprites, count: int, seed: int | None = None) -> Sprites:
+    """Move `count` sprites of train, and their copies, to a split of their own, `fold`.
+
+    Args:
+        sprites: of a source.
+        count: the number of sprites in the fold; copies of its sprites come on top.
+        seed: draws the fold from all of train but its last 80 sprites, which many choices of this project
+            were made on. None takes the last `count` sprites.
 
     Raises:
-        PokemonGenError: if no sprite would remain in train.
+        PokemonGenError: if no sprite would remain in train, or too few to draw from.
     """
     train = sprites.tokens("train")
-    remaining = len(train) - count
-    if remaining < 1:
+    if count >= len(train):
         raise PokemonGenError(
             f"{sprites.source}: sprites.fold_size={count} leaves nothing to train on, because train has "
             f"{len(train)} sprites. Use a smaller sprites.fold_size."
         )
-    return replace(sprites, splits={**sprites.splits, "train": train[:remaining], FOLD: train[remaining:]})
+    chosen = np.arange(len(train) - count, len(train)) if seed is None else _drawn(sprites, count, seed)
+    in_fold = np.isin(np.arange(len(train)), chosen)
+    for group in copy_groups(train):
+        in_fold[group] = in_fold[group].any()
+    if in_fold.all():
+        raise PokemonGenError(
+            f"{sprites.source}: all sprites of train are copies of those in the fold, so nothing is left to "
+            "train on. Check that the sprites differ from each other."
+        )
+    splits = {**sprites.splits, "train": train[~in_fold], FOLD: train[in_fold]}
+    return replace(sprites, splits=splits, fold_rows=tuple(np.flatnonzero(in_fold).tolist()))
+
+
+def _drawn(sprites: Sprites, count: int, seed: int) -> NDArray[np.int64]:
+    """Draw the rows of a fold; see `hold_out`."""
+    choice = len(sprites.tokens("train")) - SPLIT_SIZES[1]
+    if count >= choice:
+        raise PokemonGenError(
+            f"{sprites.source}: sprites.fold_size={count} is too large for a fold that is drawn by "
+            f"sprites.fold_seed from all but the last {SPLIT_SIZES[1]} sprites of train, which are {choice}. "
+            "Use a smaller sprites.fold_size, or leave sprites.fold_seed out."
+        )
+    return np.random.default_rng(seed).permutation(choice)[:count]
 
 
 def without_duplicates(rows: NDArray[Any]) -> NDArray[np.int64]:

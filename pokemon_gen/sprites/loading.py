@@ -38,6 +38,7 @@ def load_sprites(
     colours: int = 167,
     skip_bad_images: bool = False,
     fold_size: int = 0,
+    fold_seed: int | None = None,
 ) -> Sprites:
     """Load the sprites of a source.
 
@@ -49,7 +50,8 @@ def load_sprites(
         seed: the seed that draws the procedural sprites, and splits a source that has no splits.
         colours: the size of a palette that is learned from images.
         skip_bad_images: whether files that are not images are left out instead of raising an error.
-        fold_size: the number of sprites at the end of train that are moved to the split `fold`.
+        fold_size: the number of sprites of train that are moved to the split `fold`.
+        fold_seed: draws these sprites; None takes the last ones. See `hold_out`.
 
     Raises:
         PokemonGenError: if the source is unknown, missing, empty or invalid.
@@ -76,7 +78,7 @@ def load_sprites(
         sprites = collect(dict(zip(SPLITS, parts, strict=True)), Palette(PALETTE), source)
     for note in sprites.notes:
         _log.info("%s: %s", sprites.source, note)
-    return hold_out(sprites, fold_size) if fold_size else sprites
+    return hold_out(sprites, fold_size, fold_seed) if fold_size else sprites
 
 
 def load_palette(place: str) -> Palette:

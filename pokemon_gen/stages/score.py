@@ -23,6 +23,7 @@ from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import Checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.plots import save_nearest_plot
+from pokemon_gen.report.sheets import draw_explained, save_picture
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.plans import SCORECARD_NAME, plan_score, result_name
@@ -31,6 +32,8 @@ from pokemon_gen.text_rows import read_rows
 
 NEAREST_NAME = "nearest.png"
 """The plot of the memorisation check, next to the scorecard."""
+JUDGED_NAME = "judged.png"
+"""The completions, the least real first, with what the judge saw in them."""
 SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
 BASELINES = "eval/baselines.yaml"
 
@@ -98,6 +101,7 @@ def score(
         inception=inception,
         cache=FEATURES,
         single_draw=judged.single_draw,
+        unknown_prompts=() if truth else _unknown_prompts(judged),
     )
     metadata = {
         "name": plan.name,
@@ -107,8 +111,27 @@ def score(
     }
     scorecard = make_scorecard(inputs, baselines, metadata)
     save_nearest_plot(scorecard["nearest_training_completion"], plan.file.with_name(NEAREST_NAME))
+    _draw_explanation(inputs, plan.file.with_name(JUDGED_NAME))
     write_json(plan.file, scorecard)
     return Score(scorecard, plan.file)
+
+
+def _draw_explanation(inputs: ScorecardInputs, file: Path) -> None:
+    """Draw the completions with what the judge saw in them; remove an old picture if there is no judge."""
+    if isinstance(inputs.judge, str):
+        file.unlink(missing_ok=True)
+        return
+    seen = inputs.judge.explain(inputs.completions)
+    sheet = draw_explained(inputs.completions, inputs.palette, seen.order, seen.passed, seen.maps)
+    save_picture(sheet, file)
+
+
+def _unknown_prompts(judged: Scored) -> list[int]:
+    """Return the rows of the completions whose prompts are in no split of their source."""
+    splits = [judged.sprites.prompts(split) for split in judged.sprites.splits]
+    known = {prompt.tobytes() for prompts in splits for prompt in prompts}
+    prompts = np.ascontiguousarray(judged.tokens[:, :PROMPT_LENGTH])
+    return [row for row, prompt in enumerate(prompts) if prompt.tobytes() not in known]
 
 
 def _inception(weights: str | Path | None, protocol: Protocol) -> Inception | str:

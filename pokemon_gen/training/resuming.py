@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.config_files.retired import retired_settings
+from pokemon_gen.config_files.retired import is_of_version_0_1
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_object
@@ -153,7 +153,7 @@ def _settings_before(checkpoint: Path) -> Settings:
         PokemonGenError: for a run of version 0.1, which drew the order of the sprites from another seed.
     """
     settings = load_settings(checkpoint / SETTINGS_NAME)
-    if retired_settings(read_object(checkpoint / SETTINGS_NAME)):
+    if is_of_version_0_1(read_object(checkpoint / SETTINGS_NAME)):
         raise PokemonGenError(
             f"{checkpoint.parent} was trained by version 0.1, and this version cannot resume it exactly. You "
             "can still complete, select and score it. To train, choose another name (name=...), or start "

@@ -7,7 +7,7 @@ import pytest
 
 from pokemon_gen.config_files.loading import load_judge_settings, load_settings
 from pokemon_gen.config_files.overrides import override_sprites
-from pokemon_gen.config_files.retired import REMOVED, RENAMED, RETIRED_VALUES
+from pokemon_gen.config_files.retired import REMOVED, RENAMED, RETIRED_VALUES, is_of_version_0_1
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.settings import SpriteSettings
 from tests.builders import error_with
@@ -53,8 +53,14 @@ def test_a_renamed_setting_in_an_override_names_the_new_one(old: str, new: str) 
 
 @pytest.mark.parametrize("name", RENAMED.values())
 def test_the_new_name_of_a_setting_exists(name: str) -> None:
-    value = "[5]" if name.endswith("snapshot_steps") else "0.5"
-    value = value if name.endswith(("steps", "share", "prob")) else "none" if name.endswith("flips") else "2"
+    value = "[5]" if name.endswith(("snapshot_steps", "temperatures")) else "0.5"
+    value = (
+        value
+        if name.endswith(("steps", "share", "prob", "temperatures"))
+        else "none"
+        if name.endswith("flips")
+        else "2"
+    )
     if name.startswith("judge."):
         load_judge_settings("procedural", [f"{name}={value}"])
     else:
@@ -115,6 +121,15 @@ def test_the_settings_of_a_run_of_version_0_1_are_translated(tmp_path: Path) -> 
     with pytest.raises(PokemonGenError) as caught:
         load_settings(tmp_path / "mine.yaml")
     assert len(str(caught.value).splitlines()) == 6
+
+
+def test_a_saved_temperature_of_generators_becomes_a_list(tmp_path: Path) -> None:
+    saved = json.loads(load_settings("quick").model_dump_json())
+    saved["detector"]["generator"].pop("temperatures")
+    saved["detector"]["generator"]["temperature"] = 0.8
+    assert not is_of_version_0_1(saved)  # a training does not depend on it, so the run can resume
+    (tmp_path / "settings.json").write_text(json.dumps(saved))
+    assert load_settings(tmp_path).detector.generator.temperatures == (0.0, 0.8)
 
 
 def test_a_config_that_was_removed_names_what_replaces_it() -> None:

@@ -7,63 +7,89 @@ from pokemon_gen.discriminator import generators
 from pokemon_gen.discriminator.generators import complete_unseen
 from pokemon_gen.settings import GeneratorSettings
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.training.trainer import SpriteDataset
+from pokemon_gen.training.trainer import SpriteTrainer
 from tests.builders import TINY_DETECTOR
 
-SETTINGS = GeneratorSettings.model_validate({**TINY_DETECTOR["generator"], "snapshot_steps": [1, 2]})
+SETTINGS = GeneratorSettings.model_validate(
+    {**TINY_DETECTOR["generator"], "snapshot_steps": [1, 2], "share": 1.0}
+)
+
+
+def complete_in_white(model: object, prompts: np.ndarray, settings: object) -> np.ndarray:
+    """Complete every prompt by the last colour of the palette."""
+    return np.concatenate([prompts, np.full((len(prompts), 160), 166)], axis=1)
+
+
+def spy_on_generators(monkeypatch: pytest.MonkeyPatch) -> tuple[list[set[bytes]], list[set[bytes]]]:
+    """Return the prompts that each generator learns, and those that it completes."""
+    seen: list[set[bytes]] = []
+    completed: list[set[bytes]] = []
+    train = SpriteTrainer.train
+
+    def spy_train(trainer: SpriteTrainer) -> object:
+        seen.append(prompts_of(trainer.sprites.tokens("train")))
+        completed.append(set())
+        return train(trainer)
+
+    def spy_complete(model: object, prompts: np.ndarray, settings: object) -> np.ndarray:
+        completed[-1] |= prompts_of(prompts)
+        return complete_in_white(model, prompts, settings)
+
+    monkeypatch.setattr(SpriteTrainer, "train", spy_train)
+    monkeypatch.setattr(generators, "complete_prompts", spy_complete)
+    return seen, completed
+
+
+def prompts_of(sprites: np.ndarray) -> set[bytes]:
+    return {row.tobytes() for row in sprites[:, :240]}
 
 
 def test_every_fold_is_completed_by_a_model_that_has_not_seen_it(
     few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")
-    seen: list[set[bytes]] = []
-    completed: list[set[bytes]] = []
-
-    def spy_dataset(tokens: np.ndarray) -> object:
-        seen.append({row.tobytes() for row in tokens[:, :240]})
-        completed.append(set())
-        return SpriteDataset(tokens)
-
-    def spy_complete(model: object, prompts: np.ndarray, settings: object) -> np.ndarray:
-        completed[-1] |= {row.tobytes() for row in prompts}
-        return np.concatenate([prompts, np.full((len(prompts), 160), 166)], axis=1)
-
-    monkeypatch.setattr(generators, "SpriteDataset", spy_dataset)
-    monkeypatch.setattr(generators, "complete_prompts", spy_complete)
-    completions = complete_unseen(SETTINGS, 0, train, dev, 167, "test")
-    train_prompts = {row.tobytes() for row in train[:, :240]}
-    dev_prompts = {row.tobytes() for row in dev[:, :240]}
-    assert len(seen) == 2
+    seen, completed = spy_on_generators(monkeypatch)
+    completions = complete_unseen([SETTINGS, SETTINGS], 0, train, dev, few_sprites.palette, "test")
+    assert len(seen) == 4
     for trained_on, prompts in zip(seen, completed, strict=True):
         assert not trained_on & prompts
-        assert trained_on | prompts - dev_prompts == train_prompts
-    assert dev_prompts <= completed[0]
-    assert completions.train.shape == (2 * 24, 400)  # each sprite at both snapshots
-    assert completions.others.shape == (2 * 8, 400)  # by the first model
+        assert trained_on | prompts - prompts_of(dev) == prompts_of(train)
+    assert prompts_of(dev) <= completed[0]
+    assert seen[0] != seen[2]  # another kind has other folds
+    assert completions.train.shape == (2 * 4 * 24, 400)  # each sprite at both snapshots and temperatures
+    np.testing.assert_array_equal(completions.train[:, :240], train[completions.rows, :240])
+    assert completions.others.shape == (2 * 4 * 8, 400)  # by the first model of each kind
+
+
+def test_copies_of_a_sprite_are_in_one_fold(few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")
+    mirrored = train.reshape(-1, 20, 20)[:, :, ::-1].reshape(-1, 400)
+    seen, completed = spy_on_generators(monkeypatch)
+    complete_unseen([SETTINGS], 0, np.concatenate([train, mirrored]), dev, few_sprites.palette, "test")
+    for trained_on, prompts in zip(seen, completed, strict=True):
+        for original, copy in zip(train, mirrored, strict=True):
+            both = prompts_of(np.stack([original, copy]))
+            assert both <= trained_on or both <= prompts
 
 
 @pytest.mark.slow
 def test_prompts_are_unchanged_and_the_seed_determines_the_completions(few_sprites: Sprites) -> None:
-    train = few_sprites.tokens("train")
+    train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")[:2]
     once = SETTINGS.model_copy(update={"snapshot_steps": (1,)})
-    completions = complete_unseen(once, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
+    completions = complete_unseen([once], 0, train, dev, few_sprites.palette, "test")
     prompts = {row.tobytes() for row in train[:, :240]}
     assert all(row[:240].tobytes() in prompts for row in completions.train)
-    repeated = complete_unseen(once, 0, train, few_sprites.tokens("dev")[:2], 167, "test")
+    repeated = complete_unseen([once], 0, train, dev, few_sprites.palette, "test")
     np.testing.assert_array_equal(completions.train, repeated.train)
 
 
 def test_a_share_of_each_fold_is_completed(few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch) -> None:
-    def complete(model: object, prompts: np.ndarray, settings: object) -> np.ndarray:
-        return np.concatenate([prompts, np.full((len(prompts), 160), 166)], axis=1)
-
-    monkeypatch.setattr(generators, "complete_prompts", complete)
+    monkeypatch.setattr(generators, "complete_prompts", complete_in_white)
     train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")
     half = SETTINGS.model_copy(update={"share": 0.5})
-    completions = complete_unseen(half, 0, train, dev, 167, "test")
-    # Two snapshots of (12 + 8) / 2 prompts by the first model, and of 12 / 2 by the second.
-    assert len(completions.train) + len(completions.others) == 2 * 10 + 2 * 6
+    completions = complete_unseen([half], 0, train, dev, few_sprites.palette, "test")
+    # Two snapshots and two temperatures of (12 + 8) / 2 prompts by the first model, of 12 / 2 by the second.
+    assert len(completions.train) + len(completions.others) == 4 * 10 + 4 * 6
 
 
 def test_completions_that_equal_the_truth_are_dropped(
@@ -76,5 +102,5 @@ def test_completions_that_equal_the_truth_are_dropped(
         return np.stack([truth[row.tobytes()] for row in prompts])
 
     monkeypatch.setattr(generators, "complete_prompts", complete_perfectly)
-    completions = complete_unseen(SETTINGS, 0, train, dev, 167, "test")
+    completions = complete_unseen([SETTINGS], 0, train, dev, few_sprites.palette, "test")
     assert (len(completions.train), len(completions.others)) == (0, 0)

@@ -9,7 +9,7 @@ import pytest
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.distances import Reference
 from pokemon_gen.evaluation.scorecard import ScorecardInputs
-from pokemon_gen.report.tables import scorecard_table
+from pokemon_gen.report.tables import scorecard_heading, scorecard_table
 from tests.evaluation.builders import FixedRateJudge, scorecard_of
 
 
@@ -70,9 +70,9 @@ def test_nothing_is_scored_on_dev_if_the_truth_is_unknown(inputs: ScorecardInput
 def test_the_rate_of_single_draws_is_reported_if_they_and_a_judge_are_given(inputs: ScorecardInputs) -> None:
     without = replace(inputs, inception="no weights")
     assert "single_draw" not in scorecard_of(without)["pdr"]
-    single = replace(without, single_draw=inputs.completions[:7])  # the judge passes 6 of 7
+    single = replace(without, single_draw=inputs.completions)
     assert scorecard_of(single)["pdr"]["single_draw"] == {
-        "rate": pytest.approx(6 / 7),
+        "rate": pytest.approx(0.8),
         "interval": [0.7, 0.9],
     }
     assert "single_draw" not in scorecard_of(replace(single, judge="no judge"))["pdr"]
@@ -113,3 +113,36 @@ def test_two_completions_have_a_scorecard_without_halves(inputs: ScorecardInputs
 def test_one_completion_is_refused(inputs: ScorecardInputs) -> None:
     with pytest.raises(PokemonGenError, match=r"mine\.txt: .*two or more .*1"):
         scorecard_of(replace(inputs, completions=inputs.completions[:1]))
+
+
+def test_the_auc_compares_completions_and_single_draws_with_the_truth(inputs: ScorecardInputs) -> None:
+    assert inputs.truth is not None
+    auc = scorecard_of(replace(inputs, single_draw=inputs.truth.sprites))["auc"]
+    judge = FixedRateJudge(0.8)
+    expected = judge.compare(inputs.completions, inputs.truth.sprites, paired=True)
+    assert (auc["auc"], auc["preferred"], auc["real_sprites"]) == (expected.auc, expected.preferred, "dev")
+    assert auc["interval"] == expected.interval
+    assert (auc["single_draw"]["auc"], auc["single_draw"]["preferred"]) == (0.5, 0.5)
+    assert auc["references"] == {"noisy completion": 1.0, "splice": 0.9}  # from the examination
+    assert "no judge" in scorecard_of(replace(inputs, judge="no judge"))["auc"]["not_computed"]
+
+
+def test_sprites_of_other_prompts_are_compared_without_pairs(inputs: ScorecardInputs) -> None:
+    scorecard = scorecard_of(replace(inputs, truth=None, unknown_prompts=[4, 7]))
+    assert scorecard["auc"]["preferred"] is None
+    assert scorecard["auc"]["real_sprites"] == "dev"
+    assert any("2 of 40 prompts" in warning and "sprite 5" in warning for warning in scorecard["warnings"])
+
+
+def test_a_judge_that_failed_its_examination_gives_no_verdict_and_is_named_first(
+    inputs: ScorecardInputs,
+) -> None:
+    good, bad = FixedRateJudge(0.8), FixedRateJudge(0.8, reasons=["100 % of noise pass it"])
+    assert scorecard_heading(scorecard_of(replace(inputs, judge=good))) is None
+    scorecard = scorecard_of(replace(inputs, judge=bad))
+    assert "judge" in scorecard["verdicts"]["not_judged"]
+    heading = scorecard_heading(scorecard)
+    assert heading is not None
+    assert "cannot be relied on" in heading
+    assert "100 % of noise pass it" in heading
+    assert scorecard["pdr"]["rate"] == 0.8

@@ -6,7 +6,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pokemon_gen.report.tables import negative_types_table, scorecard_notes, scorecard_table, selection_table
+from pokemon_gen.report.tables import (
+    negative_types_table,
+    scorecard_heading,
+    scorecard_notes,
+    scorecard_table,
+    selection_table,
+)
 
 REAL = {"sprites": "dev", "fid": 5.0, "fid_interval": [4.0, 6.0], "kid": 0.001, "kid_interval": [0.0, 0.002]}
 DISTANCE = {
@@ -25,6 +31,16 @@ SCORECARD: dict[str, Any] = {
         "interval": [0.82, 0.95],
         "judge": "0123456789abcdef",
         "real": {"sprites": "dev", "rate": 0.975, "interval": [0.91, 0.99]},
+        "references": {"noisy completion": 0.01, "splice": 0.25},
+    },
+    "judge": {"fingerprint": "0123456789abcdef", "failures": [], "limits": ["it sees no colours"]},
+    "auc": {
+        "auc": 0.72,
+        "interval": [0.64, 0.79],
+        "preferred": 0.75,
+        "preferred_interval": [0.65, 0.83],
+        "real_sprites": "dev",
+        "references": {"noisy completion": 0.998, "splice": 0.936},
     },
     "nll": 1.2,
     "pixel_accuracy": 0.5,
@@ -77,6 +93,10 @@ def test_a_scorecard_shows_each_metric_with_its_interval_and_reference() -> None
         "against train, n=80, pytorch-fid",
         "PDR, judge 0123456789abcdef",
         "0.900 (0.820 to 0.950)",
+        "noisy completion 0.010, splice 0.250",
+        "0.720 (0.640 to 0.790)",
+        "noisy completion 0.998, splice 0.936",
+        "0.750 (0.650 to 0.830)",
         "memorisation check: share of pixels that differ from the nearest training sprite",
         "real (dev): 0.530; differs from real sprites (KS test, p = 1.5e-12)",
         "new colours per completion (not in the prompt)",
@@ -86,7 +106,15 @@ def test_a_scorecard_shows_each_metric_with_its_interval_and_reference() -> None
         "passes on both the public and the private half in 0 % of simulated splits",
     ):
         assert fact in text
-    assert scorecard_notes(SCORECARD) == ["warning: PDR: the interval crosses a bar"]
+    notes = ["The judge: it sees no colours.", "warning: PDR: the interval crosses a bar"]
+    assert scorecard_notes(SCORECARD) == notes
+
+
+def test_a_judge_that_failed_is_named_before_the_table() -> None:
+    assert scorecard_heading(SCORECARD) is None
+    failed = {**SCORECARD, "judge": {**SCORECARD["judge"], "failures": ["9 % of noise passes", "a", "b"]}}
+    assert "9 % of noise passes; a; b" in str(scorecard_heading(failed))
+    assert "cannot be relied on" in as_text(scorecard_table(failed))
 
 
 def test_a_large_p_value_is_not_called_a_difference() -> None:
@@ -103,16 +131,26 @@ def test_missing_metrics_and_verdicts_are_noted_with_their_reason() -> None:
     text = as_text(scorecard_table(scorecard))
     assert "not computed: see below" in text
     assert "none: see below" in text
-    metrics, verdict, _ = scorecard_notes(scorecard)
+    metrics, verdict, *_ = scorecard_notes(scorecard)
     assert metrics == f"paired FID, unpaired FID not computed: {reason}"
     assert verdict == "No verdict: it needs FID and PDR, and FID is missing."
 
 
 def test_the_detection_rate_of_single_draws_is_shown() -> None:
     pdr = {**SCORECARD["pdr"], "single_draw": {"rate": 0.8, "interval": [0.7, 0.87]}}
-    text = as_text(scorecard_table({**SCORECARD, "pdr": pdr}))
+    single = {"auc": 0.83, "interval": [0.76, 0.89], "preferred": None, "preferred_interval": None}
+    auc = {**SCORECARD["auc"], "single_draw": single}
+    text = as_text(scorecard_table({**SCORECARD, "pdr": pdr, "auc": auc}))
     assert "PDR of single draws" in text
     assert "0.800 (0.700 to 0.870)" in text
+    assert "0.830 (0.760 to 0.890)" in text
+
+
+def test_a_missing_judge_leaves_out_its_metrics() -> None:
+    missing = {"not_computed": "no judge"}
+    scorecard = {**SCORECARD, "pdr": missing, "auc": missing, "judge": {"missing": "no judge"}}
+    assert "AUC" in as_text(scorecard_table(scorecard))
+    assert scorecard_notes(scorecard)[0] == "PDR, AUC not computed: no judge"
 
 
 def test_a_selection_shows_the_metrics_that_were_measured() -> None:

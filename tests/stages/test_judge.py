@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pokemon_gen.discriminator import training
+from pokemon_gen.discriminator.generators import Completed
 from pokemon_gen.discriminator.judge import Judge, find_judge
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import load_sprites
@@ -38,3 +41,35 @@ def test_a_missing_judge_is_reported_with_the_command_that_trains_it() -> None:
 def test_a_mistaken_field_of_the_judge_is_named(few_folder: Path, field: str, suggestion: str) -> None:
     with error_with("command line: ", f"'judge.{field}'", "did you mean 'judge.", f"{suggestion}'"):
         judge(f"text:{few_folder}", [*tiny_judge_overrides(), f"judge.{field}=3"])
+
+
+@pytest.mark.slow
+def test_the_sharp_judge_is_used_where_it_exists(judged: Settings) -> None:
+    quick = find_judge(load_sprites("text:few"))
+    overrides = [*tiny_judge_overrides(), "judge.more_generators=[]", "judge.sample_steps=2"]
+    sharp = judge("text:few", overrides, sharp=True)
+    assert sharp.folder.name.endswith("-sharp")
+    found = find_judge(load_sprites("text:few"))
+    assert isinstance(found, Judge)
+    assert isinstance(quick, Judge)
+    assert found.fingerprint == sharp.metadata["fingerprint"] != quick.fingerprint
+    sets = [entry["negative_type"] for entry in sharp.metadata["negative_types"]]
+    assert sets[-1] == "sample"  # the homework's sample, trained for two steps
+    assert any("sample" in limit for limit in quick.limits)  # the quick judge was not examined on it
+
+
+def test_a_judge_of_other_sprites_is_refused(judged: Settings) -> None:
+    (folder,) = Path("checkpoints").glob("judge-*")
+    other = load_sprites("procedural")
+    folder.rename(folder.with_name(f"judge-{other.fingerprint}"))
+    with error_with(f"judge-{other.fingerprint}", "other sprites", "procedural", "--overwrite"):
+        find_judge(other)
+
+
+def test_few_sprites_are_warned_about(
+    few_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(training, "complete_unseen", lambda *_: Completed(*[np.zeros((0, 400), int)] * 3))
+    with error_with("text:few", "completion equals"):
+        judge("text:few", tiny_judge_overrides())
+    assert any("24 training sprites" in record.getMessage() for record in caplog.records)

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from pokemon_gen.cli import cli
+from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.evaluation.inception import Inception, WeightsMissingError
 from pokemon_gen.evaluation.scorecard import SCHEMA
 from pokemon_gen.palette import Palette, to_picture
@@ -136,7 +139,11 @@ def test_a_checkpoint_knows_the_true_sprites_even_if_two_share_a_prompt(
     assert scorecard["nll"] > 0
 
 
-def test_with_weights_every_metric_is_computed(scored: Settings, network: None) -> None:
+def test_with_weights_every_metric_is_computed(
+    scored: Settings, network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "judge" in score(RUN, overwrite=True).scorecard["verdicts"]["not_judged"]  # it learned three steps
+    monkeypatch.setattr(Judge, "failures", property(lambda _: []))
     scorecard = score(RUN, overwrite=True).scorecard
     assert scorecard["paired"]["reference"] == "dev"
     assert scorecard["unpaired"]["reference"] == "train"
@@ -324,3 +331,30 @@ def test_rows_of_another_palette_are_refused(scored: Settings, few_sprites: Spri
     write_palette(Path("few/colormap.txt"), Palette(colours))
     with error_with(str(ROWS), few_sprites.palette.fingerprint, Palette(colours).fingerprint):
         score(ROWS)
+
+
+def test_the_judge_draws_what_it_saw(scored: Settings) -> None:
+    score(ROWS)
+    with Image.open("eval/results/tiny-completions-dev.txt/judged.png") as picture:
+        width, height = picture.size
+    assert height > width / 4  # a sprite and its map, one above the other
+
+
+def test_prompts_of_another_source_are_named(scored: Settings, few_sprites: Sprites) -> None:
+    rows = np.array([row.split() for row in ROWS.read_text().splitlines()], dtype=np.int64)
+    rows[3:, :240] = 7
+    write_rows(Path("other.txt"), rows)
+    scorecard = score("other.txt", overrides=SOURCE).scorecard
+    assert any("5 of 8 prompts" in warning and "sprite 4" in warning for warning in scorecard["warnings"])
+    assert scorecard["auc"]["preferred"] is None
+    known = score("eval/results/tiny/completions-dev.txt", overwrite=True).scorecard
+    assert not any("prompts" in warning for warning in known["warnings"])
+    assert known["auc"]["preferred"] is not None
+
+
+def test_the_first_line_says_that_a_judge_cannot_be_relied_on(scored: Settings) -> None:
+    result = CliRunner().invoke(cli, ["score", str(ROWS)])
+    assert result.exit_code == 0
+    first = next(line for line in result.output.splitlines() if line)
+    assert "cannot be relied on" in first
+    assert "AUC" in result.output

@@ -4,13 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from pokemon_gen.discriminator.fit import train_classifier
-from pokemon_gen.discriminator.generators import complete_unseen
+from pokemon_gen.discriminator.generators import Completed, complete_unseen
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.checkpoints import step_of
 from pokemon_gen.models.choice import choose_checkpoint
@@ -138,10 +139,11 @@ def test_generators_and_classifiers_that_diverge_are_named(few_sprites: Sprites)
     generator = settings.generator.model_copy(update={"learning_rate": 1e30})
     train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")
     with error_with("detector: generators", "diverged", "learning_rate"):
-        complete_unseen(generator, 0, train, dev, 167, "detector: generators")
+        complete_unseen([generator], 0, train, dev, few_sprites.palette, "detector: generators")
     classifier = settings.classifier.model_copy(update={"learning_rate": 1e30, "steps": 40})
     with error_with("detector: classifier", "diverged", "learning_rate"):
-        train_classifier(classifier, 0, train, dev, dev, few_sprites.palette, "detector: classifier")
+        completed = Completed(dev, np.arange(len(dev)), dev)
+        train_classifier(classifier, 0, train, completed, dev, few_sprites.palette, "detector: classifier")
 
 
 def test_a_checkpoint_with_weights_that_are_not_finite_is_ranked_last(

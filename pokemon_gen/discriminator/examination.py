@@ -1,0 +1,182 @@
+"""The examination of a detector or judge on dev sprites, before anything is measured with it.
+
+A judge that passes noise, or that cannot tell the completions of a small model, says nothing about better
+ones. So each classifier is examined on sprites that it has never seen: real ones, every negative type,
+completions by its own generators, and, for a judge, completions by the homework's sample model. The
+separation of each set, the share that passes the threshold, and the calibration are saved with it. A judge
+that breaks one of the limits below cannot be relied on; each scorecard that uses it says so first and gives
+no verdict.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokemon_gen.discriminator.classifier import Classifier
+from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, differs, noise_completion
+from pokemon_gen.discriminator.separation import calibration_error, separation
+
+SAMPLE = "sample"
+"""The set of completions by the homework's sample model."""
+NOISE, SPLICE = "noisy completion", "splice"
+REFERENCES = (NOISE, SPLICE, SAMPLE)
+"""The sets that a scorecard shows beside the completions."""
+MOST_NOISE = 0.05
+"""The largest share of sprites with a completion of noise that may pass a judge that can be relied on."""
+MOST_SPLICES = 0.30
+"""The largest share of splices that may pass."""
+REAL_RATES = (0.80, 0.98)
+"""The limits of the share of real dev sprites that passes; 95 % of the calibration sprites do."""
+LEAST_SAMPLE_AUC = 0.90
+"""The smallest AUC of real dev sprites against the completions of the homework's sample."""
+CLEARLY = 0.80
+"""The AUC below which a judge is said to hardly distinguish a set from real sprites."""
+FEW = 60
+"""The number of training sprites below which a classifier learns little more than what noise looks like."""
+EXAMINED_WITH_SEED = 20251108
+"""The seed that corrupts the dev sprites alike for all classifiers, so that their metrics are comparable."""
+
+
+@dataclass(frozen=True)
+class SetMetrics:
+    """The metrics of a classifier on one set of sprites that are not real.
+
+    Attributes:
+        negative_type: the name of the set.
+        n: the number of its sprites.
+        auc: the probability that a real dev sprite gets a higher score than one of the set.
+        auc_interval: the 95 % interval of the AUC.
+        passing: the share of the set that passes the threshold.
+    """
+
+    negative_type: str
+    n: int
+    auc: float
+    auc_interval: tuple[float, float]
+    passing: float
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The metrics of a classifier on dev.
+
+    Attributes:
+        real_passing: the share of real dev sprites that pass the threshold; the target is 0.95.
+        sets: the metrics on each set of sprites that are not real.
+        calibration_error: the expected calibration error on real sprites and completions.
+        probabilities: (N + M,) of the N real, then of the M completed sprites, for the calibration plot.
+        labels: (N + M,) 1 for real sprites, 0 for completed ones.
+    """
+
+    real_passing: float
+    sets: list[SetMetrics]
+    calibration_error: float
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    def as_metadata(self) -> dict[str, Any]:
+        """Return the metrics as plain values for JSON."""
+        return {
+            "dev_passing": self.real_passing,
+            "negative_types": [asdict(metrics) for metrics in self.sets],
+            "calibration_error": self.calibration_error,
+        }
+
+
+def examine(
+    classifier: Classifier, dev: NDArray[np.int64], completions: Mapping[str, NDArray[np.int64]]
+) -> Examination:
+    """Examine a classifier on dev.
+
+    Args:
+        classifier: a detector or a judge.
+        dev: (N, 400) real sprites.
+        completions: (M, 400) completions of dev prompts by each kind of models, under the name of their set;
+            `completions` by generators, and `sample` if there are any.
+    """
+    real = classifier.log_odds(dev)
+    negatives = _corrupted(dev, len(classifier.palette))
+    cutoff = np.log(classifier.threshold) - np.log1p(-classifier.threshold)
+    sets = []
+    for name, sprites in {**negatives, **completions}.items():
+        if len(sprites) < 2:
+            continue  # a cut can leave all of a few sprites unchanged
+        scores = classifier.log_odds(sprites)
+        found = separation(real, scores, paired=False)
+        passing = float((scores >= cutoff).mean())
+        sets.append(SetMetrics(name, len(sprites), found.auc, found.interval, passing))
+    completed = classifier.probabilities(completions[COMPLETIONS])
+    probabilities = np.concatenate([classifier.probabilities(dev), completed])
+    labels = np.repeat([1, 0], [len(dev), len(completed)])
+    return Examination(
+        real_passing=float((real >= cutoff).mean()),
+        sets=sets,
+        calibration_error=calibration_error(probabilities, labels),
+        probabilities=probabilities,
+        labels=labels,
+    )
+
+
+def _corrupted(dev: NDArray[np.int64], palette_size: int) -> dict[str, NDArray[np.int64]]:
+    """Return dev sprites corrupted in every way, without those that stay equal."""
+    generator = np.random.default_rng(EXAMINED_WITH_SEED)
+    ways = {**NEGATIVE_TYPES, NOISE: noise_completion}
+    corrupted = {name: corrupt(dev, palette_size, generator) for name, corrupt in ways.items()}
+    return {name: sprites[differs(sprites, dev)] for name, sprites in corrupted.items()}
+
+
+def failures(metadata: Mapping[str, Any]) -> list[str]:
+    """Return why a judge cannot be relied on, in words; empty for a judge that passed its examination.
+
+    Args:
+        metadata: of the judge, with the entries of `Examination.as_metadata`. A judge of an earlier version
+            was not examined, which is a reason too.
+    """
+    sets = {entry["negative_type"]: entry for entry in metadata.get("negative_types", [])}
+    if NOISE not in sets or SPLICE not in sets:
+        return ["it was never examined: train it again with `pokemon-gen judge SOURCE --overwrite`"]
+    found = []
+    for name, most in ((NOISE, MOST_NOISE), (SPLICE, MOST_SPLICES)):
+        passing = sets[name]["passing"]
+        if passing > most:
+            found.append(f"{passing:.0%} of {_PLURAL[name]} pass it (at most {most:.0%} may)")
+    low, high = REAL_RATES
+    if not low <= metadata["dev_passing"] <= high:
+        found.append(
+            f"{metadata['dev_passing']:.0%} of real dev sprites pass it ({low:.0%} to {high:.0%} must)"
+        )
+    if SAMPLE in sets and sets[SAMPLE]["auc"] < LEAST_SAMPLE_AUC:
+        found.append(
+            f"its AUC against the homework's sample is {sets[SAMPLE]['auc']:.2f} "
+            f"(at least {LEAST_SAMPLE_AUC:.2f})"
+        )
+    return found
+
+
+_PLURAL = {NOISE: "completions of noise", SPLICE: "splices"}
+
+
+def limits(metadata: Mapping[str, Any]) -> list[str]:
+    """Return what a judge tells from real sprites only badly, or was not examined on, in words."""
+    similar = [
+        f"{entry['negative_type']} (AUC {entry['auc']:.2f})"
+        for entry in metadata.get("negative_types", [])
+        if entry["auc"] < CLEARLY
+    ]
+    found = [f"it hardly distinguishes these from real sprites: {', '.join(similar)}"] if similar else []
+    if SAMPLE not in {entry["negative_type"] for entry in metadata.get("negative_types", [])}:
+        found.append("it was not examined on the homework's sample")
+    if metadata.get("train", FEW) < FEW:
+        found.append(few_sprites(metadata["train"]))
+    return found
+
+
+def few_sprites(count: int) -> str:
+    """Return in words what a classifier of fewer than 60 training sprites can and cannot do."""
+    return (
+        f"{count} training sprites teach a classifier to tell noise and flat colours from sprites, but "
+        f"hardly the completions of a good model; provide {FEW} or more for that"
+    )
