@@ -6,7 +6,9 @@ r"""Whether the sharp judge can tell: its AUC on corrupted dev sprites, and on c
 The runs are those of the shipped configs, worst first. Each completes the dev prompts with its chosen
 checkpoint, one draw each, and once more as its config says (the best of several, ranked by its detector).
 Three judges with seeds of their own are trained, which takes up to an hour each; those in `--work` are
-reused. Bars:
+reused. For each judge, a table has the AUC with its 95 % interval, the share of prompts whose real completion
+is preferred, the PDR, the mean distance of the completions to the nearest training sprite (any orientation,
+any hue), their diversity, and their new colours (not in the prompt). Bars:
 
 - The AUC is at least 0.99 for noise and one colour, 0.95 for rows of the prompt that are mirrored or tiled,
   0.93 for the sample's greedy completions, and 0.88 for splices.
@@ -20,7 +22,6 @@ import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from common import argument_parser, outcome
@@ -32,6 +33,8 @@ from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.discriminator.judge import Judge
+from pokemon_gen.evaluation.memorisation import nearest_train_distance
+from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.models.choice import resolve_checkpoint
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
@@ -49,6 +52,9 @@ LEAST_AUC = {
     "sample": 0.93,
 }
 """The bar of each set."""
+COLUMNS = (
+    "completions of dev", "AUC", "real preferred", "PDR", "nearest train distance", "diversity", "new colours"
+)  # fmt: skip
 LARGEST_SPREAD = 0.03
 MOST_AUC_OF_BEST = 0.62
 
@@ -71,10 +77,26 @@ def complete_runs(sample: Path, runs: list[Path], sprites: Sprites) -> dict[str,
 
 def measure(
     judge: Judge, completed: Mapping[str, NDArray[np.int64]], dev: NDArray[np.int64]
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Return the AUC of each set: those of the judge's examination, and the completions."""
-    found = {entry["negative_type"]: entry["auc"] for entry in judge.metadata["negative_types"]}
+    found = {entry["negative_type"]: float(entry["auc"]) for entry in judge.metadata["negative_types"]}
     return found | {name: judge.compare(rows, dev, paired=True).auc for name, rows in completed.items()}
+
+
+def print_table(judge: Judge, completed: Mapping[str, NDArray[np.int64]], sprites: Sprites) -> None:
+    """Print a Markdown table of what one judge, and metrics without a judge, say of each set."""
+    dev, train = sprites.tokens("dev"), sprites.tokens("train")
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    for name, rows in {"real dev sprites": dev, **completed}.items():
+        found, result = judge.compare(rows, dev, paired=True), judge.evaluate(rows)
+        nearest = nearest_train_distance(rows, train, sprites.palette).mean()
+        low, high = found.interval
+        print(
+            f"| {name} | {found.auc:.3f} ({low:.3f} to {high:.3f}) | {found.preferred:.3f} | "
+            f"{result.rate:.3f} ({result.low:.3f} to {result.high:.3f}) | {nearest:.3f} | "
+            f"{mean_pairwise_distance(rows):.3f} | {new_colours(rows):.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -102,11 +124,12 @@ def main() -> None:
         print(
             f"judge {judge.fingerprint}, seed {seed}: {minutes}; {judge.failures or 'reliable'}", flush=True
         )
+        print_table(judge, completed, sprites)
         aucs.append(measure(judge, completed, sprites.tokens("dev")))
     compare_with_bars(aucs, [run.name for run in options.runs])
 
 
-def compare_with_bars(aucs: list[dict[str, Any]], runs: list[str]) -> None:
+def compare_with_bars(aucs: list[dict[str, float]], runs: list[str]) -> None:
     """Print the AUC of each set by each judge, and the outcome of each bar."""
     for name in aucs[0]:
         values = [auc[name] for auc in aucs]

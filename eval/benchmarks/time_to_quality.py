@@ -14,7 +14,7 @@ on one machine. It reports three times:
 The mark is the dev NLL of the completion that the sample has at the end of its own epochs. The NLL of a
 config, too, is that of its last checkpoints: the best ones are chosen on dev, so their dev NLL would be too
 low. Each run trains in a new folder, because a resumed run would not have all of its time measured. `--keep`
-keeps these folders, for example for `judge_comparison.py`.
+keeps these folders, for example for `judge_quality.py`.
 
 Bars: a config is as good as the sample at least 8 times sooner; it is 0.25 nats/token below the sample in at
 most the sample's time (steps on both sides); its full run is 0.32 nats/token below the sample in at most

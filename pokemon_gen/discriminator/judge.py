@@ -29,6 +29,7 @@ from pokemon_gen.discriminator.separation import (
     separation,
     wilson_interval,
 )
+from pokemon_gen.discriminator.sliced import SlicedFeatures
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import Sprites
@@ -59,6 +60,21 @@ class JudgeResult:
     mean_probability: float
     mean_interval: tuple[float, float]
     judge: str
+
+
+@dataclass(frozen=True)
+class SlicedDistance:
+    """The distance of completions from the real sprites of the same prompts, in the judge's features.
+
+    Attributes:
+        distance: the squared sliced Wasserstein distance, in squared standard deviations of the features.
+        interval: its 95 % interval; None for two sprites.
+        halves_of_real: the mean distance between two random halves of the real sprites.
+    """
+
+    distance: float
+    interval: tuple[float, float] | None
+    halves_of_real: float
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,17 @@ class Judge:
             PokemonGenError: for fewer than two sprites in either.
         """
         return separation(self.__classifier.log_odds(real), self.__classifier.log_odds(sprites), paired)
+
+    def distance(self, sprites: NDArray[Any], real: NDArray[Any]) -> SlicedDistance:
+        """Return the distance of sprites from the real ones of the same prompts in the judge's features.
+
+        Args:
+            sprites: (N, 400) completions.
+            real: (N, 400) real sprites in the same order, two or more.
+        """
+        features = (self.__classifier.features(one) for one in (sprites, real))
+        sliced = SlicedFeatures(*features)
+        return SlicedDistance(sliced.distance(), sliced.interval(), sliced.between_halves_of_real())
 
     def explain(self, sprites: NDArray[Any]) -> Explanation:
         """Return which of (N, 400) sprites look least real to the judge, and which of their pixels matter."""

@@ -34,6 +34,8 @@ from pokemon_gen.evaluation.memorisation import memorisation_check
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
 from pokemon_gen.palette import Palette
 
+UNKNOWN_TRUTH = "the true sprites of these prompts are unknown"
+"""Why a paired value is missing."""
 SCHEMA = 7
 """The version of the scorecard's format. It changes when a field is added or changes its meaning."""
 
@@ -111,6 +113,7 @@ def make_scorecard(
         "judge": _judge(inputs),
         "pdr": _detection_rate(inputs, result),
         "auc": _auc(inputs),
+        "sliced": _sliced(inputs),
         "nll": inputs.nll,
         "pixel_accuracy": pixel_accuracy(inputs.completions, truth.sprites) if truth else None,
         "nearest_training_completion": _memorisation(inputs),
@@ -131,7 +134,7 @@ def _distances(inputs: ScorecardInputs) -> tuple[dict[str, Any], dict[str, Any],
     real = inputs.train if inputs.reference.name == inputs.dev.name else inputs.dev
     unpaired = unpaired_distances(completions, inputs.reference, real, extract)
     if inputs.truth is None:
-        return {"not_computed": "the true sprites of these prompts are unknown"}, unpaired, None
+        return {"not_computed": UNKNOWN_TRUTH}, unpaired, None
     paired = paired_distances(completions, inputs.truth, extract)
     return paired, unpaired, paired_grams(completions, inputs.truth, extract)
 
@@ -157,6 +160,19 @@ def _auc(inputs: ScorecardInputs) -> dict[str, Any]:
     }
     if inputs.single_draw is not None:
         found["single_draw"] = asdict(judge.compare(inputs.single_draw, real.sprites, paired))
+    return found
+
+
+def _sliced(inputs: ScorecardInputs) -> dict[str, Any]:
+    """Return the distance of the completions, and of single draws, from the truth in the judge's features."""
+    judge, truth = inputs.judge, inputs.truth
+    if isinstance(judge, str):
+        return {"not_computed": judge}
+    if truth is None:
+        return {"not_computed": UNKNOWN_TRUTH}
+    found: dict[str, Any] = {**asdict(judge.distance(inputs.completions, truth.sprites)), "truth": truth.name}
+    if inputs.single_draw is not None:
+        found["single_draw"] = asdict(judge.distance(inputs.single_draw, truth.sprites))
     return found
 
 

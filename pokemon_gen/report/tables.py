@@ -43,6 +43,7 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
         table.add_row("", "", f"[dim]{escape(detail)}[/]")
     _add_pdr(table, scorecard["pdr"], scorecard["judge"])
     _add_auc(table, scorecard["auc"])
+    _add_sliced(table, scorecard["sliced"])
     _add_plain_metrics(table, scorecard)
     _add_verdicts(table, scorecard["verdicts"])
     _add_checkpoint(table, scorecard.get("checkpoint"))
@@ -62,6 +63,7 @@ def scorecard_notes(scorecard: dict[str, Any]) -> list[str]:
     metrics_by_reason: dict[str, list[str]] = {}
     for name, metric in (
         ("paired", "paired FID"), ("unpaired", "unpaired FID"), ("pdr", "PDR"), ("auc", "AUC"),
+        ("sliced", "distance in the judge's features"),
     ):  # fmt: skip
         if "not_computed" in scorecard[name]:
             metrics_by_reason.setdefault(scorecard[name]["not_computed"], []).append(metric)
@@ -125,6 +127,20 @@ def _add_auc(table: Table, auc: Mapping[str, Any]) -> None:
         if single["preferred"] is not None:
             value = _with_interval(single["preferred"], single["preferred_interval"], 3)
             table.add_row("real preferred to single draws", value, SINGLE)
+
+
+def _add_sliced(table: Table, sliced: Mapping[str, Any]) -> None:
+    """Add the distance of the completions from the truth in the judge's features."""
+    name = "distance in the judge's features"
+    if "not_computed" in sliced:
+        table.add_row(name, MISSING, NOTHING)
+        return
+    value = _with_interval(sliced["distance"], sliced["interval"], 2)
+    halves = f"halves of the real sprites: {_number(sliced['halves_of_real'], 2)}"
+    table.add_row(name, value, halves)
+    if "single_draw" in sliced:
+        single = sliced["single_draw"]
+        table.add_row("", _with_interval(single["distance"], single["interval"], 2), SINGLE)
 
 
 def _references(metric: Mapping[str, Any], digits: int) -> str:

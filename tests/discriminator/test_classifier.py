@@ -226,8 +226,8 @@ def test_the_judge_offers_nothing_to_rank_sprites_by(trained: Classifier, tmp_pa
     judge = Judge.load(tmp_path)
     public = {name for name in dir(judge) if not name.startswith("_")}
     assert public == {
-        "load", "palette", "fingerprint", "metadata", "evaluate", "compare", "explain", "references",
-        "failures", "limits",
+        "load", "palette", "fingerprint", "metadata", "evaluate", "compare", "distance", "explain",
+        "references", "failures", "limits",
     }  # fmt: skip
 
 

@@ -146,3 +146,13 @@ def test_a_judge_that_failed_its_examination_gives_no_verdict_and_is_named_first
     assert "cannot be relied on" in heading
     assert "100 % of noise pass it" in heading
     assert scorecard["pdr"]["rate"] == 0.8
+
+
+def test_the_distance_in_the_judges_features_compares_with_the_truth(inputs: ScorecardInputs) -> None:
+    assert inputs.truth is not None
+    sliced = scorecard_of(replace(inputs, single_draw=inputs.truth.sprites))["sliced"]
+    assert sliced["truth"] == "dev"
+    assert sliced["interval"][0] < sliced["distance"] < sliced["interval"][1]
+    assert sliced["single_draw"]["distance"] == 0
+    assert sliced["halves_of_real"] > 0
+    assert "unknown" in scorecard_of(replace(inputs, truth=None))["sliced"]["not_computed"]

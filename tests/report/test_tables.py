@@ -42,6 +42,7 @@ SCORECARD: dict[str, Any] = {
         "real_sprites": "dev",
         "references": {"noisy completion": 0.998, "splice": 0.936},
     },
+    "sliced": {"distance": 1.72, "interval": [1.1, 2.4], "halves_of_real": 0.11, "truth": "dev"},
     "nll": 1.2,
     "pixel_accuracy": 0.5,
     "nearest_training_completion": {
@@ -97,6 +98,8 @@ def test_a_scorecard_shows_each_metric_with_its_interval_and_reference() -> None
         "0.720 (0.640 to 0.790)",
         "noisy completion 0.998, splice 0.936",
         "0.750 (0.650 to 0.830)",
+        "1.72 (1.10 to 2.40)",
+        "halves of the real sprites: 0.11",
         "memorisation check: share of pixels that differ from the nearest training sprite",
         "real (dev): 0.530; differs from real sprites (KS test, p = 1.5e-12)",
         "new colours per completion (not in the prompt)",
@@ -148,9 +151,12 @@ def test_the_detection_rate_of_single_draws_is_shown() -> None:
 
 def test_a_missing_judge_leaves_out_its_metrics() -> None:
     missing = {"not_computed": "no judge"}
-    scorecard = {**SCORECARD, "pdr": missing, "auc": missing, "judge": {"missing": "no judge"}}
+    scorecard = {
+        **SCORECARD, "pdr": missing, "auc": missing, "sliced": missing, "judge": {"missing": "no judge"}
+    }  # fmt: skip
     assert "AUC" in as_text(scorecard_table(scorecard))
-    assert scorecard_notes(scorecard)[0] == "PDR, AUC not computed: no judge"
+    reason = "PDR, AUC, distance in the judge's features not computed: no judge"
+    assert scorecard_notes(scorecard)[0] == reason
 
 
 def test_a_selection_shows_the_metrics_that_were_measured() -> None:

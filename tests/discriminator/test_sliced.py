@@ -1,0 +1,41 @@
+"""`sliced.py`: distances of normal features, whose values are known."""
+
+import numpy as np
+import pytest
+
+from pokemon_gen.discriminator.sliced import SlicedFeatures
+
+
+def normal(shift: float, count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 16)) + shift
+
+
+def test_a_shift_of_all_features_has_a_known_distance() -> None:
+    """A shift by one deviation in D features is 1 in the mean over directions: E[(sum of d_i)^2] = D / D."""
+    real = normal(0, 4000, 0)
+    assert SlicedFeatures(real + 1, real).distance() == pytest.approx(1, rel=0.1)
+    assert SlicedFeatures(real, real).distance() == 0
+    assert SlicedFeatures((real + 1) * 5, real * 5).distance() == pytest.approx(1, rel=0.1)  # any unit
+
+
+def test_equal_distributions_have_the_distance_of_random_halves() -> None:
+    sliced = SlicedFeatures(normal(0, 80, 1), normal(0, 80, 2))
+    assert sliced.distance() < sliced.between_halves_of_real() < 0.2
+    assert SlicedFeatures(normal(0.5, 80, 1), normal(0, 80, 2)).distance() > 0.2
+
+
+def test_the_interval_is_that_of_other_samples() -> None:
+    distances = [
+        SlicedFeatures(normal(0.5, 80, 2 * n), normal(0, 80, 2 * n + 1)).distance() for n in range(40)
+    ]
+    interval = SlicedFeatures(normal(0.5, 80, 1000), normal(0, 80, 1001)).interval()
+    assert interval is not None
+    low, high = interval
+    assert (high - low) / (2 * 1.96) == pytest.approx(np.std(distances), rel=0.5)
+
+
+def test_a_constant_feature_counts_for_nothing_and_two_sprites_have_no_interval() -> None:
+    real = normal(0, 80, 0)
+    real[:, 3] = 7
+    assert np.isfinite(SlicedFeatures(real, real).distance())
+    assert SlicedFeatures(real[:2], real[2:4]).interval() is None
