@@ -269,9 +269,17 @@ class GeneratorSettings(_Section):
     @classmethod
     def _temperatures_are_numbers(cls, temperatures: Any) -> Any:
         values = tuple(temperatures) if isinstance(temperatures, list | tuple) else ()
-        if not values or any(type(value) not in (int, float) or value < 0 for value in values):
+        if not values or any(type(value) not in (int, float) or not 0 <= value < 1e6 for value in values):
             raise ValueError("must be a list of one or more numbers from 0 on")
         return tuple(float(value) for value in values)
+
+    @model_validator(mode="after")
+    def _decay_needs_muon(self) -> Self:
+        if self.muon_weight_decay and not self.muon_learning_rate:
+            raise ValueError(
+                "muon_weight_decay: it has no effect without muon_learning_rate. Set both or neither."
+            )
+        return self
 
 
 class ClassifierSettings(_Section):
@@ -290,8 +298,9 @@ class ClassifierSettings(_Section):
     the corrupted one alike."""
     steps: int = Field(300, ge=1)
     """Number of optimizer steps."""
-    batch_size: int = Field(64, ge=2)
-    """Number of sprites in each optimizer step. Half of them are real."""
+    batch_size: int = Field(64, ge=8)
+    """Number of sprites in each optimizer step. Half of them are real, and half are the same sprites
+    corrupted."""
     learning_rate: float = Field(2e-3, gt=0)
     """Learning rate of `AdamW`. It warms up for a tenth of the steps and then falls as a cosine."""
     weight_decay: float = Field(0.05, ge=0)

@@ -32,6 +32,7 @@ from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.discriminator.judge import Judge
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.memorisation import nearest_train_distance
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint, require_trained_on
@@ -81,7 +82,10 @@ def load_model(folder: Path, sprites: Sprites) -> Checkpoint:
     """Load a checkpoint, and check that the held-out sprites were not in its training."""
     require_trained_on(folder, sprites)
     checkpoint = load_checkpoint(folder)
-    two_folds(load_sprites_of(checkpoint.settings.sprites))
+    if load_sprites_of(checkpoint.settings.sprites).fold_rows != sprites.fold_rows:
+        raise PokemonGenError(
+            f"{folder}: this checkpoint was trained on sprites of these folds. Train one with {TWO_FOLDS}."
+        )
     return checkpoint
 
 

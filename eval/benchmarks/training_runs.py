@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.sprites.collection import FOLD, Sprites
+from pokemon_gen.sprites.folds import random_folds
 
 STEPS_ONLY: dict[str, Any] = {
     "eval_strategy": "no",
@@ -26,15 +27,17 @@ many earlier choices were made."""
 
 
 def two_folds(sprites: Sprites) -> list[NDArray[np.int64]]:
-    """Return the two folds of sprites that were loaded with `TWO_FOLDS`, (80, 400) each.
+    """Return the two folds of sprites that were loaded with `TWO_FOLDS`, about (80, 400) each.
+
+    Copies of a sprite are in one fold.
 
     Raises:
-        PokemonGenError: if the sprites have another fold.
+        PokemonGenError: if the sprites have no fold.
     """
-    held_out = sprites.splits.get(FOLD, ())
-    if len(held_out) < 160:
-        raise PokemonGenError(f"{sprites.source}: {len(held_out)} sprites are held out. Use TWO_FOLDS.")
-    return [sprites.tokens(FOLD)[half::2] for half in range(2)]
+    if FOLD not in sprites.splits:
+        raise PokemonGenError(f"{sprites.source}: no sprites are held out. Load them with TWO_FOLDS.")
+    held_out = sprites.tokens(FOLD)
+    return [held_out[rows] for rows in random_folds(held_out, [0.5, 0.5], seed=0)]
 
 
 def synchronized_time() -> float:

@@ -70,6 +70,8 @@ def translate(saved: Any) -> Any:
         if dotted in RENAMED:
             convert = CONVERTED.get(dotted, lambda same: same)
             section[RENAMED[dotted].rpartition(".")[2]] = convert(value)
+            if dotted in CONVERTED and isinstance(section.get("share"), float):
+                section["share"] /= 2  # it was that of both ways together, and is that of each temperature
         elif isinstance(value, str) and (dotted, value) in RENAMED_VALUES:
             section[key] = RENAMED_VALUES[dotted, value]
         elif value:

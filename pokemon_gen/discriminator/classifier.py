@@ -36,8 +36,6 @@ JUDGE = "judge"
 """The role of a classifier that only reports; `models/runs.py` names the other role, `detector`."""
 REAL = 1
 """The label of a real sprite; 0 is the label of a corrupted one."""
-LEAST_PROBABILITY = 1e-6
-"""The minimum distance of probabilities from 0 and 1; beyond it, a classifier's confidence is meaningless."""
 MASKED = 4
 """The channels of an image with a mask of the completion."""
 NETWORK_NAME = "network-{}"
@@ -45,8 +43,8 @@ NETWORK_NAME = "network-{}"
 BATCH = 80
 """Sprites per forward pass: the dev or test sprites of the homework. Every pass has this size, since the
 kernels for another size may round differently."""
-_COMMANDS = {"detector": "pokemon-gen detector CONFIG", "judge": "pokemon-gen judge SOURCE"}
-"""The command that trains the classifier of a role, for errors."""
+SHARP = "-sharp"
+"""The end of the name of a sharp judge's folder."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,10 @@ class Classifier:
     def device(self) -> torch.device:
         """The device of all networks."""
         return self.networks[0].device
+
+    def passes(self, log_odds: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return whether sprites with these log-odds pass the threshold; (N,)."""
+        return np.asarray(special.expit(log_odds) >= self.threshold)
 
     def probabilities(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probability that each sprite is real; (N, 400) → (N,)."""
@@ -154,7 +156,8 @@ class Classifier:
         """
         if not (folder / METADATA_NAME).is_file():
             raise PokemonGenError(
-                f"{folder}: there is no {role} in this folder. Train it with `{_COMMANDS[role]}`."
+                f"{folder}: there is no {role} in this folder. Train it with "
+                f"`{training_command(role, folder)}`."
             )
         metadata = read_json(folder / METADATA_NAME)
         palette = Palette.load(folder)
@@ -166,7 +169,7 @@ class Classifier:
         except (KeyError, TypeError, ValueError) as error:
             raise PokemonGenError(
                 f"{folder / METADATA_NAME}: not the metadata of a {role}. Train the {role} again with "
-                f"`{_COMMANDS[role]} --overwrite`."
+                f"`{training_command(role, folder)} --overwrite`."
             ) from error
         if saved_role != role:
             raise PokemonGenError(f"{folder}: this folder holds a {saved_role}, not a {role}")
@@ -174,10 +177,17 @@ class Classifier:
         if _fingerprint(folders) != fingerprint:
             raise PokemonGenError(
                 f"{folder}: the files of the {role} were changed after its training. Train it again with "
-                f"`{_COMMANDS[role]} --overwrite`."
+                f"`{training_command(role, folder)} --overwrite`."
             )
         on_device = tuple(to_best_device(network, str(folder)).eval() for network in networks)
         return cls(on_device, palette, upscale, threshold, metadata)
+
+
+def training_command(role: str, folder: Path) -> str:
+    """Return the command that trains the classifier of a role in a folder, for errors."""
+    if role == JUDGE:
+        return "pokemon-gen judge SOURCE" + (" --sharp" if folder.name.endswith(SHARP) else "")
+    return "pokemon-gen detector CONFIG"
 
 
 def network_folders(folder: Path, count: int) -> list[Path]:

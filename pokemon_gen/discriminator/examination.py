@@ -99,20 +99,19 @@ def examine(
     """
     real = classifier.log_odds(dev)
     negatives = _corrupted(dev, len(classifier.palette))
-    cutoff = np.log(classifier.threshold) - np.log1p(-classifier.threshold)
     sets = []
     for name, sprites in {**negatives, **completions}.items():
         if len(sprites) < 2:
             continue  # a cut can leave all of a few sprites unchanged
         scores = classifier.log_odds(sprites)
         found = separation(real, scores, paired=False)
-        passing = float((scores >= cutoff).mean())
+        passing = float(classifier.passes(scores).mean())
         sets.append(SetMetrics(name, len(sprites), found.auc, found.interval, passing))
     completed = classifier.probabilities(completions[COMPLETIONS])
     probabilities = np.concatenate([classifier.probabilities(dev), completed])
     labels = np.repeat([1, 0], [len(dev), len(completed)])
     return Examination(
-        real_passing=float((real >= cutoff).mean()),
+        real_passing=float(classifier.passes(real).mean()),
         sets=sets,
         calibration_error=calibration_error(probabilities, labels),
         probabilities=probabilities,
@@ -166,7 +165,7 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
         for entry in metadata.get("negative_types", [])
         if entry["auc"] < CLEARLY
     ]
-    found = [f"it hardly distinguishes these from real sprites: {', '.join(similar)}"] if similar else []
+    found = [f"its AUC is below {CLEARLY:.2f} for {', '.join(similar)}"] if similar else []
     if SAMPLE not in {entry["negative_type"] for entry in metadata.get("negative_types", [])}:
         found.append("it was not examined on the homework's sample")
     if metadata.get("train", FEW) < FEW:

@@ -213,8 +213,10 @@ class RealFakeBatches(torch.utils.data.Dataset[Any]):
         real = [self.positives[self.completions.rows[completed]]]
         corrupted = [self.completions.train[completed]]
         for name, corrupt in NEGATIVE_TYPES.items():
-            real.append(self.positives[generator.integers(0, len(self.positives), counts[name])])
-            corrupted.append(corrupt(real[-1], len(self.palette), generator))
+            # One more than needed, because a splice exchanges the completions of two or more sprites.
+            drawn = self.positives[generator.integers(0, len(self.positives), counts[name] + 1)]
+            real.append(drawn[: counts[name]])
+            corrupted.append(corrupt(drawn, len(self.palette), generator)[: counts[name]])
         of_all, corrupted_all = np.concatenate(real), np.concatenate(corrupted)
         kept = differs(corrupted_all, of_all)
         return of_all[kept], corrupted_all[kept]

@@ -21,11 +21,17 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pokemon_gen.constants import CHECKPOINTS
-from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier, sprites_fingerprint
+from pokemon_gen.discriminator.classifier import (
+    JUDGE,
+    METADATA_NAME,
+    SHARP,
+    Classifier,
+    sprites_fingerprint,
+    training_command,
+)
 from pokemon_gen.discriminator.examination import REFERENCES, failures, limits
 from pokemon_gen.discriminator.separation import (
     Separation,
-    mean_interval,
     separation,
     wilson_interval,
 )
@@ -34,8 +40,8 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import Sprites
 
-SHARP = "sharp"
-"""The end of the folder's name of a sharp judge."""
+EXPLAINED = 160
+"""The most sprites that are explained at once, so that a picture of them stays readable."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,7 @@ class JudgeResult:
         rate: the detection rate (PDR), the share of sprites that pass.
         low: the lower end of Wilson's 95 % interval of the rate.
         high: the upper end of that interval.
-        mean_probability: the mean probability of being real, which studies use because it is finer than the
-            rate.
-        mean_interval: the 95 % interval of the mean probability, by a bootstrap's percentiles.
+        mean_probability: the mean probability of being real.
         judge: the fingerprint of the judge.
     """
 
@@ -58,7 +62,6 @@ class JudgeResult:
     low: float
     high: float
     mean_probability: float
-    mean_interval: tuple[float, float]
     judge: str
 
 
@@ -82,12 +85,12 @@ class Explanation:
     """What the judge saw in sprites.
 
     Attributes:
-        order: (N,) the rows of the sprites, the least real first.
-        passed: (N,) whether each sprite passes for real.
-        maps: (N, 20, 20) how much each pixel's colour matters to the judge.
+        rows: (M,) the rows of the sprites, the least real first; M is at most 160.
+        passed: (M,) whether each of these passes for real.
+        maps: (M, 20, 20) how much each pixel's colour matters to the judge.
     """
 
-    order: NDArray[np.int64]
+    rows: NDArray[np.int64]
     passed: NDArray[np.bool_]
     maps: NDArray[np.float64]
 
@@ -169,8 +172,10 @@ class Judge:
     def explain(self, sprites: NDArray[Any]) -> Explanation:
         """Return which of (N, 400) sprites look least real to the judge, and which of their pixels matter."""
         log_odds = self.__classifier.log_odds(sprites)
-        passed = special.expit(log_odds) >= self.__classifier.threshold
-        return Explanation(np.argsort(log_odds), passed, self.__classifier.saliency(sprites))
+        rows = np.argsort(log_odds)[:EXPLAINED]
+        return Explanation(
+            rows, self.__classifier.passes(log_odds[rows]), self.__classifier.saliency(sprites[rows])
+        )
 
     def evaluate(self, sprites: NDArray[Any]) -> JudgeResult:
         """Evaluate (N, 400) sprites.
@@ -180,16 +185,16 @@ class Judge:
         """
         if len(sprites) < 2:
             raise PokemonGenError(f"a detection rate needs two or more sprites, not {len(sprites)}")
-        probabilities = self.__classifier.probabilities(sprites)
-        passed = probabilities >= self.__classifier.threshold
+        log_odds = self.__classifier.log_odds(sprites)
+        probabilities, passed = special.expit(log_odds), self.__classifier.passes(log_odds)
         low, high = wilson_interval(int(passed.sum()), len(passed))
-        mean, interval = float(probabilities.mean()), mean_interval(probabilities)
-        return JudgeResult(passed, float(passed.mean()), low, high, mean, interval, self.fingerprint)
+        mean = float(probabilities.mean())
+        return JudgeResult(passed, float(passed.mean()), low, high, mean, self.fingerprint)
 
 
 def judge_folder(fingerprint: str, sharp: bool) -> Path:
     """Return the folder of a judge of a sprite source: `checkpoints/judge-<fingerprint>/` or `...-sharp/`."""
-    return CHECKPOINTS / (f"{JUDGE}-{fingerprint}-{SHARP}" if sharp else f"{JUDGE}-{fingerprint}")
+    return CHECKPOINTS / (f"{JUDGE}-{fingerprint}{SHARP}" if sharp else f"{JUDGE}-{fingerprint}")
 
 
 def find_judge(sprites: Sprites) -> Judge | str:
@@ -211,6 +216,6 @@ def find_judge(sprites: Sprites) -> Judge | str:
         raise PokemonGenError(
             f"{folder}: this judge was trained on other sprites ({known}) than {sprites.source} has "
             f"({sprites.fingerprint}), or with another palette. Train the judge again with "
-            f"`pokemon-gen judge {sprites.source} --overwrite`."
+            f"`{training_command(JUDGE, folder)} --overwrite`, where SOURCE is {sprites.source}."
         )
     return judge

@@ -16,6 +16,8 @@ from pokemon_gen.errors import PokemonGenError
 
 CONFIDENCE = 0.95
 """The confidence level of the intervals."""
+LEAST_VARIANCE = 1e-9
+"""The variance of an AUC below which it comes from rounding: scores that are all equal or all ordered."""
 Scores = NDArray[np.float64]
 
 
@@ -69,11 +71,6 @@ def separation(real: Scores, others: Scores, paired: bool) -> Separation:
     return Separation(area, interval, successes / len(real), wilson_interval(successes, len(real)))
 
 
-def auc(real: Scores, others: Scores) -> float:
-    """Return the probability that a real sprite gets a higher score than another one; (N,), (M,)."""
-    return float(stats.mannwhitneyu(real, others).statistic / (len(real) * len(others)))
-
-
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of the share of successes (Wilson 1927), which may be halves."""
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
@@ -84,16 +81,6 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else float((centre - margin) / width)  # rounding would give -1e-17
     high = 1.0 if successes == trials else float((centre + margin) / width)
     return low, high
-
-
-def mean_interval(values: Scores) -> tuple[float, float]:
-    """Return the 95 % interval of a mean; (N,) → (low, high).
-
-    The interval holds the percentiles of a bootstrap of 2,000 resamples with a fixed seed.
-    """
-    draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
-    low, high = np.percentile(draws, [50 - 50 * CONFIDENCE, 50 + 50 * CONFIDENCE])
-    return float(low), float(high)
 
 
 def calibration_error(probabilities: Scores, labels: NDArray[np.int64], bins: int = 10) -> float:
@@ -112,7 +99,7 @@ def calibration_error(probabilities: Scores, labels: NDArray[np.int64], bins: in
 
 def _interval_of_share(share: float, variance: float, count: int) -> tuple[float, float]:
     """Return the 95 % interval of an AUC from its variance; without any variance, by Wilson's formula."""
-    if not 0 < share < 1 or variance == 0:
+    if not 0 < share < 1 or variance < LEAST_VARIANCE:
         return wilson_interval(share * count, count)
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
     centre, error = special.logit(share), np.sqrt(variance) / (share * (1 - share))

@@ -15,6 +15,8 @@ DRAWS = 100
 """Number of draws of a jackknife, and of random halves."""
 KEPT = 0.8
 """Share of the sprites in a draw of the jackknife; see `evaluation/jackknife.py`."""
+SMALLEST_UNIT = 0.1
+"""The smallest unit of a feature, as a share of the median standard deviation."""
 SEED = 20251108
 """The seed of directions and draws, so that equal sprites always have an equal distance."""
 Floats = NDArray[np.float64]
@@ -24,12 +26,16 @@ class SlicedFeatures:
     """Features of sprites and of the real sprites of the same prompts, projected on random directions."""
 
     def __init__(self, features: Floats, real: Floats) -> None:
-        """Project (N, D) features, in units of the standard deviation of the (N, D) real ones."""
+        """Project (N, D) features, in units of the standard deviation of the (N, D) real ones.
+
+        A feature that hardly varies among the real sprites would outweigh all others, so no unit is smaller
+        than a tenth of the median one.
+        """
         generator = np.random.default_rng(SEED)
         directions = generator.normal(size=(features.shape[1], DIRECTIONS))
         directions /= np.linalg.norm(directions, axis=0)
-        scale = real.std(0)
-        scale[scale == 0] = 1.0
+        deviations = real.std(0)
+        scale = np.maximum(deviations, SMALLEST_UNIT * np.median(deviations) or 1.0)
         self.projected, self.real = (features / scale) @ directions, (real / scale) @ directions
         self.generator = generator
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen.config_files.retired import translate
-from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier
+from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier, training_command
 from pokemon_gen.discriminator.detector import same_training_sprites, train_fingerprint
 from pokemon_gen.discriminator.examination import FEW, SAMPLE, examine, few_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
@@ -92,8 +92,8 @@ def check_trainable(
         same_settings = saved == section.model_dump(mode="json")
         if not same_settings or not same_training_sprites(metadata, sprites):
             raise PokemonGenError(
-                f"{folder}: this folder already holds a {role} of other settings or sprites. Replace it with "
-                "--overwrite."
+                f"{folder}: this folder already holds a {role} of other settings or sprites, or of an "
+                f"earlier version. Replace it with `{training_command(role, folder)} --overwrite`."
             )
         return True
     if len(sprites.tokens("dev")) < 2:

@@ -63,11 +63,10 @@ def draw_completions(sprites: NDArray[Any], palette: Palette, prompt_lengths: Se
 def draw_explained(
     sprites: NDArray[Any],
     palette: Palette,
-    order: NDArray[np.int64],
     passed: NDArray[np.bool_],
     maps: NDArray[np.float64],
 ) -> Image.Image:
-    """Draw completed sprites with a map of what a judge saw below each, the least real first.
+    """Draw completed sprites with a map of what a judge saw below each.
 
     The stronger the red of a pixel in the map, the more its colour matters to the judge, in comparison with
     the other pixels of the sprite. A sprite that does not pass for real has a red bar below it.
@@ -75,13 +74,12 @@ def draw_explained(
     Args:
         sprites: (N, 400) tokens.
         palette: the colours of the tokens.
-        order: (N,) the rows, the least real first.
         passed: (N,) whether each sprite passes for real.
         maps: (N, 20, 20) how much each pixel's colour matters.
     """
     scale = _scale(len(sprites))
     tiles = []
-    for row in order:
+    for row in range(len(sprites)):
         strongest = max(float(np.quantile(maps[row], 0.99)), 1e-12)
         tile = _with_line(_tile(sprites[row], palette, scale), PROMPT_LENGTH, scale)
         bar = np.full((BAR, SIDE * scale, 3), PAPER if passed[row] else LINE, dtype=np.uint8)

@@ -55,7 +55,7 @@ def scorecard_heading(scorecard: dict[str, Any]) -> str | None:
     reasons = scorecard["judge"].get("failures")
     if not reasons:
         return None
-    return f"The judge cannot be relied on: {'; '.join(reasons)}. Its values below say little."
+    return f"The judge cannot be relied on: {'; '.join(reasons)}. Do not trust its values below."
 
 
 def scorecard_notes(scorecard: dict[str, Any]) -> list[str]:

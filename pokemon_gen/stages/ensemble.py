@@ -143,8 +143,9 @@ def _require_compatible(members: Sequence[Checkpoint]) -> None:
                 f"{member.folder}: its state is not keys and values, so it cannot decode in an ensemble"
             )
         fingerprints = {(one.provenance["trained_on"] or {}).get("fingerprint") for one in (member, first)}
-        fold_sizes = {one.settings.sprites.fold_size for one in (member, first)}
-        if len(fingerprints) > 1 or len(fold_sizes) > 1:
+        sections = [one.settings.sprites for one in (member, first)]
+        folds = {(section.fold_size, section.fold_seed) for section in sections}
+        if len(fingerprints) > 1 or len(folds) > 1:
             raise PokemonGenError(
                 f"{member.folder}: it was trained on other sprites than {first.folder}, so one may have seen "
                 "sprites that are held out from the other"

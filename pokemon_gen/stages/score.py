@@ -122,8 +122,8 @@ def _draw_explanation(inputs: ScorecardInputs, file: Path) -> None:
         file.unlink(missing_ok=True)
         return
     seen = inputs.judge.explain(inputs.completions)
-    sheet = draw_explained(inputs.completions, inputs.palette, seen.order, seen.passed, seen.maps)
-    save_picture(sheet, file)
+    sprites = inputs.completions[seen.rows]
+    save_picture(draw_explained(sprites, inputs.palette, seen.passed, seen.maps), file)
 
 
 def _unknown_prompts(judged: Scored) -> list[int]:

@@ -126,10 +126,11 @@ def test_the_settings_of_a_run_of_version_0_1_are_translated(tmp_path: Path) -> 
 def test_a_saved_temperature_of_generators_becomes_a_list(tmp_path: Path) -> None:
     saved = json.loads(load_settings("quick").model_dump_json())
     saved["detector"]["generator"].pop("temperatures")
-    saved["detector"]["generator"]["temperature"] = 0.8
+    saved["detector"]["generator"] |= {"temperature": 0.8, "share": 0.5}
     assert not is_of_version_0_1(saved)  # a training does not depend on it, so the run can resume
     (tmp_path / "settings.json").write_text(json.dumps(saved))
-    assert load_settings(tmp_path).detector.generator.temperatures == (0.0, 0.8)
+    generator = load_settings(tmp_path).detector.generator
+    assert (generator.temperatures, generator.share) == ((0.0, 0.8), 0.25)
 
 
 def test_a_config_that_was_removed_names_what_replaces_it() -> None:

@@ -21,7 +21,7 @@ from pokemon_gen.discriminator.fit import (
 from pokemon_gen.discriminator.generators import Completed
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.discriminator.negatives import noise, splice
-from pokemon_gen.discriminator.separation import auc, wilson_interval
+from pokemon_gen.discriminator.separation import separation, wilson_interval
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import ClassifierSettings
@@ -52,7 +52,7 @@ def test_a_trained_classifier_recognises_noise_and_passes_most_real_sprites(
 ) -> None:
     dev = procedural.tokens("dev")
     corrupted = noise(dev, 167, np.random.default_rng(2))
-    assert auc(trained.probabilities(dev), trained.probabilities(corrupted)) > 0.9
+    assert separation(trained.log_odds(dev), trained.log_odds(corrupted), paired=True).auc > 0.9
     calibration = procedural.tokens("train")[200:260]
     assert (trained.probabilities(calibration) >= trained.threshold).mean() == pytest.approx(0.95, abs=0.02)
 
@@ -257,4 +257,5 @@ def test_tiny_networks_tell_splices_from_real_sprites(procedural: Sprites) -> No
         networks=2, steps=120, batch_size=64, learning_rate=5e-3,
     )  # fmt: skip
     judge = train_classifier(options, 0, train[:560], completions, train[560:], procedural.palette, "test")
-    assert auc(judge.log_odds(dev), judge.log_odds(splice(dev, 167, generator))) >= 0.8
+    splices = splice(dev, 167, generator)
+    assert separation(judge.log_odds(dev), judge.log_odds(splices), paired=True).auc >= 0.8

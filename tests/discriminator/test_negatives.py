@@ -33,8 +33,13 @@ def test_corrupted_sprites_are_valid_and_differ_from_the_originals(
     np.testing.assert_array_equal(corrupted, corrupt(negative_type, sprites, 167, rng()))
 
 
-@pytest.mark.parametrize("negative_type", ["cut to white", "splice"])
-def test_cuts_and_splices_keep_every_prompt(negative_type: str, sprites: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "negative_type",
+    ["cut to white", "splice", "one colour", "mirrored rows", "tiled rows", "copied rows"],
+)
+def test_types_that_change_the_completion_alone_keep_every_prompt(
+    negative_type: str, sprites: np.ndarray
+) -> None:
     corrupted = NEGATIVE_TYPES[negative_type](sprites, 167, rng())
     np.testing.assert_array_equal(corrupted[:, :240], sprites[:, :240])
 
@@ -56,6 +61,40 @@ def test_a_splice_takes_the_completion_of_another_sprite(sprites: np.ndarray) ->
     completions = {sprite[240:].tobytes() for sprite in sprites}
     assert all(sprite[240:].tobytes() in completions for sprite in corrupted)
     np.testing.assert_array_equal(negatives.splice(sprites[:1], 167, rng()), sprites[:1])
+
+
+def rows_of_completions(negative_type: str) -> list[list[int]]:
+    """Return the row of the prompt that each row of a completion copies, for sprites of numbered rows."""
+    numbered = np.tile(np.repeat(np.arange(20), 20), (200, 1))
+    corrupted = NEGATIVE_TYPES[negative_type](numbered, 167, rng()).reshape(-1, 20, 20)
+    assert (corrupted == corrupted[:, :, :1]).all()  # whole rows
+    return corrupted[:, 12:, 0].tolist()
+
+
+def test_mirrored_rows_are_those_of_the_prompt_from_below() -> None:
+    assert rows_of_completions("mirrored rows")[0] == [11, 10, 9, 8, 7, 6, 5, 4]
+
+
+def test_tiled_rows_repeat_the_last_rows_of_the_prompt() -> None:
+    periods = set()
+    for rows in rows_of_completions("tiled rows"):
+        period = len(set(rows))
+        assert rows == [12 - period + row % period for row in range(8)]
+        periods.add(period)
+    assert periods == set(range(1, 9))
+
+
+def test_copied_rows_follow_each_other_in_either_direction() -> None:
+    found = {tuple(rows) for rows in rows_of_completions("copied rows")}
+    forwards = {tuple(range(first, first + 8)) for first in range(5)}
+    assert found == forwards | {rows[::-1] for rows in forwards}
+
+
+def test_one_colour_is_of_the_prompt_or_of_the_palette(sprites: np.ndarray) -> None:
+    corrupted = NEGATIVE_TYPES["one colour"](sprites, 167, rng())
+    assert (corrupted[:, 240:] == corrupted[:, 240:241]).all()
+    of_prompt = [row[240] in row[:240] for row in corrupted]
+    assert 0.4 < np.mean(of_prompt) < 0.9
 
 
 def test_a_cut_leaves_background_and_unchanged_sprites_are_dropped(sprites: np.ndarray) -> None:

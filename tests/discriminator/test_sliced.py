@@ -34,8 +34,17 @@ def test_the_interval_is_that_of_other_samples() -> None:
     assert (high - low) / (2 * 1.96) == pytest.approx(np.std(distances), rel=0.5)
 
 
-def test_a_constant_feature_counts_for_nothing_and_two_sprites_have_no_interval() -> None:
+def test_a_feature_that_hardly_varies_does_not_outweigh_the_others() -> None:
+    real, completed = normal(0, 80, 0), normal(0, 80, 1)
+    usual = SlicedFeatures(completed, real).distance()
+    for spread in (0.0, 1e-6):
+        real[:, 3] *= spread
+        completed[:, 3] = 0.1 * np.sign(completed[:, 3])
+        assert SlicedFeatures(completed, real).distance() < 2 * usual
+    constant = np.ones((80, 4))
+    assert SlicedFeatures(constant, constant).distance() == 0
+
+
+def test_two_sprites_have_no_interval() -> None:
     real = normal(0, 80, 0)
-    real[:, 3] = 7
-    assert np.isfinite(SlicedFeatures(real, real).distance())
     assert SlicedFeatures(real[:2], real[2:4]).interval() is None

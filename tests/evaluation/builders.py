@@ -54,7 +54,7 @@ class FixedRateJudge(Judge):
 
     def evaluate(self, sprites: Any) -> JudgeResult:
         passed = np.arange(len(sprites)) < self.share * len(sprites)
-        return JudgeResult(passed, float(passed.mean()), 0.7, 0.9, 0.5, (0.4, 0.6), self.fingerprint)
+        return JudgeResult(passed, float(passed.mean()), 0.7, 0.9, 0.5, self.fingerprint)
 
 
 def scorecard_of(inputs: ScorecardInputs, **metadata: Any) -> dict[str, Any]:

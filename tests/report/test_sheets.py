@@ -7,7 +7,16 @@ import pytest
 from PIL import Image
 
 from pokemon_gen.palette import to_picture
-from pokemon_gen.report.sheets import GUTTER, LINE, PAPER, draw_completions, draw_contact_sheet, save_picture
+from pokemon_gen.report.sheets import (
+    BAR,
+    GUTTER,
+    LINE,
+    PAPER,
+    draw_completions,
+    draw_contact_sheet,
+    draw_explained,
+    save_picture,
+)
 from pokemon_gen.sprites.loading import Sprites
 
 
@@ -48,3 +57,21 @@ def test_a_picture_is_saved_as_png(few_sprites: Sprites, tmp_path: Path) -> None
     with Image.open(tmp_path / "new" / "sheet.png") as read:
         assert read.format == "PNG"
         assert read.size == picture.size
+
+
+def test_an_explained_sheet_shows_a_sprite_a_bar_and_a_map(few_sprites: Sprites) -> None:
+    sprites = few_sprites.tokens("train")[:2]
+    maps = np.zeros((2, 20, 20))
+    maps[0, 15, 3] = maps[1, 2, 7] = 1
+    picture = np.array(draw_explained(sprites, few_sprites.palette, np.array([True, False]), maps))
+    side = (picture.shape[1] - 3 * GUTTER) // 2
+    scale, top = side // 20, GUTTER
+    for number, (row, column) in enumerate([(15, 3), (2, 7)]):
+        left = GUTTER + number * (side + GUTTER)
+        tile = picture[top : top + 2 * side + BAR, left : left + side]
+        pixel = to_picture(sprites[number], few_sprites.palette)[0, 0]
+        np.testing.assert_array_equal(tile[1, 1], pixel)
+        np.testing.assert_array_equal(tile[side + 1, 5], PAPER if number == 0 else LINE)
+        heat = tile[side + BAR :][scale // 2 :: scale, scale // 2 :: scale]
+        red = (heat == LINE).all(-1)
+        assert np.argwhere(red).tolist() == [[row, column]]
