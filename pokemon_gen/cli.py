@@ -473,6 +473,7 @@ def _print_classifier(made: Any) -> None:
     from pokemon_gen.report.tables import negative_types_table
 
     Console().print(negative_types_table(made.metadata))
+    click.echo(f"Calibration error: {made.metadata['calibration_error']:.3f} (0: probabilities are shares)")
     kept = " (it existed already)" if made.kept else ""
     click.echo(f"{made.metadata['role']} {made.metadata['fingerprint']}: {made.folder}{kept}")
 

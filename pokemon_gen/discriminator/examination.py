@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, differs, noise_completion
-from pokemon_gen.discriminator.separation import calibration_error, separation
+from pokemon_gen.discriminator.separation import calibration_error, separation, wilson_interval
 
 SAMPLE = "sample"
 """The set of completions by the homework's sample model."""
@@ -32,6 +33,9 @@ REAL_RATES = (0.80, 0.98)
 """The limits of the share of real dev sprites that passes; 95 % of the calibration sprites do."""
 LEAST_SAMPLE_AUC = 0.90
 """The smallest AUC of real dev sprites against the completions of the homework's sample."""
+ENOUGH = 50
+"""Dev sprites from which on their rate itself is compared with its limits. Of fewer, all may well pass a good
+judge, so only the rate's interval is compared."""
 CLEARLY = 0.80
 """The AUC below which a judge is said to hardly distinguish a set from real sprites."""
 FEW = 60
@@ -80,6 +84,7 @@ class Examination:
     def as_metadata(self) -> dict[str, Any]:
         """Return the metrics as plain values for JSON."""
         return {
+            "dev": int(self.labels.sum()),
             "dev_passing": self.real_passing,
             "negative_types": [asdict(metrics) for metrics in self.sets],
             "calibration_error": self.calibration_error,
@@ -104,7 +109,7 @@ def examine(
         if len(sprites) < 2:
             continue  # a cut can leave all of a few sprites unchanged
         scores = classifier.log_odds(sprites)
-        found = separation(real, scores, paired=False)
+        found = separation(real, scores, paired=_same_prompts(sprites, dev))
         passing = float(classifier.passes(scores).mean())
         sets.append(SetMetrics(name, len(sprites), found.auc, found.interval, passing))
     completed = classifier.probabilities(completions[COMPLETIONS])
@@ -117,6 +122,11 @@ def examine(
         probabilities=probabilities,
         labels=labels,
     )
+
+
+def _same_prompts(sprites: NDArray[np.int64], dev: NDArray[np.int64]) -> bool:
+    """Tell whether row n of both has the same prompt."""
+    return len(sprites) == len(dev) and bool((sprites[:, :PROMPT_LENGTH] == dev[:, :PROMPT_LENGTH]).all())
 
 
 def _corrupted(dev: NDArray[np.int64], palette_size: int) -> dict[str, NDArray[np.int64]]:
@@ -135,17 +145,22 @@ def failures(metadata: Mapping[str, Any]) -> list[str]:
             was not examined, which is a reason too.
     """
     sets = {entry["negative_type"]: entry for entry in metadata.get("negative_types", [])}
-    if NOISE not in sets or SPLICE not in sets:
-        return ["it was never examined: train it again with `pokemon-gen judge SOURCE --overwrite`"]
+    if "calibration_error" not in metadata:
+        return ["an earlier version did not examine it: train it again with --overwrite"]
     found = []
     for name, most in ((NOISE, MOST_NOISE), (SPLICE, MOST_SPLICES)):
+        if name not in sets:
+            found.append(f"there are too few dev sprites to examine it on {_PLURAL[name]}")
+            continue
         passing = sets[name]["passing"]
         if passing > most:
             found.append(f"{passing:.0%} of {_PLURAL[name]} pass it (at most {most:.0%} may)")
     low, high = REAL_RATES
-    if not low <= metadata["dev_passing"] <= high:
+    rate = metadata["dev_passing"]
+    at_least, at_most = wilson_interval(rate * metadata["dev"], metadata["dev"])
+    if at_most < low or at_least > high or (metadata["dev"] >= ENOUGH and not low <= rate <= high):
         found.append(
-            f"{metadata['dev_passing']:.0%} of real dev sprites pass it ({low:.0%} to {high:.0%} must)"
+            f"{rate:.0%} of {metadata['dev']} real dev sprites pass it ({low:.0%} to {high:.0%} must)"
         )
     if SAMPLE in sets and sets[SAMPLE]["auc"] < LEAST_SAMPLE_AUC:
         found.append(
@@ -167,7 +182,10 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     ]
     found = [f"its AUC is below {CLEARLY:.2f} for {', '.join(similar)}"] if similar else []
     if SAMPLE not in {entry["negative_type"] for entry in metadata.get("negative_types", [])}:
-        found.append("it was not examined on the homework's sample")
+        found.append(
+            "it was not examined on the homework's sample, and learned from small models only; the sharp "
+            "judge (`pokemon-gen judge SOURCE --sharp`) sees more in completions of models like `fast`"
+        )
     if metadata.get("train", FEW) < FEW:
         found.append(few_sprites(metadata["train"]))
     return found

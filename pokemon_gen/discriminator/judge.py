@@ -29,7 +29,7 @@ from pokemon_gen.discriminator.classifier import (
     sprites_fingerprint,
     training_command,
 )
-from pokemon_gen.discriminator.examination import REFERENCES, failures, limits
+from pokemon_gen.discriminator.examination import REFERENCES, SAMPLE, failures, limits
 from pokemon_gen.discriminator.separation import (
     Separation,
     separation,
@@ -125,6 +125,11 @@ class Judge:
     def metadata(self) -> dict[str, Any]:
         """The settings and sprites that the judge was trained with, and its metrics on dev."""
         return self.__classifier.metadata
+
+    @property
+    def kind(self) -> str:
+        """`sharp` or `quick`: whether the judge was examined on the homework's sample."""
+        return "sharp" if SAMPLE in self.references("auc") else "quick"
 
     @property
     def failures(self) -> list[str]:

@@ -144,7 +144,12 @@ def _judge(inputs: ScorecardInputs) -> dict[str, Any]:
     judge = inputs.judge
     if isinstance(judge, str):
         return {"missing": judge}
-    return {"fingerprint": judge.fingerprint, "failures": judge.failures, "limits": judge.limits}
+    return {
+        "fingerprint": judge.fingerprint,
+        "kind": judge.kind,
+        "failures": judge.failures,
+        "limits": judge.limits,
+    }
 
 
 def _auc(inputs: ScorecardInputs) -> dict[str, Any]:

@@ -156,7 +156,11 @@ def _add_pdr(table: Table, pdr: Mapping[str, Any], judge: Mapping[str, Any]) -> 
         return
     real = pdr["real"]
     reference = f"real ({escape(real['sprites'])}): {_with_interval(real['rate'], real['interval'], 3)}"
-    table.add_row(f"PDR, judge {pdr['judge']}", _with_interval(pdr["rate"], pdr["interval"], 3), reference)
+    table.add_row(
+        f"PDR, {judge['kind']} judge {pdr['judge']}",
+        _with_interval(pdr["rate"], pdr["interval"], 3),
+        reference,
+    )
     if pdr["references"]:
         table.add_row("", "", f"[dim]{_references(pdr, 3)}[/]")
     if judge["failures"]:

@@ -190,11 +190,12 @@ def hold_out(sprites: Sprites, count: int, seed: int | None = None) -> Sprites:
 
 def _drawn(sprites: Sprites, count: int, seed: int) -> NDArray[np.int64]:
     """Draw the rows of a fold; see `hold_out`."""
-    choice = len(sprites.tokens("train")) - SPLIT_SIZES[1]
+    train = sprites.tokens("train")
+    choice = len(train) - SPLIT_SIZES[1]
     if count > choice:
         raise PokemonGenError(
-            f"{sprites.source}: sprites.fold_size={count} is too large. sprites.fold_seed draws a fold from all "
-            f"but the last {SPLIT_SIZES[1]} sprites of train, which has {choice + SPLIT_SIZES[1]}. Use a smaller "
+            f"{sprites.source}: sprites.fold_size={count} is too large. sprites.fold_seed draws a fold "
+            f"from all but the last {SPLIT_SIZES[1]} sprites of train, which has {len(train)}. Use a smaller "
             "sprites.fold_size, or leave sprites.fold_seed out."
         )
     return np.random.default_rng(seed).permutation(choice)[:count]

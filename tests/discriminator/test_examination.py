@@ -24,13 +24,27 @@ class ScoredByColours(Classifier):
 
 def metadata(**changes: float) -> dict[str, Any]:
     """Return the metadata of a judge that passes its examination, with some rates changed."""
-    rates = {"real": 0.92, "noise": 0.0, "splice": 0.2, "sample_auc": 0.95, "train": 632, **changes}
+    rates = {
+        "real": 0.92,
+        "noise": 0.0,
+        "splice": 0.2,
+        "sample_auc": 0.95,
+        "train": 632,
+        "dev": 80,
+        **changes,
+    }
     sets = [
         {"negative_type": "noisy completion", "passing": rates["noise"], "auc": 1.0},
         {"negative_type": "splice", "passing": rates["splice"], "auc": 0.9},
         {"negative_type": "sample", "passing": 0.3, "auc": rates["sample_auc"]},
     ]
-    return {"dev_passing": rates["real"], "negative_types": sets, "train": rates["train"]}
+    return {
+        "dev": rates["dev"],
+        "dev_passing": rates["real"],
+        "negative_types": sets,
+        "train": rates["train"],
+        "calibration_error": 0.1,
+    }
 
 
 def test_every_set_is_measured_on_dev(procedural: Sprites) -> None:
@@ -49,7 +63,8 @@ def test_every_set_is_measured_on_dev(procedural: Sprites) -> None:
     assert found.real_passing == passed.mean()
     assert found.labels.tolist() == [1] * 80 + [0] * 10
     assert 0 < found.calibration_error < 1
-    assert set(found.as_metadata()) == {"dev_passing", "negative_types", "calibration_error"}
+    assert set(found.as_metadata()) == {"dev", "dev_passing", "negative_types", "calibration_error"}
+    assert found.as_metadata()["dev"] == 80
 
 
 @pytest.mark.parametrize(
@@ -59,6 +74,7 @@ def test_every_set_is_measured_on_dev(procedural: Sprites) -> None:
         ({"splice": 0.31}, ["31%", "splices"]),
         ({"real": 0.79}, ["79%", "real"]),
         ({"real": 0.99}, ["99%", "real"]),
+        ({"real": 0.3, "dev": 10}, ["30%", "10 real"]),
         ({"sample_auc": 0.89}, ["0.89", "sample"]),
     ],
 )
@@ -66,6 +82,19 @@ def test_a_judge_fails_for_each_broken_limit(changes: dict[str, float], facts: l
     assert failures(metadata()) == []
     (failure,) = failures(metadata(**changes))
     assert all(fact in failure for fact in facts)
+
+
+def test_all_of_a_few_real_sprites_may_pass() -> None:
+    assert failures(metadata(real=1.0, dev=8)) == []
+    assert failures(metadata(real=1.0, dev=80)) != []
+
+
+def test_a_set_that_too_few_sprites_leave_out_is_named() -> None:
+    without = metadata()
+    del without["negative_types"][1]
+    (failure,) = failures(without)
+    assert "too few" in failure
+    assert "splices" in failure
 
 
 def test_a_judge_of_an_earlier_version_was_not_examined() -> None:

@@ -33,7 +33,12 @@ SCORECARD: dict[str, Any] = {
         "real": {"sprites": "dev", "rate": 0.975, "interval": [0.91, 0.99]},
         "references": {"noisy completion": 0.01, "splice": 0.25},
     },
-    "judge": {"fingerprint": "0123456789abcdef", "failures": [], "limits": ["it sees no colours"]},
+    "judge": {
+        "fingerprint": "0123456789abcdef",
+        "kind": "sharp",
+        "failures": [],
+        "limits": ["it sees no colours"],
+    },
     "auc": {
         "auc": 0.72,
         "interval": [0.64, 0.79],
@@ -92,7 +97,7 @@ def test_a_scorecard_shows_each_metric_with_its_interval_and_reference() -> None
         "wrong completions 9.00, noise 99.00",
         "real (dev): 5.00 (4.00 to 6.00)",
         "against train, n=80, pytorch-fid",
-        "PDR, judge 0123456789abcdef",
+        "PDR, sharp judge 0123456789abcdef",
         "0.900 (0.820 to 0.950)",
         "noisy completion 0.010, splice 0.250",
         "0.720 (0.640 to 0.790)",
