@@ -243,6 +243,11 @@ def sprites_fingerprint(metadata: dict[str, Any]) -> str | None:
     return fingerprint
 
 
+def train_fingerprint(train: NDArray[np.int64]) -> str:
+    """Return 16 hexadecimal digits that identify training sprites, (N, 400), which depend on the fold."""
+    return hashlib.sha256(train.astype("<i8").tobytes()).hexdigest()[:16]
+
+
 def metadata_of(folder: Path) -> dict[str, Any]:
     """Return the metadata of a classifier's folder without loading it; empty if it holds no classifier."""
     return read_json(folder / METADATA_NAME) if (folder / METADATA_NAME).is_file() else {}

@@ -4,7 +4,6 @@ It shares nothing with the judge, which reports: its folds, its seed, its archit
 others. Otherwise the judge would like what the detector has chosen, whatever it looks like.
 """
 
-import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from pokemon_gen.discriminator.classifier import (
     Classifier,
     fingerprint_of,
     sprites_fingerprint,
+    train_fingerprint,
 )
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import atomic_folder
@@ -76,13 +76,9 @@ def same_training_sprites(metadata: dict[str, Any], sprites: Sprites) -> bool:
     A classifier of an earlier version records no more than their number and the fingerprint of the source.
     """
     known = sprites_fingerprint(metadata), metadata.get("train"), metadata.get("train_fingerprint")
-    now = sprites.fingerprint, len(sprites.tokens("train")), train_fingerprint(sprites)
+    train = sprites.tokens("train")
+    now = sprites.fingerprint, len(train), train_fingerprint(train)
     return known == now if known[2] else known[:2] == now[:2]
-
-
-def train_fingerprint(sprites: Sprites) -> str:
-    """Return 16 hexadecimal digits that identify the training sprites, which depend on the fold."""
-    return hashlib.sha256(sprites.tokens("train").astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def ranking(

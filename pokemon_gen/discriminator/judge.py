@@ -27,6 +27,7 @@ from pokemon_gen.discriminator.classifier import (
     SHARP,
     Classifier,
     sprites_fingerprint,
+    train_fingerprint,
     training_command,
 )
 from pokemon_gen.discriminator.examination import REFERENCES, SAMPLE, failures, limits
@@ -38,7 +39,7 @@ from pokemon_gen.discriminator.separation import (
 from pokemon_gen.discriminator.sliced import SlicedFeatures
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
-from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.sprites.collection import FOLD, Sprites
 
 EXPLAINED = 160
 """The most sprites that are explained at once, so that a picture of them stays readable."""
@@ -130,6 +131,16 @@ class Judge:
     def kind(self) -> str:
         """`sharp` or `quick`: whether the judge was examined on the homework's sample."""
         return "sharp" if SAMPLE in self.references("auc") else "quick"
+
+    def has_learned(self, split: str, train: NDArray[np.int64]) -> bool:
+        """Tell whether the judge has learned the sprites of a split.
+
+        Args:
+            split: its name. Of `train` it always has, and of `fold` unless it was trained without the fold.
+            train: (N, 400) the training sprites without the fold.
+        """
+        without_fold = self.metadata.get("train_fingerprint") == train_fingerprint(train)
+        return split == "train" or (split == FOLD and not without_fold)
 
     @property
     def failures(self) -> list[str]:

@@ -13,8 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen.config_files.retired import translate
-from pokemon_gen.discriminator.classifier import JUDGE, METADATA_NAME, Classifier, training_command
-from pokemon_gen.discriminator.detector import same_training_sprites, train_fingerprint
+from pokemon_gen.discriminator.classifier import (
+    JUDGE,
+    METADATA_NAME,
+    Classifier,
+    train_fingerprint,
+    training_command,
+)
+from pokemon_gen.discriminator.detector import same_training_sprites
 from pokemon_gen.discriminator.examination import FEW, SAMPLE, examine, few_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
 from pokemon_gen.discriminator.generators import Completed, complete_by_sample, complete_unseen
@@ -139,7 +145,7 @@ def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str)
         "settings": section.model_dump(mode="json"),
         "sprites": sprites.origin,
         "train": len(train),
-        "train_fingerprint": train_fingerprint(sprites),
+        "train_fingerprint": train_fingerprint(train),
         **metrics.as_metadata(),
     }
     classifier.save(folder, role, metadata)

@@ -283,6 +283,11 @@ def _warnings(
 ) -> list[str]:
     """Return what makes the completions invalid, the values optimistic or the verdicts uncertain."""
     warnings = []
+    judge, truth = inputs.judge, inputs.truth
+    if truth and not isinstance(judge, str) and judge.has_learned(truth.name, inputs.train.sprites):
+        warnings.append(
+            f"the judge has learned the true sprites ({truth.name}), so its AUC and its distance are too high"
+        )
     if inputs.unknown_prompts:
         count, first = len(inputs.unknown_prompts), inputs.unknown_prompts[0] + 1
         warnings.append(

@@ -227,7 +227,7 @@ def test_the_judge_offers_nothing_to_rank_sprites_by(trained: Classifier, tmp_pa
     public = {name for name in dir(judge) if not name.startswith("_")}
     assert public == {
         "load", "palette", "fingerprint", "metadata", "evaluate", "compare", "distance", "explain",
-        "references", "failures", "limits", "kind",
+        "references", "failures", "limits", "kind", "has_learned",
     }  # fmt: skip
 
 

@@ -156,3 +156,12 @@ def test_the_distance_in_the_judges_features_compares_with_the_truth(inputs: Sco
     assert sliced["single_draw"]["distance"] == 0
     assert sliced["halves_of_real"] > 0
     assert "unknown" in scorecard_of(replace(inputs, truth=None))["sliced"]["not_computed"]
+
+
+@pytest.mark.parametrize(("split", "warned"), [("train", True), ("fold", True), ("dev", False)])
+def test_a_truth_that_the_judge_has_learned_is_warned_about(
+    inputs: ScorecardInputs, split: str, warned: bool
+) -> None:
+    assert inputs.truth is not None
+    scorecard = scorecard_of(replace(inputs, truth=replace(inputs.truth, name=split)))
+    assert any("has learned" in warning for warning in scorecard["warnings"]) == warned
