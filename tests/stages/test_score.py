@@ -99,7 +99,7 @@ def test_a_run_ends_with_a_scorecard_of_its_best_checkpoint(scored: Settings) ->
     assert "FID, paired" in text
     assert "not computed" in text
     assert scorecard["paired"]["not_computed"] in scorecard_notes(scorecard)[0]  # with the complete address
-    assert f"PDR, judge {scorecard['pdr']['judge']}" in text
+    assert f"PDR, quick judge {scorecard['pdr']['judge']}" in text
 
 
 def test_a_scorecard_warns_that_its_checkpoint_was_chosen_on_the_same_sprites(scored: Settings) -> None:
