@@ -14,10 +14,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import Classifier
-from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, differs, noise_completion
+from pokemon_gen.discriminator.negatives import (
+    COMPLETIONS,
+    NEGATIVE_TYPES,
+    corrupt,
+    differs,
+    noise_completion,
+)
 from pokemon_gen.discriminator.separation import calibration_error, separation, wilson_interval
 
 SAMPLE = "sample"
@@ -103,18 +110,17 @@ def examine(
             `completions` by generators, and `sample` if there are any.
     """
     real = classifier.log_odds(dev)
-    negatives = _corrupted(dev, len(classifier.palette))
+    sprites_of_sets = {**_corrupted(dev, len(classifier.palette)), **completions}
+    scores = {name: classifier.log_odds(sprites) for name, sprites in sprites_of_sets.items() if len(sprites)}
     sets = []
-    for name, sprites in {**negatives, **completions}.items():
+    for name, sprites in sprites_of_sets.items():
         if len(sprites) < 2:
             continue  # a cut can leave all of a few sprites unchanged
-        scores = classifier.log_odds(sprites)
-        found = separation(real, scores, paired=_same_prompts(sprites, dev))
-        passing = float(classifier.passes(scores).mean())
+        found = separation(real, scores[name], paired=_same_prompts(sprites, dev))
+        passing = float(classifier.passes(scores[name]).mean())
         sets.append(SetMetrics(name, len(sprites), found.auc, found.interval, passing))
-    completed = classifier.probabilities(completions[COMPLETIONS])
-    probabilities = np.concatenate([classifier.probabilities(dev), completed])
-    labels = np.repeat([1, 0], [len(dev), len(completed)])
+    probabilities = special.expit(np.concatenate([real, scores[COMPLETIONS]]))
+    labels = np.repeat([1, 0], [len(real), len(scores[COMPLETIONS])])
     return Examination(
         real_passing=float(classifier.passes(real).mean()),
         sets=sets,
@@ -132,9 +138,9 @@ def _same_prompts(sprites: NDArray[np.int64], dev: NDArray[np.int64]) -> bool:
 def _corrupted(dev: NDArray[np.int64], palette_size: int) -> dict[str, NDArray[np.int64]]:
     """Return dev sprites corrupted in every way, without those that stay equal."""
     generator = np.random.default_rng(EXAMINED_WITH_SEED)
-    ways = {**NEGATIVE_TYPES, NOISE: noise_completion}
-    corrupted = {name: corrupt(dev, palette_size, generator) for name, corrupt in ways.items()}
-    return {name: sprites[differs(sprites, dev)] for name, sprites in corrupted.items()}
+    corrupted = {name: corrupt(name, dev, palette_size, generator) for name in NEGATIVE_TYPES}
+    noisy = noise_completion(dev, palette_size, generator)
+    return {**corrupted, NOISE: noisy[differs(noisy, dev)]}
 
 
 def failures(metadata: Mapping[str, Any]) -> list[str]:

@@ -153,9 +153,7 @@ def complete_by_sample(sprites: Sprites, steps: int, title: str) -> Tokens:
         steps: optimizer steps; the homework takes 2,000.
         title: the title of the progress bar.
     """
-    settings = load_sample_settings()
-    training = {key: value for key, value in settings.training.items() if key != "num_train_epochs"}
-    settings = settings.model_copy(update={"training": training | _SILENT | {"max_steps": steps}})
+    settings = load_sample_settings().with_training(**_SILENT, max_steps=steps)  # in place of its epochs
     completed: list[Tokens] = []
 
     def complete(model: PreTrainedModel, step: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.report.plots import calibration_bins
 
 CONFIDENCE = 0.95
 """The confidence level of the intervals."""
@@ -83,18 +84,15 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     return low, high
 
 
-def calibration_error(probabilities: Scores, labels: NDArray[np.int64], bins: int = 10) -> float:
+def calibration_error(probabilities: Scores, labels: NDArray[np.int64]) -> float:
     """Return the expected calibration error (Guo et al. 2017), where real and other sprites weigh the same.
 
     Args:
         probabilities: (N,) predicted probabilities of being real.
         labels: (N,) 1 for real sprites, 0 for others.
-        bins: the number of equal bins of the probability.
     """
-    weights = np.where(labels == 1, 0.5 / (labels == 1).sum(), 0.5 / (labels == 0).sum())
-    numbers = np.clip((probabilities * bins).astype(int), 0, bins - 1)
-    gaps = np.bincount(numbers, weights * (labels - probabilities), bins)
-    return float(np.abs(gaps).sum())
+    _, real, probability = calibration_bins(probabilities, labels)
+    return float(np.abs(real - probability).sum())
 
 
 def _interval_of_share(share: float, variance: float, count: int) -> tuple[float, float]:

@@ -24,6 +24,22 @@ SELECTION_METRICS = {
 """The plotted metrics of a checkpoint and their titles. Some of them only inform and never choose."""
 
 
+def calibration_bins(
+    probabilities: NDArray[Any], labels: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weight in each bin of the probability, that of real sprites, and the sum of probabilities.
+
+    Real and other sprites weigh the same in total, as in the training of a classifier.
+    """
+    weights = np.where(labels == 1, 0.5 / (labels == 1).sum(), 0.5 / (labels == 0).sum())
+    bins = np.clip((probabilities * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    total, real, probability = (
+        np.bincount(bins, weights * factor, CALIBRATION_BINS).astype(np.float64)
+        for factor in (1, labels, probabilities)
+    )
+    return total, real, probability
+
+
 def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Path) -> None:
     """Plot how well a classifier's probabilities are calibrated, and write the PNG.
 
@@ -36,11 +52,7 @@ def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Pa
         path: the PNG file.
     """
     figure, (left, right) = _axes(2)
-    weights = np.where(labels == 1, 0.5 / (labels == 1).sum(), 0.5 / (labels == 0).sum())  # as in training
-    bins = np.clip((probabilities * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
-    total = np.bincount(bins, weights, CALIBRATION_BINS)
-    real = np.bincount(bins, weights * labels, CALIBRATION_BINS)
-    probability = np.bincount(bins, weights * probabilities, CALIBRATION_BINS)
+    total, real, probability = calibration_bins(probabilities, labels)
     filled = total > 0
     predicted, observed = probability[filled] / total[filled], real[filled] / total[filled]
     left.plot([0, 1], [0, 1], color=GRID, linewidth=1)
