@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import Classifier
+from pokemon_gen.discriminator.generators import CompletedPrompts
 from pokemon_gen.discriminator.negatives import (
     COMPLETIONS,
     NEGATIVE_TYPES,
-    corrupt,
     differs,
     noise_completion,
 )
@@ -99,26 +98,28 @@ class Examination:
 
 
 def examine(
-    classifier: Classifier, dev: NDArray[np.int64], completions: Mapping[str, NDArray[np.int64]]
+    classifier: Classifier, dev: NDArray[np.int64], completions: Mapping[str, CompletedPrompts]
 ) -> Examination:
     """Examine a classifier on dev.
 
     Args:
         classifier: a detector or a judge.
         dev: (N, 400) real sprites.
-        completions: (M, 400) completions of dev prompts by each kind of models, under the name of their set;
-            `completions` by generators, and `sample` if there are any.
+        completions: of dev prompts by each kind of models, under the name of their set; `completions` by
+            generators, and `sample` if there are any.
     """
     real = classifier.log_odds(dev)
     sprites_of_sets = {**_corrupted(dev, len(classifier.palette)), **completions}
-    scores = {name: classifier.log_odds(sprites) for name, sprites in sprites_of_sets.items() if len(sprites)}
+    scores = {
+        name: classifier.log_odds(one.sprites) for name, one in sprites_of_sets.items() if len(one.rows)
+    }
     sets = []
-    for name, sprites in sprites_of_sets.items():
-        if len(sprites) < 2:
+    for name, of_set in scores.items():
+        if len(of_set) < 2:
             continue  # a cut can leave all of a few sprites unchanged
-        found = separation(real, scores[name], paired=_same_prompts(sprites, dev))
-        passing = float(classifier.passes(scores[name]).mean())
-        sets.append(SetMetrics(name, len(sprites), found.auc, found.interval, passing))
+        found = separation(real, of_set, sprites_of_sets[name].rows)
+        passing = float(classifier.passes(of_set).mean())
+        sets.append(SetMetrics(name, len(of_set), found.auc, found.interval, passing))
     probabilities = special.expit(np.concatenate([real, scores[COMPLETIONS]]))
     labels = np.repeat([1, 0], [len(real), len(scores[COMPLETIONS])])
     return Examination(
@@ -130,17 +131,13 @@ def examine(
     )
 
 
-def _same_prompts(sprites: NDArray[np.int64], dev: NDArray[np.int64]) -> bool:
-    """Tell whether row n of both has the same prompt."""
-    return len(sprites) == len(dev) and bool((sprites[:, :PROMPT_LENGTH] == dev[:, :PROMPT_LENGTH]).all())
-
-
-def _corrupted(dev: NDArray[np.int64], palette_size: int) -> dict[str, NDArray[np.int64]]:
+def _corrupted(dev: NDArray[np.int64], palette_size: int) -> dict[str, CompletedPrompts]:
     """Return dev sprites corrupted in every way, without those that stay equal."""
     generator = np.random.default_rng(EXAMINED_WITH_SEED)
-    corrupted = {name: corrupt(name, dev, palette_size, generator) for name in NEGATIVE_TYPES}
-    noisy = noise_completion(dev, palette_size, generator)
-    return {**corrupted, NOISE: noisy[differs(noisy, dev)]}
+    kinds = {**NEGATIVE_TYPES, NOISE: noise_completion}
+    corrupted = {name: corrupt(dev, palette_size, generator) for name, corrupt in kinds.items()}
+    rows = {name: np.flatnonzero(differs(sprites, dev)) for name, sprites in corrupted.items()}
+    return {name: CompletedPrompts(corrupted[name][rows[name]], rows[name]) for name in kinds}
 
 
 def failures(metadata: Mapping[str, Any]) -> list[str]:

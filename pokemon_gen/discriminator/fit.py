@@ -37,7 +37,7 @@ from pokemon_gen.discriminator.classifier import (
     to_pixels,
     upscale_pixels,
 )
-from pokemon_gen.discriminator.generators import Completed
+from pokemon_gen.discriminator.generators import CompletedPrompts
 from pokemon_gen.discriminator.negatives import COMPLETIONS, NEGATIVE_TYPES, SHARES, differs
 from pokemon_gen.errors import PokemonGenError, SettingError, closest
 from pokemon_gen.models.build import config_fields
@@ -57,7 +57,7 @@ def train_classifier(
     settings: ClassifierSettings,
     seed: int,
     positives: NDArray[np.int64],
-    completions: Completed,
+    completions: CompletedPrompts,
     calibration: NDArray[np.int64],
     palette: Palette,
     title: str,
@@ -92,7 +92,7 @@ def _train_network(
     settings: ClassifierSettings,
     seed: int,
     positives: NDArray[np.int64],
-    completions: Completed,
+    completions: CompletedPrompts,
     palette: Palette,
     title: str,
     bar: Any,
@@ -177,7 +177,7 @@ class RealFakeBatches(torch.utils.data.Dataset[Any]):
         settings: ClassifierSettings,
         seed: int,
         positives: NDArray[np.int64],
-        completions: Completed,
+        completions: CompletedPrompts,
         palette: Palette,
         channels: int = MASKED,
     ) -> None:
@@ -209,9 +209,9 @@ class RealFakeBatches(torch.utils.data.Dataset[Any]):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return up to `count` real sprites and the same sprites corrupted, without those that stay equal."""
         counts = dict(zip(SHARES, generator.multinomial(count, list(SHARES.values())), strict=True))
-        completed = generator.integers(0, len(self.completions.train), counts[COMPLETIONS])
+        completed = generator.integers(0, len(self.completions.rows), counts[COMPLETIONS])
         real = [self.positives[self.completions.rows[completed]]]
-        corrupted = [self.completions.train[completed]]
+        corrupted = [self.completions.sprites[completed]]
         for name, corrupt in NEGATIVE_TYPES.items():
             # One more than needed, because a splice exchanges the completions of two or more sprites.
             drawn = self.positives[generator.integers(0, len(self.positives), counts[name] + 1)]

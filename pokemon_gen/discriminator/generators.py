@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from pokemon_gen.bars import progress_bar
@@ -40,18 +40,29 @@ _SILENT = {"logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
 
 
 @dataclass(frozen=True)
+class CompletedPrompts:
+    """Completions of the prompts of real sprites.
+
+    Attributes:
+        sprites: (M, 400); a prompt may be completed several times.
+        rows: (M,) the real sprite whose prompt each has.
+    """
+
+    sprites: Tokens
+    rows: Tokens
+
+
+@dataclass(frozen=True)
 class Completed:
     """Completions by generators, without those that differ from the truth in at most 5 % of their pixels.
 
     Attributes:
-        train: (M, 400) completions of training prompts, each by a model that had not seen the sprite.
-        rows: (M,) the training sprite that each completion belongs to.
-        others: (K, 400) completions of the prompts that are not in train.
+        train: of training prompts, each by a model that had not seen the sprite.
+        others: of the prompts that are not in train.
     """
 
-    train: Tokens
-    rows: Tokens
-    others: Tokens
+    train: CompletedPrompts
+    others: CompletedPrompts
 
 
 def complete_unseen(
@@ -76,7 +87,7 @@ def complete_unseen(
         palette: the colours of the tokens.
         title: the title of the progress bar.
     """
-    drawn: list[_Drawn] = []
+    drawn: list[CompletedPrompts] = []
     with progress_bar(sum(kind.snapshot_steps[-1] * kind.folds for kind in kinds), title, "step") as bar:
         for number, kind in enumerate(kinds):
             folds = kind_folds(kind, number, seed, train)
@@ -84,26 +95,13 @@ def complete_unseen(
     rows = np.concatenate([part.rows for part in drawn])
     sprites = np.concatenate([part.sprites for part in drawn])
     kept = differs(sprites, np.concatenate([train, others])[rows])
-    in_train = rows < len(train)
-    return Completed(sprites[kept & in_train], rows[kept & in_train], sprites[kept & ~in_train])
+    parts = [(kept & (rows < len(train)), 0), (kept & (rows >= len(train)), len(train))]
+    return Completed(*(CompletedPrompts(sprites[part], rows[part] - first) for part, first in parts))
 
 
 def kind_folds(kind: GeneratorSettings, number: int, seed: int, train: Tokens) -> list[Tokens]:
     """Return the rows of train, (N, 400), in each fold of a kind of generators, which counts from 0."""
     return random_folds(train, [1 / kind.folds] * kind.folds, derived_seed(seed, number))
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Completions of some sprites.
-
-    Attributes:
-        rows: (D,) the numbers of the sprites in train, or in the others, which are counted after train.
-        sprites: (D, 400).
-    """
-
-    rows: Tokens
-    sprites: Tokens
 
 
 def _complete_folds(
@@ -114,13 +112,13 @@ def _complete_folds(
     others: Tokens,
     palette: Palette,
     bar: Any,
-) -> list[_Drawn]:
+) -> list[CompletedPrompts]:
     """Train one generator per fold, which completes its fold; the first one completes the others too."""
-    drawn: list[_Drawn] = []
+    drawn: list[CompletedPrompts] = []
     sprites = np.concatenate([train, others])
     for number, fold in enumerate(folds):
         seen = np.setdiff1d(np.arange(len(train)), fold)
-        unseen = fold if number else np.concatenate([fold, np.arange(len(train), len(sprites))])
+        unseen = [fold] if number else [fold, np.arange(len(train), len(sprites))]
         drawn += _train_generator(kind, seed + number, train[seen], sprites, unseen, palette, bar)
     return drawn
 
@@ -130,12 +128,12 @@ def _train_generator(
     seed: int,
     seen: Tokens,
     sprites: Tokens,
-    unseen: Tokens,
+    unseen: Sequence[Tokens],
     palette: Palette,
     bar: Any,
-) -> list[_Drawn]:
-    """Train a generator on `seen`, (S, 400), and complete `sprites[unseen]` at each snapshot."""
-    drawn: list[_Drawn] = []
+) -> list[CompletedPrompts]:
+    """Train a generator on `seen`, (S, 400), and complete the sprites in groups of rows at each snapshot."""
+    drawn: list[CompletedPrompts] = []
 
     def complete(model: PreTrainedModel, step: int) -> None:
         drawn.extend(_draw(model, kind, derived_seed(seed, step), sprites, unseen))
@@ -175,26 +173,35 @@ def _train(settings: Settings, seen: Tokens, palette: Palette, callback: "_AtSna
             data = Sprites({"train": seen, "dev": seen}, palette, "generators")
             trainer = make_trainer(model, arguments, data, settings)
             trainer.add_callback(callback)
+            trainer.remove_callback(PrinterCallback)
             return trainer
 
         train_to_end(make, callback.bar.desc)
 
 
-def _draw(model: Any, kind: GeneratorSettings, seed: int, sprites: Tokens, unseen: Tokens) -> list[_Drawn]:
-    """Complete a share of the unseen sprites once at each temperature."""
+def _draw(
+    model: Any, kind: GeneratorSettings, seed: int, sprites: Tokens, unseen: Sequence[Tokens]
+) -> list[CompletedPrompts]:
+    """Complete a share of the sprites in each group of rows once at each temperature."""
     generator = np.random.default_rng(seed)
-    count = max(2, round(kind.share * len(unseen)))
     drawn = []
     for number, temperature in enumerate(kind.temperatures):
-        rows = np.sort(generator.permutation(unseen)[:count])
+        chosen = [generator.permutation(group)[: _at_least_two(kind.share, group)] for group in unseen]
+        rows = np.sort(np.concatenate(chosen))
         completion = CompletionSettings(
             do_sample=temperature > 0,
             temperature=temperature or 1.0,
             top_p=kind.top_p,
             seed=derived_seed(seed, number),
         )
-        drawn.append(_Drawn(rows, complete_prompts(model, sprites[rows, :PROMPT_LENGTH], completion)))
+        prompts = sprites[rows, :PROMPT_LENGTH]
+        drawn.append(CompletedPrompts(complete_prompts(model, prompts, completion), rows))
     return drawn
+
+
+def _at_least_two(share: float, rows: Tokens) -> int:
+    """Return how many rows a share of them is."""
+    return max(2, round(share * len(rows)))
 
 
 def _run_settings(kind: GeneratorSettings, seed: int) -> Settings:

@@ -13,6 +13,7 @@ averages several networks; where it exists, it is the one that is used.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.constants import CHECKPOINTS, LENGTH
 from pokemon_gen.discriminator.classifier import (
     JUDGE,
     METADATA_NAME,
@@ -36,13 +37,14 @@ from pokemon_gen.discriminator.separation import (
     separation,
     wilson_interval,
 )
-from pokemon_gen.discriminator.sliced import SlicedFeatures
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import FOLD, Sprites
 
 EXPLAINED = 160
 """The most sprites that are explained at once, so that a picture of them stays readable."""
+SETS_KEPT = 8
+"""Sets of sprites whose log-odds a judge remembers."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +69,6 @@ class JudgeResult:
 
 
 @dataclass(frozen=True)
-class SlicedDistance:
-    """The distance of completions from the real sprites of the same prompts, in the judge's features.
-
-    Attributes:
-        distance: the squared sliced Wasserstein distance, in squared standard deviations of the features.
-        interval: its 95 % interval; None for two sprites.
-        halves_of_real: the mean distance between two random halves of the real sprites.
-    """
-
-    distance: float
-    interval: tuple[float, float] | None
-    halves_of_real: float
-
-
-@dataclass(frozen=True)
 class Explanation:
     """What the judge saw in sprites.
 
@@ -100,8 +87,12 @@ class Judge:
     """A frozen classifier that only reports."""
 
     def __init__(self, classifier: Classifier) -> None:
-        """Hide the classifier, so that nothing can rank sprites by its probabilities."""
+        """Hide the classifier, so that no completion can be chosen by its probabilities."""
         self.__classifier = classifier
+        # A scorecard asks for the same few sets again and again.
+        self.__of_bytes = lru_cache(maxsize=SETS_KEPT)(
+            lambda data: classifier.log_odds(np.frombuffer(data, np.int64).reshape(-1, LENGTH))
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -172,22 +163,20 @@ class Judge:
         Raises:
             PokemonGenError: for fewer than two sprites in either.
         """
-        return separation(self.__classifier.log_odds(real), self.__classifier.log_odds(sprites), paired)
+        prompts = np.arange(len(sprites)) if paired else None
+        return separation(self.__log_odds(real), self.__log_odds(sprites), prompts)
 
-    def distance(self, sprites: NDArray[Any], real: NDArray[Any]) -> SlicedDistance:
-        """Return the distance of sprites from the real ones of the same prompts in the judge's features.
+    def __log_odds(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the log-odds that sprites are real; (N, 400) → (N,)."""
+        return self.__of_bytes(np.ascontiguousarray(sprites, dtype=np.int64).tobytes())
 
-        Args:
-            sprites: (N, 400) completions.
-            real: (N, 400) real sprites in the same order, two or more.
-        """
-        features = (self.__classifier.features(one) for one in (sprites, real))
-        sliced = SlicedFeatures(*features)
-        return SlicedDistance(sliced.distance(), sliced.interval(), sliced.between_halves_of_real())
+    def features(self, sprites: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what the judge sees in sprites, for distances between sets; (N, 400) → (N, D)."""
+        return self.__classifier.features(sprites)
 
     def explain(self, sprites: NDArray[Any]) -> Explanation:
         """Return which of (N, 400) sprites look least real to the judge, and which of their pixels matter."""
-        log_odds = self.__classifier.log_odds(sprites)
+        log_odds = self.__log_odds(sprites)
         rows = np.argsort(log_odds)[:EXPLAINED]
         return Explanation(
             rows, self.__classifier.passes(log_odds[rows]), self.__classifier.saliency(sprites[rows])
@@ -201,7 +190,7 @@ class Judge:
         """
         if len(sprites) < 2:
             raise PokemonGenError(f"a detection rate needs two or more sprites, not {len(sprites)}")
-        log_odds = self.__classifier.log_odds(sprites)
+        log_odds = self.__log_odds(sprites)
         probabilities, passed = special.expit(log_odds), self.__classifier.passes(log_odds)
         low, high = wilson_interval(int(passed.sum()), len(passed))
         mean = float(probabilities.mean())

@@ -3,7 +3,7 @@
 AUC is the probability that a real sprite gets a higher score than another one; at 0.5 the scores do not
 distinguish them. It needs no threshold, so it can still show differences where nearly everything passes one.
 Real and completed sprites of the same prompts are not independent: a sprite with a strange prompt gets low
-scores with both completions. The interval takes that into account.
+scores with all its completions. The interval takes that into account.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Separation:
         interval: the 95 % interval of the AUC.
         preferred: the share of prompts whose real sprite gets the higher score; None if the sprites have
             other prompts.
-        preferred_interval: Wilson's 95 % interval of this share.
+        preferred_interval: Wilson's 95 % interval of this share, where all others of a prompt are one trial.
     """
 
     auc: float
@@ -40,36 +40,43 @@ class Separation:
     preferred_interval: tuple[float, float] | None
 
 
-def separation(real: Scores, others: Scores, paired: bool) -> Separation:
+def separation(real: Scores, others: Scores, prompts: NDArray[np.int64] | None) -> Separation:
     """Compare the scores of real sprites with those of others.
 
-    The interval of the AUC is DeLong's (DeLong et al. 1988), for pairs with the covariance of each pair
-    (Obuchowski 1997, "Nonparametric analysis of clustered ROC curve data"), on the scale of log-odds.
+    The interval of the AUC is that of clustered data (Obuchowski 1997, "Nonparametric analysis of clustered
+    ROC curve data"), on the scale of log-odds. A cluster is a real sprite with all others of its prompt; if
+    every sprite is a cluster, the interval is DeLong's (DeLong et al. 1988).
 
     Args:
         real: (N,) scores of real sprites.
         others: (M,) scores of other sprites.
-        paired: whether sprite n of both has the same prompt; then N = M.
+        prompts: (M,) the real sprite, 0 to N - 1, that has the prompt of each other sprite; None if no
+            prompts are shared.
 
     Raises:
         PokemonGenError: for fewer than two sprites in either.
     """
-    if min(len(real), len(others)) < 2:
-        raise PokemonGenError(
-            f"an AUC needs two or more sprites of either kind, not {len(real)} real and {len(others)} others"
-        )
+    n, m = len(real), len(others)
+    if min(n, m) < 2:
+        raise PokemonGenError(f"an AUC needs two or more sprites of either kind, not {n} real and {m} others")
     wins = (real[:, None] > others) + 0.5 * (real[:, None] == others)  # (N, M)
     area = float(wins.mean())
-    of_real, of_others = wins.mean(1), wins.mean(0)
-    if paired:
-        variance = (of_real + of_others).var(ddof=1) / len(real)
+    of_real, of_others = (wins.mean(1) - area) / n, (wins.mean(0) - area) / m
+    if prompts is None:
+        variance = sum(_variance_of_sum(parts) for parts in (of_real, of_others))
     else:
-        variance = of_real.var(ddof=1) / len(real) + of_others.var(ddof=1) / len(others)
-    interval = _interval_of_share(area, float(variance), min(len(real), len(others)))
-    if not paired:
+        variance = _variance_of_sum(of_real + np.bincount(prompts, of_others, minlength=n))
+    interval = _interval_of_share(area, variance, min(n, m))
+    if prompts is None:
         return Separation(area, interval, None, None)
-    successes = float(np.diag(wins).sum())
-    return Separation(area, interval, successes / len(real), wilson_interval(successes, len(real)))
+    preferred = float(wins[prompts, np.arange(m)].mean())
+    trials = len(np.unique(prompts))
+    return Separation(area, interval, preferred, wilson_interval(preferred * trials, trials))
+
+
+def _variance_of_sum(clusters: Scores) -> float:
+    """Return the variance of the sum of clusters, (C,), whose values are independent of each other."""
+    return float(clusters.var(ddof=1) * len(clusters))
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:

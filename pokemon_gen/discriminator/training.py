@@ -23,7 +23,12 @@ from pokemon_gen.discriminator.classifier import (
 from pokemon_gen.discriminator.detector import same_training_sprites
 from pokemon_gen.discriminator.examination import FEW, SAMPLE, examine, few_sprites
 from pokemon_gen.discriminator.fit import build_classifier, train_classifier
-from pokemon_gen.discriminator.generators import Completed, complete_by_sample, complete_unseen
+from pokemon_gen.discriminator.generators import (
+    Completed,
+    CompletedPrompts,
+    complete_by_sample,
+    complete_unseen,
+)
 from pokemon_gen.discriminator.negatives import COMPLETIONS
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, remove
@@ -33,7 +38,7 @@ from pokemon_gen.models.runs import contents
 from pokemon_gen.report.plots import save_calibration
 from pokemon_gen.settings import DetectorSettings, JudgeSection, JudgeSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.sprites.folds import random_folds
+from pokemon_gen.sprites.folds import copy_groups, random_folds
 from pokemon_gen.validation import generator_models
 
 _log = logging.getLogger(__name__)
@@ -129,13 +134,14 @@ def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str)
     completions = complete_unseen(
         section.generators, section.seed, positives, dev, sprites.palette, f"{role}: generators"
     )
-    if not len(completions.train) or not len(completions.others):
-        raise PokemonGenError(
-            f"{sprites.source}: every completion equals the true one, so a {role} has nothing to learn. "
-            "Check that the sprites differ from each other."
-        )
+    for split, completed in (("train", completions.train), ("dev", completions.others)):
+        if len(completed.rows) < 2:
+            raise PokemonGenError(
+                f"{sprites.source}: nearly every completion of {split} equals the true one, so a {role} has "
+                "nothing to learn from or to be examined on. Check that the sprites differ from each other."
+            )
     classifier = train_classifier(
-        section.classifier, section.seed, positives, completions, calibration, sprites.palette,
+        section.classifier, section.seed, positives, completions.train, calibration, sprites.palette,
         f"{role}: classifier",
     )  # fmt: skip
     metrics = examine(classifier, dev, _completed_dev(section, sprites, completions, role))
@@ -153,12 +159,12 @@ def _train(section: DetectorSettings, sprites: Sprites, folder: Path, role: str)
 
 def _completed_dev(
     section: DetectorSettings, sprites: Sprites, completions: Completed, role: str
-) -> dict[str, NDArray[np.int64]]:
+) -> dict[str, CompletedPrompts]:
     """Return the completions of dev that a classifier is examined on, by the names of their sets."""
     completed = {COMPLETIONS: completions.others}
     if isinstance(section, JudgeSection) and section.sample_steps:
         by_sample = complete_by_sample(sprites, section.sample_steps, f"{role}: the homework's sample")
-        completed[SAMPLE] = by_sample
+        completed[SAMPLE] = CompletedPrompts(by_sample, np.arange(len(by_sample)))
     return completed
 
 
@@ -171,8 +177,9 @@ def _split(
     most = max(kind.folds for kind in section.generators)
     if len(learned) < most or not len(calibration):
         raise PokemonGenError(
-            f"{source}: {len(train)} training sprites are too few for a detector or a judge: "
-            f"{len(calibration)} set the threshold, and each of the {most} folds needs one. Provide more "
-            "sprites."
+            f"{source}: {len(train)} training sprites, of which {len(copy_groups(train))} are no copies of "
+            f"each other, are too few for a detector or a judge: one or more must set the threshold, and "
+            f"each of the {most} folds needs one. Copies (equal, mirrored or recoloured) count as one. "
+            "Provide more sprites."
         )
     return train[learned], train[calibration]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pokemon_gen.discriminator.negatives import noise_completion, splice
 from pokemon_gen.evaluation.frechet import Floats, GramMatrices
 from pokemon_gen.evaluation.inception import Inception
-from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
+from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs, normal_interval
 from pokemon_gen.evaluation.kid import Kernels
 from pokemon_gen.palette import Palette, to_picture
 
@@ -110,12 +110,13 @@ def paired_distances(completions: Reference, truth: Reference, extract: FeatureE
     fid, n = grams.frechet_distance(), len(completed)
     # A resample draws a completion and its true sprite together.
     kids = [kernels.paired_distance(_resample(n, generator)) for _ in range(ROUNDS)]
+    error = error_of_pairs(lambda rows: grams.draw(rows, rows).frechet_distance(), n, generator)
     return {
         **extract.metadata,
         "n": n,
         "reference": truth.name,
         "fid": fid,
-        "fid_interval": _normal_interval(fid, error_of_pairs(grams, generator)),
+        "fid_interval": normal_interval(fid, error),
         "kid": kernels.distance(),
         "kid_interval": _percentile_interval(kids),
         **reference_values,
@@ -164,7 +165,7 @@ def _distances_of_draws(x: Floats, y: Floats, n: int) -> dict[str, Any]:
     fid = float(np.mean(fids))
     return {
         "fid": fid,
-        "fid_interval": _normal_interval(fid, error_of_draws(grams, n, generator)),
+        "fid_interval": normal_interval(fid, error_of_draws(grams, n, generator)),
         "kid": kernels.distance(),
         "kid_interval": _percentile_interval(kids),
     }
@@ -181,8 +182,3 @@ def _resample(n: int, generator: np.random.Generator) -> NDArray[np.int64]:
 def _percentile_interval(values: list[float]) -> list[float]:
     """Return the 95 % interval between percentiles of resampled values."""
     return [float(quantile) for quantile in np.quantile(values, [0.025, 0.975])]
-
-
-def _normal_interval(value: float, error: float | None) -> list[float] | None:
-    """Return the 95 % interval of a distance, at least 0; None without a standard error."""
-    return None if error is None else [max(0.0, value - 1.96 * error), value + 1.96 * error]

@@ -1,4 +1,4 @@
-"""The standard error of a Fréchet distance, by a jackknife that leaves out a fifth of the sprites.
+"""The standard error of a distance, by a jackknife that leaves out a fifth of the sprites.
 
 The resamples of a bootstrap contain duplicates, which bias FID upwards: 80 sprites in hundreds of dimensions
 are farther from any set with duplicates than without. A bootstrap reports 1.1 to 3.3 times the true error.
@@ -7,6 +7,8 @@ draw keeps r sprites and leaves out d, the variance of the draws times r / d est
 distance (Wu 1986; Shao & Wu 1989, "A General Theory for Jackknife Variance Estimation"). The estimate is 0.9
 to 1.2 times the true error on normal features (`LOG.md`).
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +23,24 @@ _DRAWS_OF_EACH = 30
 """Draws of each unpaired set; distances are computed between all 30 x 30 combinations."""
 
 
-def error_of_pairs(grams: GramMatrices, generator: np.random.Generator) -> float | None:
+def error_of_pairs(
+    distance: Callable[[NDArray[np.int64]], float], n: int, generator: np.random.Generator
+) -> float | None:
     """Return the standard error of the distance between two paired sets.
 
     Args:
-        grams: the inner products of both sets, (n, n) each.
+        distance: returns the distance between the pairs in some rows.
+        n: the number of pairs.
         generator: the random generator of the draws.
 
     Returns:
         The error in units of the distance, or None for fewer than three pairs, of which none can be left out.
     """
-    n = len(grams.xx)
     kept = _kept(n)
     if kept >= n:
         return None
     draws = _draws(n, kept, _PAIRED_DRAWS, generator)
-    variance = np.var([grams.draw(rows, rows).frechet_distance() for rows in draws], ddof=1)
+    variance = np.var([distance(rows) for rows in draws], ddof=1)
     return float(np.sqrt(variance * kept / (n - kept)))
 
 
@@ -69,6 +73,11 @@ def error_of_draws(grams: GramMatrices, size: int, generator: np.random.Generato
         effect_variance = max(0.0, float((effect**2).sum()) / (_DRAWS_OF_EACH - 1) - noise)
         variance += effect_variance * kept / (total - kept)
     return float(np.sqrt(variance))
+
+
+def normal_interval(value: float, error: float | None) -> list[float] | None:
+    """Return the 95 % interval of a distance, at least 0; None without a standard error."""
+    return None if error is None else [max(0.0, value - 1.96 * error), value + 1.96 * error]
 
 
 def _kept(n: int) -> int:

@@ -32,6 +32,7 @@ from pokemon_gen.evaluation.frechet import GramMatrices
 from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.memorisation import memorisation_check
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
+from pokemon_gen.evaluation.sliced import sliced_distance
 from pokemon_gen.palette import Palette
 
 UNKNOWN_TRUTH = "the true sprites of these prompts are unknown"
@@ -175,9 +176,11 @@ def _sliced(inputs: ScorecardInputs) -> dict[str, Any]:
         return {"not_computed": judge}
     if truth is None:
         return {"not_computed": UNKNOWN_TRUTH}
-    found: dict[str, Any] = {**asdict(judge.distance(inputs.completions, truth.sprites)), "truth": truth.name}
+    real = judge.features(truth.sprites)
+    distance = sliced_distance(judge.features(inputs.completions), real)
+    found: dict[str, Any] = {**asdict(distance), "truth": truth.name}
     if inputs.single_draw is not None:
-        found["single_draw"] = asdict(judge.distance(inputs.single_draw, truth.sprites))
+        found["single_draw"] = asdict(sliced_distance(judge.features(inputs.single_draw), real))
     return found
 
 

@@ -18,7 +18,7 @@ from pokemon_gen.discriminator.fit import (
     train_classifier,
     with_threshold,
 )
-from pokemon_gen.discriminator.generators import Completed
+from pokemon_gen.discriminator.generators import CompletedPrompts
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.discriminator.negatives import noise, splice
 from pokemon_gen.discriminator.separation import separation, wilson_interval
@@ -33,9 +33,9 @@ def settings(**changes: Any) -> ClassifierSettings:
     return ClassifierSettings.model_validate({**TINY_DETECTOR["classifier"], **changes})
 
 
-def completed(sprites: np.ndarray) -> Completed:
+def completed(sprites: np.ndarray) -> CompletedPrompts:
     """Take (M, 400) sprites for completions of the first M positives."""
-    return Completed(sprites, np.arange(len(sprites)), sprites)
+    return CompletedPrompts(sprites, np.arange(len(sprites)))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_trained_classifier_recognises_noise_and_passes_most_real_sprites(
 ) -> None:
     dev = procedural.tokens("dev")
     corrupted = noise(dev, 167, np.random.default_rng(2))
-    assert separation(trained.log_odds(dev), trained.log_odds(corrupted), paired=True).auc > 0.9
+    assert separation(trained.log_odds(dev), trained.log_odds(corrupted), np.arange(80)).auc > 0.9
     calibration = procedural.tokens("train")[200:260]
     assert (trained.probabilities(calibration) >= trained.threshold).mean() == pytest.approx(0.95, abs=0.02)
 
@@ -226,7 +226,7 @@ def test_the_judge_offers_nothing_to_rank_sprites_by(trained: Classifier, tmp_pa
     judge = Judge.load(tmp_path)
     public = {name for name in dir(judge) if not name.startswith("_")}
     assert public == {
-        "load", "palette", "fingerprint", "metadata", "evaluate", "compare", "distance", "explain",
+        "load", "palette", "fingerprint", "metadata", "evaluate", "compare", "features", "explain",
         "references", "failures", "limits", "kind", "has_learned",
     }  # fmt: skip
 
@@ -250,7 +250,7 @@ def test_tiny_networks_tell_splices_from_real_sprites(procedural: Sprites) -> No
     train, dev = procedural.tokens("train"), procedural.tokens("dev")
     generator = np.random.default_rng(0)
     splices = np.concatenate([splice(train[:560], 167, generator) for _ in range(4)])
-    completions = Completed(splices, np.tile(np.arange(560), 4), splices)
+    completions = CompletedPrompts(splices, np.tile(np.arange(560), 4))
     options = settings(
         model={**TINY_DETECTOR["classifier"]["model"], "embedding_size": 16, "hidden_sizes": [16, 32],
                "depths": [1, 1]},
@@ -258,4 +258,4 @@ def test_tiny_networks_tell_splices_from_real_sprites(procedural: Sprites) -> No
     )  # fmt: skip
     judge = train_classifier(options, 0, train[:560], completions, train[560:], procedural.palette, "test")
     splices = splice(dev, 167, generator)
-    assert separation(judge.log_odds(dev), judge.log_odds(splices), paired=True).auc >= 0.8
+    assert separation(judge.log_odds(dev), judge.log_odds(splices), np.arange(80)).auc >= 0.8

@@ -7,6 +7,7 @@ import pytest
 
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.discriminator.examination import examine, failures, limits
+from pokemon_gen.discriminator.generators import CompletedPrompts
 from pokemon_gen.discriminator.negatives import NEGATIVE_TYPES
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.loading import Sprites
@@ -20,6 +21,10 @@ class ScoredByColours(Classifier):
 
     def log_odds(self, sprites: Any) -> Any:
         return np.array([4.0 - 0.2 * len(np.unique(sprite)) for sprite in sprites])
+
+
+def completed(sprites: np.ndarray) -> CompletedPrompts:
+    return CompletedPrompts(sprites, np.arange(len(sprites)))
 
 
 def metadata(**changes: float) -> dict[str, Any]:
@@ -51,7 +56,7 @@ def test_every_set_is_measured_on_dev(procedural: Sprites) -> None:
     dev = procedural.tokens("dev")
     judge = ScoredByColours(procedural.palette, 0.5)
     sample = np.concatenate([dev[:, :240], np.zeros((80, 160), dtype=np.int64)], axis=1)
-    found = examine(judge, dev, {"completions": sample[:10], "sample": sample})
+    found = examine(judge, dev, {"completions": completed(sample[:10]), "sample": completed(sample)})
     names = [metrics.negative_type for metrics in found.sets]
     assert names == [*NEGATIVE_TYPES, "noisy completion", "completions", "sample"]
     of_set = {metrics.negative_type: metrics for metrics in found.sets}

@@ -56,9 +56,13 @@ def test_every_fold_is_completed_by_a_model_that_has_not_seen_it(
         assert trained_on | prompts - prompts_of(dev) == prompts_of(train)
     assert prompts_of(dev) <= completed[0]
     assert seen[0] != seen[2]  # another kind has other folds
-    assert completions.train.shape == (2 * 4 * 24, 400)  # each sprite at both snapshots and temperatures
-    np.testing.assert_array_equal(completions.train[:, :240], train[completions.rows, :240])
-    assert completions.others.shape == (2 * 4 * 8, 400)  # by the first model of each kind
+    assert completions.train.sprites.shape == (
+        2 * 4 * 24,
+        400,
+    )  # each sprite at both snapshots and temperatures
+    np.testing.assert_array_equal(completions.train.sprites[:, :240], train[completions.train.rows, :240])
+    assert completions.others.sprites.shape == (2 * 4 * 8, 400)  # by the first model of each kind
+    np.testing.assert_array_equal(completions.others.sprites[:, :240], dev[completions.others.rows, :240])
 
 
 def test_copies_of_a_sprite_are_in_one_fold(few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +82,9 @@ def test_prompts_are_unchanged_and_the_seed_determines_the_completions(few_sprit
     once = SETTINGS.model_copy(update={"snapshot_steps": (1,)})
     completions = complete_unseen([once], 0, train, dev, few_sprites.palette, "test")
     prompts = {row.tobytes() for row in train[:, :240]}
-    assert all(row[:240].tobytes() in prompts for row in completions.train)
+    assert all(row[:240].tobytes() in prompts for row in completions.train.sprites)
     repeated = complete_unseen([once], 0, train, dev, few_sprites.palette, "test")
-    np.testing.assert_array_equal(completions.train, repeated.train)
+    np.testing.assert_array_equal(completions.train.sprites, repeated.train.sprites)
 
 
 def test_a_share_of_each_fold_is_completed(few_sprites: Sprites, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,8 +92,8 @@ def test_a_share_of_each_fold_is_completed(few_sprites: Sprites, monkeypatch: py
     train, dev = few_sprites.tokens("train"), few_sprites.tokens("dev")
     half = SETTINGS.model_copy(update={"share": 0.5})
     completions = complete_unseen([half], 0, train, dev, few_sprites.palette, "test")
-    # Two snapshots and two temperatures of (12 + 8) / 2 prompts by the first model, of 12 / 2 by the second.
-    assert len(completions.train) + len(completions.others) == 4 * 10 + 4 * 6
+    # Two snapshots and two temperatures of half of 12 prompts by each of two models, and of 8 by the first.
+    assert (len(completions.train.rows), len(completions.others.rows)) == (4 * 12, 4 * 4)
 
 
 def test_completions_that_equal_the_truth_are_dropped(
@@ -103,4 +107,4 @@ def test_completions_that_equal_the_truth_are_dropped(
 
     monkeypatch.setattr(generators, "complete_prompts", complete_perfectly)
     completions = complete_unseen([SETTINGS], 0, train, dev, few_sprites.palette, "test")
-    assert (len(completions.train), len(completions.others)) == (0, 0)
+    assert (len(completions.train.rows), len(completions.others.rows)) == (0, 0)

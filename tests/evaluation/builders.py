@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pokemon_gen.discriminator.judge import Explanation, Judge, JudgeResult, SlicedDistance
+from pokemon_gen.discriminator.judge import Explanation, Judge, JudgeResult
 from pokemon_gen.discriminator.separation import Separation, separation
-from pokemon_gen.discriminator.sliced import SlicedFeatures
 from pokemon_gen.evaluation.scorecard import ScorecardInputs, make_scorecard
 from pokemon_gen.palette import Palette
 
@@ -42,11 +41,11 @@ class FixedRateJudge(Judge):
 
     def compare(self, sprites: Any, real: Any, paired: bool) -> Separation:
         """Compare by the sum of the tokens."""
-        return separation(real.sum(1).astype(float), sprites.sum(1).astype(float), paired)
+        prompts = np.arange(len(sprites)) if paired else None
+        return separation(real.sum(1).astype(float), sprites.sum(1).astype(float), prompts)
 
-    def distance(self, sprites: Any, real: Any) -> SlicedDistance:
-        sliced = SlicedFeatures(sprites[:, 240:].astype(float), real[:, 240:].astype(float))
-        return SlicedDistance(sliced.distance(), sliced.interval(), sliced.between_halves_of_real())
+    def features(self, sprites: Any) -> Any:
+        return sprites[:, 240:].astype(float)
 
     def explain(self, sprites: Any) -> Explanation:
         count = len(sprites)

@@ -22,7 +22,12 @@ def _pairs(generator: np.random.Generator) -> tuple[float, float | None]:
     true = _features(40, generator)
     completed = true + 0.5 * _features(40, generator, shift=0.1)
     grams = GramMatrices.of(completed, true)
-    return grams.frechet_distance(), error_of_pairs(grams, generator)
+    return grams.frechet_distance(), _error_of_pairs(grams, generator)
+
+
+def _error_of_pairs(grams: GramMatrices, generator: np.random.Generator) -> float | None:
+    n = len(grams.xx)
+    return error_of_pairs(lambda rows: grams.draw(rows, rows).frechet_distance(), n, generator)
 
 
 def _equal_draws(
@@ -50,7 +55,7 @@ def test_the_error_equals_the_spread_over_other_samples(measure: Measure, sets: 
 def test_two_samples_have_no_error() -> None:
     features = np.random.default_rng(0).normal(size=(2, 8))
     grams = GramMatrices.of(features, features + 1)
-    assert error_of_pairs(grams, np.random.default_rng(0)) is None
+    assert _error_of_pairs(grams, np.random.default_rng(0)) is None
     assert error_of_draws(grams, 2, np.random.default_rng(0)) is None
 
 
@@ -58,6 +63,6 @@ def test_two_samples_have_no_error() -> None:
 def test_three_or_more_samples_have_an_error(n: int) -> None:
     generator = np.random.default_rng(0)
     grams = GramMatrices.of(generator.normal(size=(n, 8)), generator.normal(size=(n, 8)))
-    for error in (error_of_pairs(grams, generator), error_of_draws(grams, n, generator)):
+    for error in (_error_of_pairs(grams, generator), error_of_draws(grams, n, generator)):
         assert error is not None
         assert 0 < error < np.inf

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pokemon_gen.discriminator import training
-from pokemon_gen.discriminator.generators import Completed
+from pokemon_gen.discriminator.generators import Completed, CompletedPrompts
 from pokemon_gen.discriminator.judge import Judge, find_judge
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import load_sprites
@@ -69,7 +69,8 @@ def test_a_judge_of_other_sprites_is_refused(judged: Settings) -> None:
 def test_few_sprites_are_warned_about(
     few_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(training, "complete_unseen", lambda *_: Completed(*[np.zeros((0, 400), int)] * 3))
-    with error_with("text:few", "completion equals"):
+    nothing = CompletedPrompts(np.zeros((0, 400), int), np.zeros(0, int))
+    monkeypatch.setattr(training, "complete_unseen", lambda *_: Completed(nothing, nothing))
+    with error_with("text:few", "train equals"):
         judge("text:few", tiny_judge_overrides())
     assert any("24 training sprites" in record.getMessage() for record in caplog.records)

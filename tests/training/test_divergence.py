@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from pokemon_gen.discriminator.fit import train_classifier
-from pokemon_gen.discriminator.generators import Completed, complete_unseen
+from pokemon_gen.discriminator.generators import CompletedPrompts, complete_unseen
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.checkpoints import step_of
 from pokemon_gen.models.choice import choose_checkpoint
@@ -142,7 +142,7 @@ def test_generators_and_classifiers_that_diverge_are_named(few_sprites: Sprites)
         complete_unseen([generator], 0, train, dev, few_sprites.palette, "detector: generators")
     classifier = settings.classifier.model_copy(update={"learning_rate": 1e30, "steps": 40})
     with error_with("detector: classifier", "diverged", "learning_rate"):
-        completed = Completed(dev, np.arange(len(dev)), dev)
+        completed = CompletedPrompts(dev, np.arange(len(dev)))
         train_classifier(classifier, 0, train, completed, dev, few_sprites.palette, "detector: classifier")
 
 
