@@ -141,18 +141,10 @@ SHARES = {
 """Shares of the negative types among the corrupted training sprites; harder types have larger shares."""
 
 
-def corrupt(kind: str, sprites: Tokens, palette_size: int, generator: np.random.Generator) -> Tokens:
-    """Return corrupted sprites of one negative type; (N, 400) → (M, 400) with M <= N.
-
-    Results that equal their original up to 5 % of the completion are dropped, such as a cut below the last
-    row of a body.
-    """
-    corrupted = NEGATIVE_TYPES[kind](sprites, palette_size, generator)
-    return corrupted[differs(corrupted, sprites)]
-
-
 def differs(sprites: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.bool_]:
     """Return whether each completion differs from the truth in more than 5 % of its pixels.
+
+    A corrupted sprite may equal its original, such as after a cut below the last row of a body.
 
     Args:
         sprites: (N, 400) tokens.

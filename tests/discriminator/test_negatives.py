@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from pokemon_gen.discriminator import negatives
-from pokemon_gen.discriminator.negatives import NEGATIVE_TYPES, corrupt, differs
+from pokemon_gen.discriminator.negatives import NEGATIVE_TYPES, differs
 from pokemon_gen.sprites.loading import Sprites
 
 
 @pytest.fixture
 def sprites(procedural: Sprites) -> np.ndarray:
     return procedural.tokens("train")[:60]
+
+
+def corrupt(kind: str, sprites: np.ndarray, palette_size: int, generator: np.random.Generator) -> np.ndarray:
+    """Return corrupted sprites, without those that stay equal."""
+    corrupted = NEGATIVE_TYPES[kind](sprites, palette_size, generator)
+    return corrupted[differs(corrupted, sprites)]
 
 
 def rng() -> np.random.Generator:
