@@ -16,6 +16,8 @@ PALETTE_NAME = "palette.json"
 """Name of the palette's file inside a checkpoint."""
 SETTINGS_NAME = "settings.json"
 """Name of the file with the resolved settings, inside a run's folder and inside each of its checkpoints."""
+MEASURING_SEED = 20251108
+"""Seed of all random draws of an evaluation, so that equal sprites always get equal metrics."""
 CHECKPOINTS = Path("checkpoints")
 """Folder of all runs, relative to the working directory."""
 SUBMISSIONS = Path("submissions")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pokemon_gen.constants import MEASURING_SEED
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.discriminator.generators import CompletedPrompts
 from pokemon_gen.discriminator.negatives import (
@@ -46,8 +47,6 @@ CLEARLY = 0.80
 """The AUC below which a judge is said to hardly distinguish a set from real sprites."""
 FEW = 60
 """The number of training sprites below which a classifier learns little more than what noise looks like."""
-EXAMINED_WITH_SEED = 20251108
-"""The seed that corrupts the dev sprites alike for all classifiers, so that their metrics are comparable."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def examine(
 
 def _corrupted(dev: NDArray[np.int64], palette_size: int) -> dict[str, CompletedPrompts]:
     """Return dev sprites corrupted in every way, without those that stay equal."""
-    generator = np.random.default_rng(EXAMINED_WITH_SEED)
+    generator = np.random.default_rng(MEASURING_SEED)
     kinds = {**NEGATIVE_TYPES, NOISE: noise_completion}
     corrupted = {name: corrupt(dev, palette_size, generator) for name, corrupt in kinds.items()}
     rows = {name: np.flatnonzero(differs(sprites, dev)) for name, sprites in corrupted.items()}

@@ -9,7 +9,7 @@ criterion uses the judge, and the loader of detectors refuses the folder of a ju
 judges are not comparable, so each names the fingerprint of its judge.
 
 A source can have two judges. The quick one takes minutes. The sharp one learns from better completions and
-averages several networks; where it exists, it is the one that is used.
+averages several networks; it is the one that is used, unless it failed its examination.
 """
 
 from dataclasses import dataclass
@@ -203,18 +203,30 @@ def judge_folder(fingerprint: str, sharp: bool) -> Path:
 
 
 def find_judge(sprites: Sprites) -> Judge | str:
-    """Return the judge of a sprite source, the sharp one if it exists, or the reason why there is none.
+    """Return the judge of a sprite source, or the reason why there is none.
+
+    The sharp judge comes first. A judge that failed its examination is used only if the other one is missing
+    or failed too.
 
     Raises:
         PokemonGenError: if the judge is damaged, or has another palette or source than the sprites.
     """
-    folders = (judge_folder(sprites.fingerprint, sharp) for sharp in (True, False))
-    folder = next((folder for folder in folders if (folder / METADATA_NAME).is_file()), None)
-    if folder is None:
-        return (
-            f"these sprites do not have a judge yet. Train it once with `pokemon-gen judge {sprites.source}` "
-            "and the sprites.* settings of the run, if it has any."
-        )
+    folders = [judge_folder(sprites.fingerprint, sharp) for sharp in (True, False)]
+    failed = None
+    for folder in folders:
+        if (folder / METADATA_NAME).is_file():
+            judge = _load_of(folder, sprites)
+            if not judge.failures:
+                return judge
+            failed = failed or judge
+    return failed or (
+        f"these sprites do not have a judge yet. Train it once with `pokemon-gen judge {sprites.source}` "
+        "and the sprites.* settings of the run, if it has any."
+    )
+
+
+def _load_of(folder: Path, sprites: Sprites) -> Judge:
+    """Load a judge, and check that it is the judge of these sprites."""
     judge = Judge.load(folder)
     known = sprites_fingerprint(judge.metadata)
     if judge.palette != sprites.palette or known != sprites.fingerprint:

@@ -126,9 +126,9 @@ NEGATIVE_TYPES: dict[str, Callable[[Tokens, int, np.random.Generator], Tokens]] 
 COMPLETIONS = "completions"
 """The negative type of completions by generators, which `generators.py` makes."""
 SHARES = {
-    COMPLETIONS: 0.42,
-    "splice": 0.19,
-    "mirrored rows": 0.09,
+    COMPLETIONS: 0.39,
+    "splice": 0.17,
+    "mirrored rows": 0.14,
     "copied rows": 0.06,
     "tiled rows": 0.05,
     "block shuffle": 0.04,

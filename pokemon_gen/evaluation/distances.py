@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen.constants import MEASURING_SEED
 from pokemon_gen.discriminator.negatives import noise_completion, splice
 from pokemon_gen.evaluation.frechet import Floats, GramMatrices
 from pokemon_gen.evaluation.inception import Inception
@@ -29,8 +30,6 @@ from pokemon_gen.palette import Palette, to_picture
 
 ROUNDS = 200
 """Number of bootstrap resamples, of draws from a reference, and of random halves."""
-SEED = 20251108
-"""The seed of all random draws, so that equal completions always get an equal scorecard."""
 Tokens = NDArray[np.int64]
 
 
@@ -97,7 +96,7 @@ def paired_distances(completions: Reference, truth: Reference, extract: FeatureE
         PokemonGenError: for fewer than two sprites, or features that are not finite.
     """
     completed, true = extract(completions), extract(truth)
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(MEASURING_SEED)
     reference_values = {}
     for name, corrupt in (("wrong_completions", splice), ("noise", noise_completion)):
         sprites = corrupt(truth.sprites, len(extract.palette), generator)
@@ -156,7 +155,7 @@ def unpaired_distances(
 def _distances_of_draws(x: Floats, y: Floats, n: int) -> dict[str, Any]:
     """Return the mean FID between draws of `n` from each set and the KID of the full sets, with intervals."""
     grams, kernels = GramMatrices.of(x, y), Kernels.of(x, y)
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(MEASURING_SEED)
     fids, kids = [], []
     for _ in range(ROUNDS):
         rows, columns = (generator.permutation(len(features))[:n] for features in (x, y))

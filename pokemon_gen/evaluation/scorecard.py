@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from pokemon_gen.constants import MEASURING_SEED
 from pokemon_gen.discriminator.judge import Judge, JudgeResult
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.distances import (
     ROUNDS,
-    SEED,
     FeatureExtractor,
     Reference,
     Tokens,
@@ -34,6 +34,7 @@ from pokemon_gen.evaluation.memorisation import memorisation_check
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
 from pokemon_gen.evaluation.sliced import sliced_distance
 from pokemon_gen.palette import Palette
+from pokemon_gen.sprites.folds import copies_of
 
 UNKNOWN_TRUTH = "the true sprites of these prompts are unknown"
 """Why a paired value is missing."""
@@ -63,6 +64,7 @@ class ScorecardInputs:
             `completions` as the best of several candidates, they show the detection rate without that
             choice.
         unknown_prompts: the rows of the completions whose prompts are not those of the source.
+        shared_with_judge: what the detector that chose the completions has in common with the judge.
     """
 
     name: str
@@ -78,6 +80,7 @@ class ScorecardInputs:
     cache: Path
     single_draw: Tokens | None = None
     unknown_prompts: Sequence[int] = ()
+    shared_with_judge: Sequence[str] = ()
 
 
 def make_scorecard(
@@ -263,7 +266,7 @@ def _worse_halves(grams: GramMatrices, result: JudgeResult) -> list[tuple[float,
     n = len(result.passed)
     if n < 4:  # a half of one sprite has no distance
         return None
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(MEASURING_SEED)
     worse = []
     for _ in range(ROUNDS):
         halves = np.array_split(generator.permutation(n), 2)
@@ -290,6 +293,18 @@ def _warnings(
     if truth and not isinstance(judge, str) and judge.has_learned(truth.name, inputs.train.sprites):
         warnings.append(
             f"the judge has learned the true sprites ({truth.name}), so its AUC and its distance are too high"
+        )
+    if truth and truth.name != "train":
+        copies = copies_of(truth.sprites, inputs.train.sprites)
+        if len(copies):
+            warnings.append(
+                f"{len(copies)} of {len(truth.sprites)} true sprites (first: sprite {copies[0] + 1}) are "
+                "equal, mirrored or recoloured training sprites, so the values are optimistic"
+            )
+    if inputs.shared_with_judge:
+        warnings.append(
+            f"the detector that made a choice has the judge's {' and '.join(inputs.shared_with_judge)}"
+            ", so the judge's values are optimistic"
         )
     if inputs.unknown_prompts:
         count, first = len(inputs.unknown_prompts), inputs.unknown_prompts[0] + 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen.constants import MEASURING_SEED
 from pokemon_gen.evaluation.jackknife import error_of_pairs, normal_interval
 
 DIRECTIONS = 1000
@@ -19,8 +20,6 @@ HALVES = 100
 """Number of random halves."""
 SMALLEST_UNIT = 0.1
 """The smallest unit of a feature, as a share of the median standard deviation."""
-SEED = 20251108
-"""The seed of directions and draws, so that equal sprites always have an equal distance."""
 Floats = NDArray[np.float64]
 
 
@@ -50,7 +49,7 @@ def sliced_distance(features: Floats, real: Floats) -> SlicedDistance:
         features: (N, D) of completions.
         real: (N, D) of real sprites in the same order, two or more.
     """
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(MEASURING_SEED)
     directions = generator.normal(size=(DIRECTIONS, features.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     deviations = real.std(0)

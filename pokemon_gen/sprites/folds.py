@@ -32,6 +32,14 @@ def copy_groups(sprites: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [np.array(rows, dtype=np.int64) for rows in rows_of_shape.values()]
 
 
+def copies_of(sprites: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of (N, 400) sprites that equal, mirror or recolour one of (M, 400) others."""
+    count = len(sprites)
+    groups = copy_groups(np.concatenate([sprites, others]))
+    rows = [row for group in groups if group[-1] >= count for row in group.tolist() if row < count]
+    return np.sort(np.array(rows, dtype=np.int64))
+
+
 def random_folds(sprites: NDArray[np.int64], shares: Sequence[float], seed: int) -> list[NDArray[np.int64]]:
     """Divide sprites at random into folds, with all copies of a sprite in one fold.
 

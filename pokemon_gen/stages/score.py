@@ -10,6 +10,7 @@ import yaml
 
 from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS
 from pokemon_gen.discriminator.detector import ranked_by
+from pokemon_gen.discriminator.independence import shared_settings
 from pokemon_gen.discriminator.judge import Judge, find_judge
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.distances import Reference
@@ -88,6 +89,7 @@ def score(
     dev, train = (Reference(split, judged.sprites.tokens(split)) for split in ("dev", "train"))
     if truth is not None and compared.name == truth.name:
         compared = train  # unpaired means sprites of other prompts
+    judge = find_judge(judged.sprites)
     inputs = ScorecardInputs(
         name=str(plan.completions),
         completions=judged.tokens,
@@ -97,11 +99,12 @@ def score(
         dev=dev,
         train=train,
         nll=_nll(judged.checkpoint, truth),
-        judge=find_judge(judged.sprites),
+        judge=judge,
         inception=inception,
         cache=FEATURES,
         single_draw=judged.single_draw,
         unknown_prompts=() if truth else _unknown_prompts(judged),
+        shared_with_judge=_shared_with(judge, judged.detector),
     )
     metadata = {
         "name": plan.name,
@@ -114,6 +117,13 @@ def score(
     _draw_explanation(inputs, plan.file.with_name(JUDGED_NAME))
     write_json(plan.file, scorecard)
     return Score(scorecard, plan.file)
+
+
+def _shared_with(judge: Judge | str, detector: dict[str, Any]) -> list[str]:
+    """Return what the detector that chose completions has in common with the judge."""
+    if isinstance(judge, str) or not detector:
+        return []
+    return shared_settings(detector.get("settings"), judge.metadata.get("settings"))
 
 
 def _draw_explanation(inputs: ScorecardInputs, file: Path) -> None:

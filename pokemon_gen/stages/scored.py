@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.config_files.retired import translate
 from pokemon_gen.constants import LENGTH, SETTINGS_NAME
+from pokemon_gen.discriminator.classifier import metadata_of
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
@@ -42,6 +43,7 @@ class Scored:
         metadata: for the scorecard.
         skip_bad_images: of the sprites' settings.
         single_draw: (N, 400) one draw for each prompt, if these are the best of several.
+        detector: the metadata of the detector that made a choice; empty without one.
     """
 
     tokens: NDArray[np.int64]
@@ -50,6 +52,7 @@ class Scored:
     metadata: dict[str, Any]
     skip_bad_images: bool
     single_draw: NDArray[np.int64] | None = None
+    detector: dict[str, Any] = field(default_factory=dict)
 
 
 def load_scored(
@@ -130,8 +133,10 @@ def _complete_dev(
         "ranked_by_detector": detector.fingerprint if detector else None,
     }
     metadata = _metadata(sprites, recorded, tokens)
-    skip_bad_images = settings.sprites.skip_bad_images
-    return Scored(tokens, sprites, checkpoint, metadata, skip_bad_images, single_draw)
+    return Scored(
+        tokens, sprites, checkpoint, metadata, settings.sprites.skip_bad_images, single_draw,
+        detector=metadata_of(checkpoint.detector),
+    )  # fmt: skip
 
 
 def _metadata(

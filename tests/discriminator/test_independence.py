@@ -6,6 +6,7 @@ import pytest
 
 from pokemon_gen.config_files.loading import load_judge_settings, load_settings
 from pokemon_gen.discriminator.generators import kind_folds
+from pokemon_gen.discriminator.independence import shared_settings
 from pokemon_gen.settings import DetectorSettings
 from pokemon_gen.sprites.folds import random_folds
 from pokemon_gen.sprites.loading import Sprites
@@ -28,11 +29,17 @@ def partitions(section: DetectorSettings, sprites: Sprites) -> set[frozenset[fro
 @pytest.mark.parametrize("config", RUN_CONFIGS, ids=lambda config: config.stem)
 def test_a_detector_shares_nothing_with_a_judge(config: Path, sharp: bool, procedural: Sprites) -> None:
     detector, judge = load_settings(config).detector, JUDGES[sharp]
-    assert detector.seed != judge.seed
-    assert detector.classifier.model["model_type"] != judge.classifier.model["model_type"]
-    kinds = {str(kind.model["model_type"]) for kind in detector.generators}
-    assert kinds.isdisjoint(str(kind.model["model_type"]) for kind in judge.generators)
+    assert shared_settings(detector.model_dump(mode="json"), judge.model_dump(mode="json")) == []
     assert partitions(detector, procedural).isdisjoint(partitions(judge, procedural))
+
+
+def test_what_a_detector_shares_with_a_judge_is_named() -> None:
+    judge = JUDGES[True].model_dump(mode="json")
+    detector = load_settings("quick", ["detector.seed=2000"]).detector.model_dump(mode="json")
+    assert shared_settings(detector, judge) == ["seed"]
+    assert shared_settings({**judge, "seed": 1}, judge) == ["architecture", "type of generator"]
+    assert shared_settings({"seed": 2000, "neural": True}, judge) == ["seed"]
+    assert shared_settings({"classifier": {"of": "an earlier version"}}, judge) == []
 
 
 def test_the_two_judges_have_other_seeds() -> None:

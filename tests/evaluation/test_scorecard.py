@@ -158,6 +158,19 @@ def test_the_distance_in_the_judges_features_compares_with_the_truth(inputs: Sco
     assert "unknown" in scorecard_of(replace(inputs, truth=None))["sliced"]["not_computed"]
 
 
+def test_a_detector_like_the_judge_and_copies_of_training_sprites_are_warned_about(
+    inputs: ScorecardInputs,
+) -> None:
+    assert inputs.truth is not None
+    mirrored = inputs.truth.sprites[2].reshape(20, 20)[:, ::-1].reshape(1, 400)
+    train = Reference("train", np.concatenate([inputs.train.sprites, mirrored]))
+    warnings = scorecard_of(replace(inputs, train=train, shared_with_judge=["seed"]))["warnings"]
+    assert any(
+        "1 of 40" in warning and "sprite 3" in warning and "mirrored" in warning for warning in warnings
+    )
+    assert any("detector" in warning and "seed" in warning for warning in warnings)
+
+
 @pytest.mark.parametrize(("split", "warned"), [("train", True), ("fold", True), ("dev", False)])
 def test_a_truth_that_the_judge_has_learned_is_warned_about(
     inputs: ScorecardInputs, split: str, warned: bool

@@ -5,7 +5,7 @@ import pytest
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.sprites.collection import hold_out
-from pokemon_gen.sprites.folds import copy_groups, random_folds
+from pokemon_gen.sprites.folds import copies_of, copy_groups, random_folds
 from pokemon_gen.sprites.loading import Sprites, load_sprites
 from tests.builders import error_with
 
@@ -26,6 +26,12 @@ def test_equal_mirrored_and_recoloured_sprites_are_copies(with_copies: Sprites) 
     groups = [group.tolist() for group in copy_groups(with_copies.tokens("train"))]
     assert groups[:3] == [[0, 20, 21], [1, 22], [2]]
     assert len(groups) == 20
+
+
+def test_copies_of_other_sprites_are_found(with_copies: Sprites) -> None:
+    train = with_copies.tokens("train")
+    assert copies_of(train[[5, 22, 20, 20]], train[:5]).tolist() == [1, 2, 3]
+    assert copies_of(train[[20, 21]], train[1:5]).tolist() == []  # of each other only
 
 
 @pytest.mark.parametrize("source", ["procedural"])

@@ -1,5 +1,8 @@
 """`stages/judge.py`: a source of sprites has one judge, which is found by the fingerprint of the sprites."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +59,27 @@ def test_the_sharp_judge_is_used_where_it_exists(judged: Settings) -> None:
     sets = [entry["negative_type"] for entry in sharp.metadata["negative_types"]]
     assert sets[-1] == "sample"  # the homework's sample, trained for two steps
     assert any("sample" in limit for limit in quick.limits)  # the quick judge was not examined on it
+
+
+@pytest.mark.slow
+def test_a_failed_sharp_judge_is_used_only_if_the_quick_one_failed_too(
+    judged: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (quick,) = Path("checkpoints").glob("judge-*")
+    sharp = quick.with_name(f"{quick.name}-sharp")
+    shutil.copytree(quick, sharp)
+    metadata = json.loads((quick / "classifier.json").read_text())
+    (sharp / "classifier.json").write_text(json.dumps({**metadata, "sharp": True}))
+
+    def found_where_fail(fails: Callable[[Judge], bool]) -> bool:
+        monkeypatch.setattr(Judge, "failures", property(lambda self: ["no"] if fails(self) else []))
+        found = find_judge(load_sprites("text:few"))
+        assert isinstance(found, Judge)
+        return "sharp" in found.metadata
+
+    assert not found_where_fail(lambda found: "sharp" in found.metadata)
+    assert found_where_fail(lambda found: True)
+    assert found_where_fail(lambda found: False)
 
 
 def test_a_judge_of_other_sprites_is_refused(judged: Settings) -> None:
