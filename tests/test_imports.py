@@ -30,6 +30,7 @@ LAYERS = [
     {"discriminator"},
     {"evaluation"},
     {"selection"},
+    {"page"},
     {"stages"},
     {"pipeline"},
     {"cli"},
