@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pokemon_gen.stages.doctor import doctor as doctor
     from pokemon_gen.stages.ensemble import ensemble as ensemble
     from pokemon_gen.stages.judge import judge as judge
+    from pokemon_gen.stages.page import show as show
+    from pokemon_gen.stages.page import write_page as write_page
     from pokemon_gen.stages.score import score as score
     from pokemon_gen.stages.select import select as select
     from pokemon_gen.stages.sprites import preview as preview
@@ -74,9 +76,11 @@ _MODULES = {
     "score": "stages.score",
     "score_arrays": "evaluation.metrics",
     "select": "stages.select",
+    "show": "stages.page",
     "submit": "stages.submit",
     "train": "training.run",
     "train_members": "stages.train",
+    "write_page": "stages.page",
 }
 """Each public name's module."""
 

@@ -23,6 +23,8 @@ INTERRUPTED = 130
 CRITERIA = ("detector", "fid", "nll")
 """Those of `settings.py`, repeated since that module imports pydantic; a test compares them."""
 
+SHOWN = 8
+"""The most pictures that are listed."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _CHECKPOINT = "CHECKPOINT is a checkpoint's folder, or a run's folder or name, whose best checkpoint is used."
 
@@ -168,12 +170,15 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 @_overrides
 @click.option("--split", type=click.Choice(["dev", "test"]), help="Whose prompts to complete; default: test.")
 @click.option("--prompts", help="A .txt of prompts, a picture or a folder of pictures, instead of a split.")
+@click.option("--variants", default=1, help="Completions of each prompt to keep, the best first; default: 1.")
 @click.option("--output", help="The PNG; the rows are written next to it as .txt.")
 @_replace
 def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> None:
-    """Complete prompts with a CHECKPOINT: a picture, and rows of tokens.
+    """Complete prompts with a CHECKPOINT: a sheet of all, and rows of tokens.
 
-    A red line in the picture separates each prompt, above it, from its completion.
+    A red line in the sheet separates each prompt, above it, from its completion. With --prompts, each
+    completion also becomes a clean picture: on the canvas, in the colours and with the transparency of its
+    prompt's picture, without a line.
     """
     from pokemon_gen.stages.plans import plan_completion
 
@@ -182,6 +187,10 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
 
     made = run_completion(plan, options["prompts"])
     click.echo(f"Completed {len(made.sprites)} prompts: {made.picture}, {made.rows}")
+    for picture in made.pictures[:SHOWN]:
+        click.echo(picture)
+    if len(made.pictures) > SHOWN:
+        click.echo(f"and {len(made.pictures) - SHOWN} more pictures in {made.pictures[0].parent}")
 
 
 @cli.command(
@@ -263,6 +272,26 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
     click.echo(f"palette    {len(seen.sprites.palette)} colours")
     click.echo(f"background {seen.sprites.background_share():.3f} of all pixels")
     click.echo(f"contact sheet {seen.picture}")
+
+
+@cli.command(
+    short_help="Write a page in which people paint with the model.",
+    epilog="Example: pokemon-gen page quick",
+)
+@click.argument("run")
+@click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
+@_replace
+def page(run: str, output: Path | None, overwrite: bool) -> None:
+    """Write the live page of a RUN or checkpoint: one HTML file that holds the model and needs no server.
+
+    Without --output it is eval/results/<name>/page.html, which is replaced.
+    """
+    from pokemon_gen.stages.plans import plan_page
+
+    plan_page(run, output, overwrite)  # answers a mistake before torch is loaded
+    from pokemon_gen.stages.page import write_page
+
+    click.echo(write_page(run, output=output, overwrite=overwrite).file)
 
 
 @cli.command(

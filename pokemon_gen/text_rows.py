@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
+from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError
 
 FAULTS_SHOWN = 20
@@ -95,7 +95,7 @@ def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[l
 
 
 def read_prompts(path: Path, palette_size: int) -> list[list[int]]:
-    """Read prompts of 1 to 399 tokens per line. Of a line of 400 tokens, the first 240 are the prompt.
+    """Read prompts of 1 to 399 tokens per line, or whole sprites of 400, whose first 240 are the prompt.
 
     Raises:
         PokemonGenError: listing the faults with file, line and column, or if the file has no prompts.
@@ -103,7 +103,7 @@ def read_prompts(path: Path, palette_size: int) -> list[list[int]]:
     rows = read_rows(path, palette_size, range(1, LENGTH + 1))
     if not rows:
         raise PokemonGenError(f"{path}: contains no prompts. Write one prompt per line.")
-    return [row[:PROMPT_LENGTH] if len(row) == LENGTH else row for row in rows]
+    return rows
 
 
 def read_colormap(path: Path) -> list[list[int]]:

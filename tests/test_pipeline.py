@@ -416,6 +416,37 @@ def test_a_checkpoint_completes_a_picture_without_its_run_and_its_sprites(
     made = complete("alone", "creature.png", output="completed.png")
     np.testing.assert_array_equal(made.sprites[0, :240], sprite[:240])
     assert Path("completed.png").is_file()
+    assert made.pictures == [Path("completed/creature.png")]
+    with Image.open(made.pictures[0]) as clean:
+        expected = to_picture(made.sprites[0], few_sprites.palette).repeat(3, 0).repeat(3, 1)
+        np.testing.assert_array_equal(np.asarray(clean), expected)
+
+
+def test_variants_are_kept_and_ranked(
+    done: Settings, few_sprites: Sprites, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts = few_sprites.prompts("dev")[:2]
+    for folder in ("one", "two"):
+        Path("art", folder).mkdir(parents=True)
+        Image.new("RGB", (20, 20), "red").save(f"art/{folder}/red.png")
+    with error_with("variants", "completion.do_sample=true"):
+        complete(RUN, "art", variants=3, overrides=["completion.do_sample=false"])
+    made = complete(RUN, "art", variants=3, overrides=["completion.do_sample=true"])
+    assert made.variants.shape == (2, 3, 400)
+    np.testing.assert_array_equal(made.variants[:, 0], made.sprites)
+    names = [file.name for file in made.pictures]
+    assert names == [f"red-{number}{again}.png" for again in ("", "_2") for number in (1, 2, 3)]
+    assert all(file.is_file() for file in made.pictures)
+    assert any("likelihood" in record.getMessage() for record in caplog.records)  # `done` has no detector
+    rows = complete(RUN, prompts, variants=2, overrides=["completion.do_sample=true"])
+    assert [file.name for file in rows.pictures] == [
+        "row-1-1.png",
+        "row-1-2.png",
+        "row-2-1.png",
+        "row-2-2.png",
+    ]
+    with error_with("variants", "160"):
+        complete(RUN, "art", variants=0)
 
 
 def test_prompts_and_a_split_exclude_each_other(done: Settings) -> None:

@@ -8,12 +8,13 @@ judge takes no part in the choice, because it only reports.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.completion.sampling import Candidates, complete_prompts, draw_candidates
+from pokemon_gen.completion.sampling import Candidates, draw_candidates
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.ensemble import CompletionModel
 from pokemon_gen.settings import CompletionSettings
@@ -29,9 +30,36 @@ class Scorer(Protocol):
         """Return the probability that each sprite is real; (N, 400) → (N,)."""
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """Completions of each prompt, the best first.
+
+    Attributes:
+        sprites: (N, K, 400) tokens; each sprite begins with its unchanged prompt.
+        probability: (N, K) the detector's probability that each sprite is real; None if no detector ranked.
+        nll: (N, K) the negative log-likelihood of each completion, nats/token.
+    """
+
+    sprites: NDArray[np.int64]
+    probability: NDArray[np.float64] | None
+    nll: NDArray[np.float64]
+
+    @property
+    def captions(self) -> list[list[str]]:
+        """The scores of the N x K sprites as short texts, for pictures."""
+        if self.probability is None:
+            return [[f"{nll:.2f} nats" for nll in row] for row in self.nll]
+        return [[f"real {probability:.2f}" for probability in row] for row in self.probability]
+
+    def best(self, count: int) -> "Ranked":
+        """Return the best `count` completions of each prompt."""
+        probability = None if self.probability is None else self.probability[:, :count]
+        return Ranked(self.sprites[:, :count], probability, self.nll[:, :count])
+
+
 def complete_best(
     model: CompletionModel,
-    prompts: Sequence[Sequence[int]] | NDArray[Any],
+    prompts: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
     settings: CompletionSettings,
     detector: Scorer | None,
     progress: str = "",
@@ -51,32 +79,47 @@ def complete_best(
     Raises:
         PokemonGenError: as `complete_prompts`, and for several candidates without a detector.
     """
-    if settings.candidates == 1:
-        return complete_prompts(model, prompts, settings, progress)
-    if detector is None:
+    if settings.candidates > 1 and detector is None:
         raise PokemonGenError(
             f"completion.candidates={settings.candidates}: a detector ranks several candidates, but the run "
             "has no detector. Train it with `pokemon-gen detector CONFIG`, or set completion.candidates=1."
         )
+    return rank_completions(model, prompts, settings, detector, progress).sprites[:, 0]
+
+
+def rank_completions(
+    model: CompletionModel,
+    prompts: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
+    settings: CompletionSettings,
+    detector: Scorer | None,
+    progress: str = "",
+) -> Ranked:
+    """Complete each prompt `settings.candidates` times, and rank the completions; see `complete_best`.
+
+    Without a detector, several completions are ranked by their likelihood.
+    """
     candidates = draw_candidates(model, prompts, settings, progress)
-    best = rank_candidates(candidates, detector, settings.likelihood_weight).argmax(1)
-    return candidates.sprites[np.arange(len(best)), best]
+    return rank_candidates(candidates, detector, settings.likelihood_weight)
 
 
-def rank_candidates(
-    candidates: Candidates, detector: Scorer, likelihood_weight: float
-) -> NDArray[np.float64]:
-    """Return the scores of candidates.
+def rank_candidates(candidates: Candidates, detector: Scorer | None, likelihood_weight: float) -> Ranked:
+    """Rank candidates by the detector's log-odds and their likelihood, or by their likelihood alone.
 
     Args:
         candidates: K completions of each of N prompts.
-        detector: scores how real the sprites look.
+        detector: scores how real the sprites look; None for the likelihood alone.
         likelihood_weight: the weight of a nat per token in relation to the detector's log-odds.
-
-    Returns:
-        (N, K) scores; higher is better.
     """
     prompts, each, length = candidates.sprites.shape
-    probabilities = detector.probabilities(candidates.sprites.reshape(prompts * each, length))
-    clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY).reshape(prompts, each)
-    return np.log(clipped / (1 - clipped)) + likelihood_weight * candidates.log_likelihood
+    probability, score = None, candidates.log_likelihood
+    if detector is not None:
+        found = detector.probabilities(candidates.sprites.reshape(prompts * each, length))
+        probability = np.clip(found, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY).reshape(prompts, each)
+        score = np.log(probability / (1 - probability)) + likelihood_weight * candidates.log_likelihood
+    order = np.argsort(-score, axis=1, kind="stable")
+
+    def in_order(values: NDArray[Any]) -> NDArray[Any]:
+        return np.stack([row[best] for row, best in zip(values, order, strict=True)])
+
+    ranked = None if probability is None else in_order(probability)
+    return Ranked(in_order(candidates.sprites), ranked, in_order(-candidates.log_likelihood))

@@ -58,7 +58,7 @@ class Candidates:
 
 def complete_prompts(
     model: CompletionModel,
-    prompts: Sequence[Sequence[int]] | NDArray[Any],
+    prompts: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
     settings: CompletionSettings | None = None,
     progress: str = "",
 ) -> NDArray[np.int64]:
@@ -83,7 +83,7 @@ def complete_prompts(
 
 def draw_candidates(
     model: CompletionModel,
-    prompts: Sequence[Sequence[int]] | NDArray[Any],
+    prompts: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any],
     settings: CompletionSettings,
     progress: str = "",
 ) -> Candidates:

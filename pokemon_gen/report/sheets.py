@@ -1,7 +1,8 @@
 """Contact sheets and completion sheets: many sprites in one picture, upscaled without blur.
 
-A contact sheet shows sprites. A completion sheet also draws a line between each prompt and its completion. An
-explained sheet adds what a judge saw in each sprite.
+A contact sheet shows sprites. A completion sheet also draws a line between each prompt and its completion,
+the number and the score of each, and the true sprite where it is known. An explained sheet adds what a judge
+saw in each sprite.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from pokemon_gen.constants import BACKGROUND, LENGTH, PROMPT_LENGTH, SIDE
 from pokemon_gen.files import atomic_file
@@ -29,6 +30,10 @@ GUTTER = 6
 PAPER = (214, 218, 224)
 LINE = (228, 30, 72)
 """A red that contrasts with sprites and paper."""
+INK = (38, 42, 50)
+CAPTION = 15
+"""Screen pixels of a caption's height."""
+FONT_SIZE = 11
 
 
 def draw_contact_sheet(sprites: Sequence[NDArray[Any]] | NDArray[Any], palette: Palette) -> Image.Image:
@@ -42,22 +47,45 @@ def draw_contact_sheet(sprites: Sequence[NDArray[Any]] | NDArray[Any], palette: 
     return _sheet([_tile(sprite, palette, scale) for sprite in sprites])
 
 
-def draw_completions(sprites: NDArray[Any], palette: Palette, prompt_lengths: Sequence[int]) -> Image.Image:
-    """Draw completed sprites, 16 per row, with a red line between each prompt and its completion.
+def draw_completions(
+    sprites: NDArray[Any],
+    palette: Palette,
+    prompt_lengths: Sequence[int],
+    scores: Sequence[Sequence[str]] = (),
+    truth: Sequence[NDArray[Any] | None] = (),
+) -> Image.Image:
+    """Draw completed sprites, with a red line between each prompt and its completion, and a number.
+
+    A row has up to 16 sprites. Several completions of one prompt have a row of their own.
 
     Args:
-        sprites: (N, 400) tokens.
+        sprites: (N, 400) tokens, or (N, K, 400) for K completions of each prompt, the best first.
         palette: the colours of the tokens.
         prompt_lengths: the number of prompt tokens of each sprite. Where a prompt ends inside a row, the
             line has a step.
+        scores: K texts for each prompt, which are written above its completions; empty for no scores.
+        truth: the true sprite of each prompt, which is drawn before its completions; None where it is
+            unknown. Empty if all are unknown.
     """
-    scale = _scale(len(sprites))
-    return _sheet(
-        [
-            _with_line(_tile(sprite, palette, scale), length, scale)
-            for sprite, length in zip(sprites, prompt_lengths, strict=True)
+    variants = np.asarray(sprites).reshape(len(sprites), -1, LENGTH)
+    texts = scores or [[""] * variants.shape[1]] * len(variants)
+    true = truth or [None] * len(variants)
+    shows_truth = any(sprite is not None for sprite in true)
+    each = variants.shape[1] + shows_truth
+    columns = each if variants.shape[1] > 1 else max(each, COLUMNS // each * each)
+    scale = _scale(min(len(variants) * each, columns))
+    tiles = []
+    for number, (drawn, length) in enumerate(zip(variants, prompt_lengths, strict=True)):
+        rows = [(sprite, f"{number + 1}  {text}") for sprite, text in zip(drawn, texts[number], strict=True)]
+        if shows_truth:
+            found = true[number]
+            rows.insert(
+                0, (drawn[0][:length], "unknown") if found is None else (found, f"{number + 1}  truth")
+            )
+        tiles += [
+            _captioned(_with_line(_tile(row, palette, scale), length, scale), text) for row, text in rows
         ]
-    )
+    return _sheet(tiles, columns)
 
 
 def draw_explained(
@@ -108,6 +136,14 @@ def _tile(sprite: NDArray[Any], palette: Palette, scale: int) -> NDArray[np.uint
     return picture.reshape(SIDE, SIDE, 3).repeat(scale, 0).repeat(scale, 1)
 
 
+def _captioned(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """Write a line of text above a tile."""
+    picture = Image.new("RGB", (tile.shape[1], CAPTION), PAPER)
+    font = ImageFont.load_default(FONT_SIZE)
+    ImageDraw.Draw(picture).text((0, CAPTION // 2), text.strip(), INK, font, anchor="lm")
+    return np.concatenate([np.asarray(picture), tile])
+
+
 def _heat(sprite: NDArray[Any], palette: Palette, strength: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Return a pale grey sprite with red where `strength`, (20, 20) from 0 to 1, is high; (20, 20, 3)."""
     grey = to_picture(sprite, palette).reshape(SIDE, SIDE, 3).mean(2, keepdims=True)
@@ -127,9 +163,9 @@ def _with_line(tile: NDArray[np.uint8], prompt_length: int, scale: int) -> NDArr
     return tile
 
 
-def _sheet(tiles: list[NDArray[np.uint8]]) -> Image.Image:
+def _sheet(tiles: list[NDArray[np.uint8]], columns: int = COLUMNS) -> Image.Image:
     """Arrange tiles of equal size in rows on paper."""
-    columns = min(COLUMNS, len(tiles))
+    columns = min(columns, len(tiles))
     height, width = tiles[0].shape[:2]
     rows = math.ceil(len(tiles) / columns)
     size = rows * (height + GUTTER) + GUTTER, columns * (width + GUTTER) + GUTTER

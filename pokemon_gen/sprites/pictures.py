@@ -6,23 +6,24 @@ dark line through the cell. Pillow decodes and quantises; only the choice of eac
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pokemon_gen.constants import PROMPT_LENGTH, SIDE
+from pokemon_gen.constants import SIDE
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import oklab
 from pokemon_gen.sprites.collection import count_noun
 from pokemon_gen.sprites.sources import PICTURES, visible_files
 
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 FORMATS = ("PNG", "GIF", "JPEG", "WEBP", "BMP")
 """The formats that Pillow may read, by its names. The rest are rare, or run another program (PostScript)."""
 LONGEST_SIDE = 4096
@@ -103,65 +104,81 @@ def open_picture(file: Path) -> Iterator[Image.Image]:
         raise PokemonGenError(f"{file}: {error}") from error
 
 
-def read_pictures(
-    files: list[Path], skip_bad_images: bool = False, any_size: bool = True, of_prompts: bool = False
-) -> Pictures:
-    """Read picture files, and note how they were changed.
+def read_each(
+    files: list[Path], skip_bad_images: bool, convert: Callable[[Path, Image.Image], _Result]
+) -> tuple[list[_Result], list[str]]:
+    """Open picture files one after another, and convert each.
 
     Args:
         files: picture files of any sizes.
         skip_bad_images: whether files that are not pictures are left out.
-        any_size: whether pictures of another size are brought to 20x20; otherwise they are refused.
-        of_prompts: whether a picture of a prompt's shape, 20x12 or a multiple of it, is the top of a sprite.
+        convert: takes a file and its open picture.
+
+    Returns:
+        What `convert` returned, and notes of the files that were left out.
 
     Raises:
         PokemonGenError: if a file is not a picture, unless bad files may be skipped and a picture remains;
-            the message names and counts such files. Also if a picture has another size and may not be
-            resized.
+            the message names and counts such files.
     """
-    pictures: list[NDArray[np.uint8]] = []
+    results: list[_Result] = []
     errors: list[str] = []
-    shrunk = padded = animated = 0
     for file in files:
         try:
             with open_picture(file) as image:
-                width, height = image.size
-                frames = getattr(image, "n_frames", 1)
-                rgb = on_white(image)
+                results.append(convert(file, image))
         except PokemonGenError as error:
             errors.append(str(error))
-            continue
-        if not any_size and (width, height) != (SIDE, SIDE):
-            raise PokemonGenError(
-                f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}. Pass --resize to resize it."
-            )
-        if of_prompts:
-            rgb = _pad_prompt(rgb)
-        pictures.append(shrink(rgb))
-        shrunk += max(rgb.shape[:2]) > SIDE
-        padded += rgb.shape[0] != rgb.shape[1] or len(rgb) < SIDE
-        animated += frames > 1
-    if errors and not (skip_bad_images and pictures):
+    if errors and not (skip_bad_images and results):
         raise PokemonGenError(
             "\n".join(errors[:ERRORS_SHOWN])
             + f"\n{len(errors)} of {len(files)} files cannot be read as pictures. Repair or remove them, or "
             "set sprites.skip_bad_images=true."
         )
+    if not errors:
+        return results, []
+    unreadable = count_noun(len(errors), "file")
+    return results, [f"left out {unreadable} that cannot be read as pictures:", *errors[:ERRORS_SHOWN]]
+
+
+def read_pictures(files: list[Path], skip_bad_images: bool = False, any_size: bool = True) -> Pictures:
+    """Read picture files, bring each to 20x20, and note how they were changed.
+
+    Args:
+        files: picture files of any sizes.
+        skip_bad_images: whether files that are not pictures are left out.
+        any_size: whether pictures may have other sizes than 20x20.
+
+    Raises:
+        PokemonGenError: as `read_each`, and if a picture has another size and may not be resized.
+    """
+    other_sizes: list[str] = []
     changes = {
-        "shrunk to 20x20": shrunk,
-        "padded with white, because smaller than 20x20 or not square": padded,
-        "only the first frame of an animation used": animated,
+        "shrunk to 20x20": 0,
+        "padded with white, because smaller than 20x20 or not square": 0,
+        "only the first frame of an animation used": 0,
     }
+
+    def read(file: Path, image: Image.Image) -> NDArray[np.uint8]:
+        width, height = image.size
+        if (width, height) != (SIDE, SIDE):
+            other_sizes.append(f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}")
+        rgb = on_white(upright_rgba(image))
+        found = max(width, height) > SIDE, width != height or height < SIDE, frames_of(image) > 1
+        for change, happened in zip(changes, found, strict=True):
+            changes[change] += happened
+        return shrink(rgb)
+
+    pictures, left_out = read_each(files, skip_bad_images, read)
+    if other_sizes and not any_size:
+        raise PokemonGenError(f"{other_sizes[0]}. Pass --resize to resize it.")
     notes = [f"{change}: {count_noun(count, 'picture')}" for change, count in changes.items() if count]
-    if errors:
-        unreadable = count_noun(len(errors), "file")
-        notes += [f"left out {unreadable} that cannot be read as pictures:", *errors[:ERRORS_SHOWN]]
-    return Pictures(np.stack(pictures), notes)
+    return Pictures(np.stack(pictures), notes + left_out)
 
 
-def log_notes(place: Path, pictures: Pictures) -> None:
+def log_notes(place: Path, notes: Sequence[str]) -> None:
     """Log how the pictures of a file or folder were changed, and which files of the folder were left out."""
-    for note in [*pictures.notes, *(other_formats_note(place) if place.is_dir() else [])]:
+    for note in [*notes, *(other_formats_note(place) if place.is_dir() else [])]:
         _log.info("%s: %s", place, note)
 
 
@@ -186,43 +203,47 @@ def shrink(rgb: NDArray[Any]) -> NDArray[np.uint8]:
     A smaller picture is centred on white, and a picture that is not square is padded with white. Pixel art
     that was enlarged by an integer factor returns exactly to its original pixels.
     """
-    square = _pad_to_square(np.asarray(rgb, dtype=np.uint8))
-    size = len(square)
-    if size == SIDE:
-        return square
-    if size % SIDE == 0:
-        step = size // SIDE
-        blocks = square[::step, ::step]
-        if np.array_equal(blocks.repeat(step, 0).repeat(step, 1), square):
-            return blocks
-    return _vote(square)
+    square = pad_to_square(np.asarray(rgb, dtype=np.uint8), WHITE)
+    step = enlargement(square)
+    return square[::step, ::step] if step else _vote(square)
 
 
-def on_white(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the first frame of a picture, upright and on white where it is transparent: (H, W, 3)."""
+def enlargement(square: NDArray[np.uint8]) -> int:
+    """Return how many times a square was enlarged from 20x20 pixels; 0 if it is no enlarged sprite."""
+    step, rest = divmod(len(square), SIDE)
+    if rest:
+        return 0
+    enlarged = square[::step, ::step].repeat(step, 0).repeat(step, 1)
+    return step if np.array_equal(enlarged, square) else 0
+
+
+def upright_rgba(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the first frame of a picture, upright: (H, W, 4)."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
         upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-    upright = upright.convert("RGBA")
-    white = Image.new("RGBA", upright.size, (*WHITE, 255))
-    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+    return np.asarray(upright.convert("RGBA"))
 
 
-def _pad_prompt(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pad a picture of a prompt's shape (20x12 or a multiple) to a square, with white below; (H, W, 3)."""
-    height, width = rgb.shape[:2]
-    if width % SIDE or height * SIDE**2 != width * PROMPT_LENGTH:
-        return rgb
-    return np.pad(rgb, ((0, width - height), (0, 0), (0, 0)), constant_values=255)
+def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put a picture on white where it is transparent; (H, W, 4) → (H, W, 3)."""
+    picture = Image.fromarray(rgba)
+    white = Image.new("RGBA", picture.size, (*WHITE, 255))
+    return np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
 
 
-def _pad_to_square(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Centre a picture on a white square of at least 20x20; (H, W, 3) → (S, S, 3)."""
-    height, width = rgb.shape[:2]
+def frames_of(image: Image.Image) -> int:
+    """Return the number of frames, of which only the first one is used."""
+    return int(getattr(image, "n_frames", 1))
+
+
+def pad_to_square(pixels: NDArray[np.uint8], colour: Sequence[int]) -> NDArray[np.uint8]:
+    """Centre a picture on a square of one colour, of at least 20x20; (H, W, C) → (S, S, C)."""
+    height, width = pixels.shape[:2]
     size = max(height, width, SIDE)
     top, left = (size - height) // 2, (size - width) // 2
-    square = np.full((size, size, 3), WHITE, dtype=np.uint8)
-    square[top : top + height, left : left + width] = rgb
+    square = np.full((size, size, len(colour)), colour, dtype=np.uint8)
+    square[top : top + height, left : left + width] = pixels
     return square
 
 

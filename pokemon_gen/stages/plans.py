@@ -32,7 +32,10 @@ COMPLETION_MAY_SET = ("completion.", "sprites.", "name=")
 """How the overrides of a trained checkpoint begin."""
 SELECTION_MAY_SET = ("completion.", *(f"sprites.{field}=" for field in sorted(LOCATION_OF_SPRITES)))
 """The location of the sprites, but not the size of the fold: the run has learned the rest."""
+MOST_VARIANTS = 160
+"""The most completions of a prompt, as of `completion.candidates`."""
 SCORECARD_NAME = "scorecard.json"
+PAGE_NAME = "page.html"
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ class CompletionPlan:
         checkpoint: to complete with; its settings are overridden.
         split: whose prompts; None for prompts that were passed.
         picture: the PNG.
+        variants: the completions of each prompt that are kept.
     """
 
     checkpoint: CheckpointFiles
     split: str | None
     picture: Path
+    variants: int
 
     @property
     def rows(self) -> Path:
@@ -59,6 +64,11 @@ class CompletionPlan:
         """The provenance of the completions."""
         return self.picture.with_suffix(".json")
 
+    @property
+    def pictures(self) -> Path:
+        """The folder of one picture for each completion of a prompt that was passed."""
+        return self.picture.with_suffix("")
+
 
 def plan_completion(
     checkpoint: str | Path,
@@ -67,12 +77,15 @@ def plan_completion(
     overrides: Sequence[str],
     output: str | Path | None,
     overwrite: bool,
+    variants: int = 1,
 ) -> CompletionPlan:
     """Resolve the arguments of `complete`; see there.
 
     Raises:
         PokemonGenError: for a missing checkpoint or prompts, settings that do not fit, or outputs that exist.
     """
+    if not 1 <= variants <= MOST_VARIANTS:
+        raise PokemonGenError(f"variants: {variants} is not a number from 1 to {MOST_VARIANTS}")
     if prompts is not None and split:
         raise PokemonGenError("prompts and split: give one of them, not both")
     if isinstance(prompts, str | Path) and not Path(prompts).exists():
@@ -80,12 +93,17 @@ def plan_completion(
     files = _trained_checkpoint(checkpoint, overrides)
     source = "prompts" if prompts is not None else split or "test"
     default = RESULTS / files.settings.name / f"completions-{source}.png"
-    picture = _picture(output, default, overwrite, ".txt", ".json")
-    plan = CompletionPlan(files, None if prompts is not None else source, picture)
-    written = (plan.picture.resolve(), plan.rows.resolve())
+    if variants > 1 and not files.settings.completion.do_sample:
+        raise PokemonGenError(
+            f"variants: {checkpoint} completes greedily, so {variants} completions of a prompt would be the "
+            "same. Add completion.do_sample=true."
+        )
+    picture = _picture(output, default, overwrite, ".txt", ".json", "")
+    plan = CompletionPlan(files, None if prompts is not None else source, picture, variants)
+    written = (plan.picture.resolve(), plan.rows.resolve(), plan.pictures.resolve())
     if isinstance(prompts, str | Path) and Path(prompts).resolve() in written:
         raise PokemonGenError(f"{prompts}: the output would overwrite the prompts. Choose another --output.")
-    for file in (picture, plan.rows, plan.sidecar):
+    for file in (picture, plan.rows, plan.sidecar, plan.pictures):
         require_absent(file, overwrite)
     if plan.split:
         check_sprites(files.settings.sprites)
@@ -158,6 +176,30 @@ def plan_score(
     if inception_weights is not None and not Path(inception_weights).is_file():
         raise PokemonGenError(f"{inception_weights}: no such file of Inception weights")
     return ScorePlan(path, name, file, rest)
+
+
+@dataclass(frozen=True)
+class PagePlan:
+    """The checkpoint whose page `page` writes, and the file."""
+
+    checkpoint: CheckpointFiles
+    file: Path
+
+
+def plan_page(run: str | Path, output: str | Path | None, overwrite: bool) -> PagePlan:
+    """Resolve the arguments of `page`; see there.
+
+    Raises:
+        PokemonGenError: for a missing run, an output that exists, or one that is not an HTML file.
+    """
+    checkpoint = resolve_checkpoint(run)
+    if output is None:
+        return PagePlan(checkpoint, RESULTS / result_name(find_run(run)) / PAGE_NAME)
+    file = Path(output)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise PokemonGenError(f"{file}: the output is a page. End its name with .html.")
+    require_absent(file, overwrite)
+    return PagePlan(checkpoint, file)
 
 
 def plan_preview(

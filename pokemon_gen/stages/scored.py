@@ -172,5 +172,5 @@ def read_20x20(folder: Path, resize: bool, skip_bad_images: bool) -> NDArray[np.
     if len(files) < 2:
         raise PokemonGenError(f"{folder}: it holds one image; a distance needs two or more")
     read = read_pictures(files, skip_bad_images, any_size=resize)
-    log_notes(folder, read)
+    log_notes(folder, read.notes)
     return read.rgb

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pokemon_gen import submission
-from pokemon_gen.completion.reranking import complete_best
+from pokemon_gen.completion.reranking import rank_completions
 from pokemon_gen.completion.sidecar import provenance_of
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.discriminator.detector import ranking
@@ -56,10 +56,13 @@ def run_submission(files: CheckpointFiles, sprites: Sprites, overwrite: bool) ->
     prompts = sprites.prompts("test")
     completion, detector = ranking(checkpoint, settings.completion)
     settings = settings.model_copy(update={"completion": completion})
-    completed = complete_best(checkpoint.model, prompts, completion, detector, progress="complete test")
+    ranked = rank_completions(checkpoint.model, prompts, completion, detector, progress="complete test")
+    best = ranked.best(1)
+    completed = best.sprites[:, 0]
     metadata = provenance_of(checkpoint, settings, detector.fingerprint if detector else None) | {
         "sprites": sprites.origin
     }
-    save_picture(draw_completions(completed, checkpoint.palette, [PROMPT_LENGTH] * len(completed)), picture)
+    lengths = [PROMPT_LENGTH] * len(completed)
+    save_picture(draw_completions(completed, checkpoint.palette, lengths, best.captions), picture)
     report = submission.write(file, completed, prompts, len(checkpoint.palette), metadata, overwrite)
     return Submission(file, sidecar, picture, files.folder, files.reason, report)

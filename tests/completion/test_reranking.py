@@ -91,9 +91,21 @@ def test_log_odds_and_nats_are_added() -> None:
     sprites = np.zeros((1, 3, 400), dtype=np.int64)
     sprites[0, 0, :300] = 2  # probabilities 3/4, 1/4 and 0
     sprites[0, 1, :100] = 2
-    scores = rank_candidates(Candidates(sprites, np.array([[-2.0, -1.0, -1.0]])), ColourScorer(), 2.0)
-    np.testing.assert_allclose(scores[0, :2], [np.log(3) - 4, -np.log(3) - 2])
-    assert np.isfinite(scores).all()
+    likelihoods = np.array([[-2.0, -1.0, -1.0]])
+    for weight, order in ((2.0, [0, 1, 2]), (3.0, [1, 0, 2])):  # log 3 - 2w against -log 3 - w
+        ranked = rank_candidates(Candidates(sprites, likelihoods), ColourScorer(), weight)
+        np.testing.assert_array_equal(ranked.sprites[0], sprites[0, order])
+        np.testing.assert_allclose(ranked.nll[0], -likelihoods[0, order])
+        assert ranked.probability is not None
+        np.testing.assert_allclose(ranked.probability[0], np.array([0.75, 0.25, 0])[order], atol=1e-6)
+
+
+def test_without_a_detector_the_likeliest_candidate_is_the_best() -> None:
+    sprites = np.arange(3)[None, :, None].repeat(400, 2)
+    ranked = rank_candidates(Candidates(sprites, np.array([[-2.0, -1.0, -3.0]])), None, 1.0)
+    assert ranked.sprites[0, :, 0].tolist() == [1, 0, 2]
+    assert ranked.nll.tolist() == [[1, 2, 3]]
+    assert ranked.probability is None
 
 
 def test_candidates_need_a_detector_and_sampling(prompts: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 from pokemon_gen.palette import to_picture
 from pokemon_gen.report.sheets import (
     BAR,
+    CAPTION,
     GUTTER,
     LINE,
     PAPER,
@@ -38,8 +39,8 @@ def test_a_blind_test_sprite_shows_paper_below_its_prompt(few_sprites: Sprites) 
 def test_a_line_separates_prompt_and_completion(few_sprites: Sprites, length: int) -> None:
     sprites = few_sprites.tokens("dev")
     sheet = np.asarray(draw_completions(sprites, few_sprites.palette, [length] * 8))
-    scale = (sheet.shape[1] - GUTTER) // 8 // 20
-    tile = sheet[GUTTER : GUTTER + 20 * scale, GUTTER : GUTTER + 20 * scale]
+    scale, top = (sheet.shape[1] - GUTTER) // 8 // 20, GUTTER + CAPTION
+    tile = sheet[top : top + 20 * scale, GUTTER : GUTTER + 20 * scale]
     red = (tile == LINE).all(-1)
     row, column = divmod(length, 20)
     assert red[row * scale, column * scale :].all()
@@ -49,6 +50,26 @@ def test_a_line_separates_prompt_and_completion(few_sprites: Sprites, length: in
     np.testing.assert_array_equal(
         centres, to_picture(sprites[0], few_sprites.palette)
     )  # the line hides no pixel
+
+
+def test_variants_have_a_row_each_after_the_truth(few_sprites: Sprites) -> None:
+    sprites = few_sprites.tokens("train")[:6].reshape(2, 3, 400)
+    truth = [few_sprites.tokens("dev")[0], None]
+    scores = [["real 0.9", "real 0.5", "real 0.1"]] * 2
+    sheet = np.asarray(draw_completions(sprites, few_sprites.palette, [240] * 2, scores, truth))
+    scale = (sheet.shape[1] - GUTTER) // 4 // 20
+    side = 20 * scale + GUTTER
+
+    def shown(row: int, column: int) -> np.ndarray:
+        top, left = row * (side + CAPTION) + GUTTER + CAPTION, column * side + GUTTER
+        return sheet[
+            top + scale // 2 : top + 20 * scale : scale, left + scale // 2 : left + 20 * scale : scale
+        ]
+
+    for place, sprite in {(0, 0): truth[0], (0, 1): sprites[0, 0], (1, 3): sprites[1, 2]}.items():
+        np.testing.assert_array_equal(shown(*place), to_picture(sprite, few_sprites.palette))
+    assert (shown(1, 0)[12:] == PAPER).all()  # no truth
+    assert (sheet[GUTTER : GUTTER + CAPTION] != PAPER).any()  # numbers and scores
 
 
 def test_a_picture_is_saved_as_png(few_sprites: Sprites, tmp_path: Path) -> None:

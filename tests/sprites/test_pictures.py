@@ -40,19 +40,6 @@ def test_a_small_picture_is_centred_on_white() -> None:
     assert (small == 0).sum() == 10 * 16 * 3
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_picture_of_a_prompt_is_the_top_of_a_sprite(tmp_path: Path, times: int) -> None:
-    prompt = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)
-    Image.fromarray(prompt.repeat(times, 0).repeat(times, 1)).save(tmp_path / "top.png")
-    for name, size in (("wide", (20, 8)), ("small", (10, 6))):
-        Image.new("RGB", size).save(tmp_path / f"{name}.png")
-    files = [tmp_path / f"{name}.png" for name in ("top", "wide", "small")]
-    top, *other_shapes = read_images(files, of_prompts=True)
-    np.testing.assert_array_equal(top[:12], prompt)
-    assert (top[12:] == 255).all()
-    np.testing.assert_array_equal(other_shapes, read_images(files)[1:])
-
-
 def test_a_wide_picture_keeps_its_aspect_ratio() -> None:
     wide = shrink(np.zeros((100, 200, 3)))
     dark = (wide == 0).all(-1)

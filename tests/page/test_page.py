@@ -1,0 +1,350 @@
+"""The live page in a browser: painting, completing, looking inside, saving, links and mistakes.
+
+Each test ends with no console error and no request, which the fixture `page` checks.
+"""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models.build import build_model
+from pokemon_gen.models.ensemble import Ensemble
+from pokemon_gen.page.build import Start, build_page
+from pokemon_gen.page.export import PageModel, export_models
+from pokemon_gen.palette import to_picture
+from pokemon_gen.settings import CompletionSettings
+from pokemon_gen.sprites.loading import Sprites
+
+pytestmark = pytest.mark.browser
+SAMPLING = CompletionSettings(do_sample=True, top_p=0.95, seed=3)
+SMALL = {
+    "model_type": "qwen3", "num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "initializer_range": 0.3,
+}  # fmt: skip
+BOARD = "#board"
+SLOW = """(() => {
+    const send = worker.postMessage.bind(worker);
+    worker.postMessage = (message, transfer) => send({ ...message, pace: 20 }, transfer);
+})()"""
+"""Lets a completion wait 20 ms for each pixel."""
+
+
+@pytest.fixture
+def html(few_sprites: Sprites, own_folder: Path) -> Path:
+    """Return the page of an ensemble of two small models."""
+    members = [build_model(SMALL, len(few_sprites.palette), seed=seed).eval() for seed in (1, 2)]
+    models = export_models(Ensemble(members))
+    starts = [Start(f"sprite {n}", tokens) for n, tokens in enumerate(few_sprites.tokens("dev")[:3])]
+    text = build_page("<b>mine</b>", models, few_sprites.palette, SAMPLING, starts, "a small model")
+    file = own_folder / "page.html"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def opened(page: Any, html: Path) -> Any:
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    page.goto(html.as_uri())
+    wait_for(page, "Ready")
+    return page
+
+
+def wait_for(page: Any, words: str) -> str:
+    """Wait until the status contains words, and return it."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#status")).to_contain_text(words, timeout=10_000)
+    return str(page.inner_text("#status"))
+
+
+def state(page: Any) -> tuple[list[int], int, int]:
+    """Return the tokens, the line and the number of known pixels."""
+    tokens, line, filled = page.evaluate("[[...picture().tokens], picture().line, picture().filled]")
+    return tokens, line, filled
+
+
+def tap(page: Any, position: int) -> None:
+    side = page.evaluate("cell")
+    page.click(BOARD, position={"x": (position % 20 + 0.5) * side, "y": (position // 20 + 0.5) * side})
+
+
+def complete(page: Any) -> list[int]:
+    page.click("#complete")
+    wait_for(page, "Done")
+    return state(page)[0]
+
+
+def download(page: Any, button: str) -> bytes:
+    with page.expect_download() as saved:
+        page.click(button)
+    return Path(saved.value.path()).read_bytes()
+
+
+def test_candidates_begin_with_the_prompt_and_the_seed_determines_them(
+    opened: Any, few_sprites: Sprites
+) -> None:
+    prompt = few_sprites.tokens("dev")[0, :240].tolist()
+    first = complete(opened)
+    assert first[:240] == prompt
+    assert state(opened)[1:] == (240, 400)
+    assert opened.locator("#candidates button").count() == 8
+    assert complete(opened) == first
+    opened.fill("#seed", "4")
+    assert complete(opened) != first
+    opened.click("#candidates button:nth-child(3)")
+    kept, _, _ = state(opened)
+    assert kept == opened.evaluate("[...candidates.tokens[2]]") != first
+    for _ in range(2):
+        opened.keyboard.press("Control+z")
+    assert state(opened)[0] != kept
+
+
+def test_all_members_can_be_asked(opened: Any) -> None:
+    one = complete(opened)
+    opened.select_option("#members", "2")
+    assert complete(opened) != one
+
+
+def test_painting_changes_pixels_and_moves_the_line_below_it(opened: Any) -> None:
+    before, _, _ = state(opened)
+    opened.click("#palette button:nth-child(7)")
+    colour = int(opened.get_attribute("#palette button:nth-child(7)", "data-token"))
+    tap(opened, 45)
+    assert state(opened)[0][45] == colour != before[45]
+    opened.click("#mirror")
+    tap(opened, 60)
+    tokens, _, _ = state(opened)
+    assert tokens[60] == tokens[79] == colour
+    tap(opened, 300)  # below the line: what is before it becomes known
+    assert state(opened)[1:] == (320, 320)  # mirrored: both ends of row 15
+    opened.click("[data-tool=erase]")
+    opened.click("#mirror")
+    tap(opened, 250)
+    assert state(opened)[2] == 250
+    assert complete(opened)[:250] == [*tokens[:240], *state(opened)[0][240:250]]  # a half-painted row
+
+
+def test_fill_and_pick(opened: Any) -> None:
+    opened.click("#blank")
+    opened.click("#palette button:nth-child(9)")
+    colour = int(opened.get_attribute("#palette button:nth-child(9)", "data-token"))
+    opened.click("[data-tool=fill]")
+    tap(opened, 0)
+    tokens, _, filled = state(opened)
+    assert set(tokens[:filled]) == {colour}
+    opened.click("#palette button:nth-child(1)")
+    opened.click("[data-tool=pick]")
+    tap(opened, 7)
+    assert opened.get_attribute("#palette button:nth-child(9)", "aria-checked") == "true"
+
+
+def test_the_line_is_dragged(opened: Any) -> None:
+    side = opened.evaluate("cell")
+    grip, board = opened.locator("#grip").bounding_box(), opened.locator(BOARD).bounding_box()
+    opened.mouse.move(grip["x"] + 5, grip["y"] + 11)
+    opened.mouse.down()
+    opened.mouse.move(grip["x"] + 5, board["y"] + 5 * side)
+    opened.mouse.up()
+    assert state(opened)[1:] == (100, 100)
+    opened.locator("#rows").fill("0")
+    opened.click("#complete")
+    assert "at least one pixel" in wait_for(opened, "begin with")
+
+
+def test_a_pixel_shows_its_likeliest_colours_and_another_one_can_be_put_there(opened: Any) -> None:
+    first = complete(opened)
+    opened.click("[data-tool=ask]")
+    tap(opened, 260)
+    rows = opened.locator("#likeliest button")
+    rows.first.wait_for()
+    assert rows.count() == 10
+    shares = [float(re.findall(r"([\d.]+) %", text)[0]) for text in rows.all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 100.5
+    names = rows.all_inner_texts()
+    other = next(n for n, text in enumerate(names) if "✓" not in text)
+    rows.nth(other).click()
+    wait_for(opened, "Done")
+    tokens, _, filled = state(opened)
+    assert filled == 400
+    assert tokens[:260] == first[:260]
+    assert tokens[260] != first[260]
+
+
+def test_surprise_and_attention_are_drawn(opened: Any) -> None:
+    complete(opened)
+    plain = opened.locator(BOARD).screenshot()
+    opened.click("#surprise")
+    opened.wait_for_timeout(500)
+    surprise = opened.locator(BOARD).screenshot()
+    assert "nats" in opened.inner_text("#legend")
+    assert surprise != plain
+    opened.click("#attention")
+    opened.click("[data-tool=ask]")
+    tap(opened, 300)
+    opened.locator("#layer option").nth(2).wait_for(state="attached")  # "all" and two layers
+    opened.select_option("#head", "1")
+    assert "row 16, column 1" in opened.inner_text("#legend")
+    values = opened.evaluate("[...overlay.values]")
+    assert max(values[300:]) == 0 < max(values[:300])
+    opened.click("#attention")
+    opened.wait_for_timeout(300)
+    assert opened.evaluate("overlay") is None
+
+
+def test_a_running_completion_stops(opened: Any) -> None:
+    opened.evaluate(SLOW)
+    opened.click("#complete")
+    wait_for(opened, "Painting")
+    opened.wait_for_timeout(200)
+    opened.keyboard.press("Escape")
+    wait_for(opened, "Stopped")
+    _, _, filled = state(opened)
+    assert 240 < filled < 400
+
+
+def test_pictures_are_saved(opened: Any, few_sprites: Sprites) -> None:
+    assert opened.is_disabled("#png-1")
+    tokens = np.array(complete(opened))
+    expected = to_picture(tokens, few_sprites.palette)
+    for button, factor in (("#png-1", 1), ("#png-16", 16)):
+        with Image.open(io.BytesIO(download(opened, button))) as saved:
+            np.testing.assert_array_equal(
+                np.asarray(saved.convert("RGB")), expected.repeat(factor, 0).repeat(factor, 1)
+            )
+    with Image.open(io.BytesIO(download(opened, "#gif"))) as moving:
+        assert getattr(moving, "n_frames", 1) == 41  # 160 pixels, four at a time, and the prompt
+        moving.seek(40)
+        last = np.asarray(moving.convert("RGB"))
+        np.testing.assert_array_equal(last[5::10, 5::10], expected)
+        moving.seek(0)
+        first = np.asarray(moving.convert("RGB"))[5::10, 5::10]
+        np.testing.assert_array_equal(first[:12], expected[:12])
+        assert (first[12:] == first[12, 0]).all()
+
+
+def test_a_link_reproduces_the_picture_and_the_settings(opened: Any, html: Path) -> None:
+    opened.fill("#temperature", "0.8")
+    tokens = complete(opened)
+    opened.evaluate("navigator.clipboard.writeText = async (text) => { globalThis.copied = text; }")
+    opened.click("#copy-link")
+    wait_for(opened, "Copied")
+    link = opened.evaluate("copied")
+    opened.goto("about:blank")
+    opened.goto(link)
+    wait_for(opened, "Ready")
+    assert state(opened) == (tokens, 240, 400)
+    assert opened.input_value("#temperature") == "0.8"
+    assert complete(opened) == tokens
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda link: re.sub("palette=[0-9a-f]{4}", "palette=0000", link), "another palette"),
+        (lambda link: re.sub("pixels=....", "pixels=____", link), "colour"),
+        (lambda link: re.sub("pixels=.*", "pixels=!", link), "damaged"),
+        (lambda link: re.sub("line=240", "line=-3", link), "damaged"),
+    ],
+)
+def test_a_wrong_link_is_explained(opened: Any, html: Path, change: Any, fact: str) -> None:
+    link = f"{html.as_uri()}#{opened.evaluate('fragment()')}"
+    opened.goto("about:blank")
+    opened.goto(change(link))
+    opened.wait_for_timeout(1000)  # also after the model is loaded
+    assert fact in opened.inner_text("#status")
+
+
+def test_an_uploaded_picture_is_mapped_to_the_palette(
+    opened: Any, few_sprites: Sprites, own_folder: Path
+) -> None:
+    sprite = few_sprites.tokens("train")[0]
+    picture = Image.fromarray(to_picture(sprite, few_sprites.palette)).resize(
+        (60, 60), Image.Resampling.NEAREST
+    )
+    picture.save("cat.png")
+    opened.set_input_files("#file", "cat.png")
+    wait_for(opened, "enlarged 3 times")
+    tokens, line, filled = state(opened)
+    assert tokens == sprite.tolist()
+    assert (line, filled) == (240, 240)
+    picture.resize((50, 33)).save("odd.png")
+    opened.set_input_files("#file", "odd.png")
+    assert "padded" in wait_for(opened, "50×33")
+
+
+@pytest.mark.parametrize("kind", ["text", "large", "animated"])
+def test_odd_files_are_explained(opened: Any, kind: str) -> None:
+    if kind == "text":
+        Path("cat.png").write_text("not a picture")
+        opened.set_input_files("#file", "cat.png")
+        assert "cat.png" in wait_for(opened, "not a picture")
+    elif kind == "large":
+        Image.new("1", (10_000, 10)).save("wide.png")
+        opened.set_input_files("#file", "wide.png")
+        assert "10000" in wait_for(opened, "too large")
+    else:
+        frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+        frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+        opened.set_input_files("#file", "moving.gif")
+        wait_for(opened, "Opened")
+        tokens, _, _ = state(opened)
+        assert len(set(tokens)) == 1
+
+
+def test_the_keyboard_suffices(opened: Any) -> None:
+    opened.focus(BOARD)
+    for key in ("b", *["ArrowUp"] * 20, *["ArrowLeft"] * 20, "ArrowRight", "ArrowDown", "Space"):
+        opened.keyboard.press(key)
+    colour = opened.evaluate("colour")
+    assert state(opened)[0][21] == colour
+    opened.keyboard.press("c")
+    wait_for(opened, "Done")
+    opened.keyboard.press("i")
+    opened.keyboard.press("Enter")
+    opened.locator("#likeliest button").first.wait_for()
+    opened.keyboard.press("s")
+    opened.wait_for_timeout(300)
+    assert "Surprise" in opened.inner_text("#legend")
+    reached = set()
+    for _ in range(60):
+        opened.keyboard.press("Tab")
+        reached.add(opened.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert {"complete", "temperature", "surprise", "png-1", "board", "rows"} <= reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_the_page_fits_the_screen(page: Any, html: Path, width: int, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(html.as_uri())
+    wait_for(page, "Ready")
+    assert len(complete(page)) == 400
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("cell") == int(page.evaluate("cell"))
+    assert page.inner_text("h1") == "<b>mine</b>"
+
+
+def test_the_page_runs_in_a_frame_of_a_notebook(page: Any, html: Path) -> None:
+    from pokemon_gen.stages.page import LivePage
+
+    page.set_content(LivePage(html)._repr_html_())
+    frame = page.frame_locator("iframe")
+    from playwright.sync_api import expect
+
+    expect(frame.locator("#status")).to_contain_text("Ready", timeout=10_000)
+    frame.locator("#complete").click()
+    expect(frame.locator("#status")).to_contain_text("Done", timeout=10_000)
+
+
+def test_a_page_that_is_too_large_says_its_size(few_sprites: Sprites) -> None:
+    model = PageModel({}, bytes(90_000_000))
+    with pytest.raises(PokemonGenError, match="120 MB"):
+        build_page("huge", [model], few_sprites.palette, SAMPLING, [], "")
