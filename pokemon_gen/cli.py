@@ -510,7 +510,8 @@ def _print_classifier(made: Any) -> None:
 def _print_scorecard(scorecard: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.report.tables import scorecard_heading, scorecard_notes, scorecard_table
+    from pokemon_gen.report.scorecard_rows import scorecard_heading, scorecard_notes
+    from pokemon_gen.report.tables import scorecard_table
 
     heading = scorecard_heading(scorecard)
     if heading:

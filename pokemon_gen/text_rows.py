@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pokemon_gen.constants import LENGTH
+from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 
 FAULTS_SHOWN = 20
@@ -95,7 +95,21 @@ def read_rows(path: Path, palette_size: int, lengths: Collection[int]) -> list[l
 
 
 def read_prompts(path: Path, palette_size: int) -> list[list[int]]:
-    """Read prompts of 1 to 399 tokens per line, or whole sprites of 400, whose first 240 are the prompt.
+    """Read prompts of 1 to 399 tokens per line. Of a line of 400 tokens, the first 240 are the prompt.
+
+    Raises:
+        PokemonGenError: as `read_prompts_or_sprites`.
+    """
+    return [prompt_of(row) for row in read_prompts_or_sprites(path, palette_size)]
+
+
+def prompt_of(row: list[int]) -> list[int]:
+    """Return the prompt of a row: of a whole sprite the first 240 tokens, of any other row all of them."""
+    return row[:PROMPT_LENGTH] if len(row) == LENGTH else row
+
+
+def read_prompts_or_sprites(path: Path, palette_size: int) -> list[list[int]]:
+    """Read prompts of 1 to 399 tokens per line, or whole sprites of 400.
 
     Raises:
         PokemonGenError: listing the faults with file, line and column, or if the file has no prompts.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pokemon_gen.augmentation import flip_table, hue_shift_table
-from pokemon_gen.evaluation.pixels import nearest_distances
+from pokemon_gen.evaluation.pixels import nearest_rows
 from pokemon_gen.palette import Palette
 
 HUES = 12
@@ -61,11 +61,24 @@ def nearest_train_distance(sprites: Tokens, train: Tokens, palette: Palette) -> 
     Returns:
         (N,) shares of pixels that differ, the minimum over eight flips and `HUES` hue shifts.
     """
+    return nearest_train_sprites(sprites, train, palette)[0]
+
+
+def nearest_train_sprites(
+    sprites: Tokens, train: Tokens, palette: Palette
+) -> tuple[NDArray[np.float64], Tokens]:
+    """Return the distances of `nearest_train_distance`, (N,), and the training sprites found, (N, 400).
+
+    A training sprite is returned in the orientation and hue in which it is nearest.
+    """
     small = np.int16  # a palette has at most 4096 colours; int16 reads a quarter of the memory
     sprites, hue_shifts = sprites.astype(small), hue_shift_table(palette, HUES).astype(small)
-    nearest = np.ones(len(sprites))
+    distance, nearest = np.full(len(sprites), np.inf), np.zeros(sprites.shape, dtype=np.int64)
     for flip in flip_table("all"):
         flipped = train[:, flip]
         for colours in hue_shifts:
-            nearest = np.minimum(nearest, nearest_distances(sprites, colours[flipped]))
-    return nearest
+            augmented = colours[flipped]
+            found, rows = nearest_rows(sprites, augmented)
+            nearer = found < distance
+            distance[nearer], nearest[nearer] = found[nearer], augmented[rows[nearer]]
+    return distance, nearest

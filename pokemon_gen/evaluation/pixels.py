@@ -28,7 +28,16 @@ def nearest_distances(sprites: NDArray[Any], others: NDArray[Any]) -> NDArray[np
     Returns:
         (N,) shares of pixels that differ; 0 means that the completion equals one of the others.
     """
-    return _distances(_completion(sprites), _completion(others)).min(1)
+    return nearest_rows(sprites, others)[0]
+
+
+def nearest_rows(
+    sprites: NDArray[Any], others: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the distances of `nearest_distances`, (N,), and the rows of the nearest sprites, (N,)."""
+    distances = _distances(_completion(sprites), _completion(others))
+    nearest = distances.argmin(1)
+    return distances[np.arange(len(distances)), nearest], nearest
 
 
 def mean_pairwise_distance(sprites: NDArray[Any]) -> float:

@@ -1,8 +1,7 @@
 """The likelihood of sprites under a model, in nats per token: what training lowers and selection compares.
 
 The negative log-likelihood (NLL) of token t + 1 is the cross-entropy of the logits at position t. Two means
-are
-reported: over all 399 predicted tokens, and over the completion's 160 tokens, which is what a user sees.
+are reported: over all 399 predicted tokens, and over the completion's 160 tokens, which is what a user sees.
 """
 
 from typing import Any
@@ -38,16 +37,24 @@ def completion_nll(nll: Any) -> Any:
 
 
 @torch.no_grad()
-def true_completion_nll(model: CompletionModel, sprites: Any) -> float:
-    """Return the mean NLL of the true completions under a model, in nats/token.
+def sprite_nll(model: CompletionModel, sprites: Any) -> Tensor:
+    """Return the negative log-likelihood of every predicted token of sprites under a model, in nats.
 
     Args:
         model: one model, or an ensemble, whose probabilities are averaged.
         sprites: (N, 400) tokens.
+
+    Returns:
+        (N, 399), on the model's device; as `token_nll`.
     """
     nlls = []
     for batch in torch.as_tensor(sprites).to(model.device).split(_BATCH):
         logits = [one(input_ids=prepend_identity(one, batch)).logits for one in members_of(model)]
         colours = [strip_conditioning(found, LENGTH, palette_size(model)) for found in logits]
-        nlls.append(completion_nll(token_nll(average_probabilities(colours), batch)))
-    return float(torch.cat(nlls).mean())
+        nlls.append(token_nll(average_probabilities(colours), batch))
+    return torch.cat(nlls)
+
+
+def true_completion_nll(model: CompletionModel, sprites: Any) -> float:
+    """Return the mean NLL of the true completions under a model, in nats/token; see `sprite_nll`."""
+    return float(completion_nll(sprite_nll(model, sprites)).contiguous().mean())

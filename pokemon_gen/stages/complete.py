@@ -26,7 +26,7 @@ from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.pictures import find_images, log_notes
 from pokemon_gen.sprites.prompts import PromptPicture, read_prompt_pictures
 from pokemon_gen.stages.plans import CompletionPlan, plan_completion
-from pokemon_gen.text_rows import read_prompts, rows_text
+from pokemon_gen.text_rows import prompt_of, read_prompts_or_sprites, rows_text
 
 _log = logging.getLogger(__name__)
 
@@ -150,10 +150,10 @@ def _of_split(checkpoint: Checkpoint, split: str) -> _Prompts:
 def _passed(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint) -> _Prompts:
     """Return prompts that were passed, as rows of tokens in the checkpoint's palette."""
     if isinstance(prompts, np.ndarray):
-        return _of_rows(list(prompts))
+        return _of_rows(prompts.tolist())
     path = Path(prompts)
     if path.suffix == ".txt":
-        return _of_rows([np.array(row) for row in read_prompts(path, len(checkpoint.palette))])
+        return _of_rows(read_prompts_or_sprites(path, len(checkpoint.palette)))
     skip_bad_images = checkpoint.settings.sprites.skip_bad_images
     pictures, left_out = read_prompt_pictures(find_images(path), checkpoint.palette, skip_bad_images)
     changes = [f"{picture.file.name}: {change}" for picture in pictures for change in picture.changes]
@@ -162,11 +162,12 @@ def _passed(prompts: str | Path | NDArray[Any], checkpoint: Checkpoint) -> _Prom
     return _Prompts([picture.sprite[:PROMPT_LENGTH] for picture in pictures], truth, pictures)
 
 
-def _of_rows(rows: list[NDArray[np.int64]]) -> _Prompts:
-    """Return rows of tokens as prompts: of a whole sprite, the first 240."""
+def _of_rows(rows: list[list[int]]) -> _Prompts:
+    """Return rows of tokens as prompts."""
     names = [f"row-{number}" for number in range(1, len(rows) + 1)]
-    cut = [row[:PROMPT_LENGTH] if len(row) == LENGTH else row for row in rows]
-    return _Prompts(cut, [_whole(row) for row in rows], names)
+    return _Prompts(
+        [np.array(prompt_of(row)) for row in rows], [_whole(np.array(row)) for row in rows], names
+    )
 
 
 def _whole(row: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -9,7 +9,8 @@ import pytest
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.distances import Reference
 from pokemon_gen.evaluation.scorecard import ScorecardInputs
-from pokemon_gen.report.tables import scorecard_heading, scorecard_table
+from pokemon_gen.report.scorecard_rows import scorecard_heading
+from pokemon_gen.report.tables import scorecard_table
 from tests.evaluation.builders import FixedRateJudge, scorecard_of
 
 

@@ -6,13 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pokemon_gen.report.tables import (
-    negative_types_table,
-    scorecard_heading,
-    scorecard_notes,
-    scorecard_table,
-    selection_table,
-)
+from pokemon_gen.report.scorecard_rows import scorecard_heading, scorecard_notes
+from pokemon_gen.report.tables import negative_types_table, scorecard_table, selection_table
 
 REAL = {"sprites": "dev", "fid": 5.0, "fid_interval": [4.0, 6.0], "kid": 0.001, "kid_interval": [0.0, 0.002]}
 DISTANCE = {

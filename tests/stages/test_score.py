@@ -17,7 +17,8 @@ from pokemon_gen.evaluation.inception import Inception, WeightsMissingError
 from pokemon_gen.evaluation.scorecard import SCHEMA
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run
-from pokemon_gen.report.tables import scorecard_notes, scorecard_table
+from pokemon_gen.report.scorecard_rows import scorecard_notes
+from pokemon_gen.report.tables import scorecard_table
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites
