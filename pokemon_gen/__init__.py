@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pokemon_gen.stages.detector import detector as detector
     from pokemon_gen.stages.doctor import doctor as doctor
     from pokemon_gen.stages.ensemble import ensemble as ensemble
+    from pokemon_gen.stages.handin import handin as handin
     from pokemon_gen.stages.judge import judge as judge
     from pokemon_gen.stages.page import show as show
     from pokemon_gen.stages.page import write_page as write_page
@@ -66,6 +67,7 @@ _MODULES = {
     "draw_contact_sheet": "report.sheets",
     "ensemble": "stages.ensemble",
     "fid": "evaluation.metrics",
+    "handin": "stages.handin",
     "judge": "stages.judge",
     "kid": "evaluation.metrics",
     "load_checkpoint": "models.loading",

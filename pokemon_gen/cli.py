@@ -275,6 +275,27 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
 
 
 @cli.command(
+    short_help="Pack what the homework asks for.",
+    epilog="Example: pokemon-gen handin homework",
+)
+@click.argument("run")
+@click.option("--output", type=click.Path(path_type=Path), help="The .zip; default: submissions/<name>.zip.")
+@_replace
+def handin(run: str, output: Path | None, overwrite: bool) -> None:
+    """Pack a finished RUN: code, notebook, settings, sidecar, versions, how to reproduce; no weights or data.
+
+    The archive is unpacked into an empty folder and tried there before it is written.
+    """
+    from pokemon_gen.stages.plans import plan_handin
+
+    plan_handin(run, output)  # answers a mistake before torch is loaded
+    from pokemon_gen.stages.handin import handin as pack
+
+    made = pack(run, output=output, overwrite=overwrite)
+    click.echo(f"{made.file}: {len(made.names)} files; unpacked and tried")
+
+
+@cli.command(
     short_help="Write a page in which people paint with the model.",
     epilog="Example: pokemon-gen page quick",
 )

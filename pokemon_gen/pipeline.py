@@ -4,6 +4,7 @@ A run that was stopped resumes where it stopped: each stage knows whether its re
 What a stage does is in `stages/`; this module only calls them.
 """
 
+import html
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,12 @@ class RunResult:
     trainings: list[TrainingResult]
     submission: Submission | None
     score: Score | None
+
+    def _repr_html_(self) -> str:
+        """Show what was made and the scorecard in a notebook's cell."""
+        files = "".join(f"<li><code>{html.escape(str(file))}</code></li>" for file in self.files)
+        status = f"<p>{html.escape(self.training.status)}, step {self.training.step}</p><ul>{files}</ul>"
+        return status + (self.score._repr_html_() if self.score else "")
 
     @property
     def training(self) -> TrainingResult:

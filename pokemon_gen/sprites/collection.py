@@ -5,6 +5,7 @@ and indexes it as one array.
 """
 
 import hashlib
+import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,14 @@ from numpy.typing import NDArray
 from pokemon_gen.constants import BACKGROUND, LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
+from pokemon_gen.report.sheets import draw_contact_sheet
 from pokemon_gen.sprites.folds import copy_groups
 
 SPLITS = ("train", "dev", "test")
 FOLD = "fold"
 """The name of the split that `hold_out` takes from train."""
+SHOWN = 64
+"""The sprites that a notebook shows."""
 SPLIT_SIZES = (632, 80, 80)
 """Number of sprites in train, dev and test (homework). Other totals are split in the same proportion."""
 
@@ -48,6 +52,12 @@ class Sprites:
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(rows)} {split}" for split, rows in self.splits.items())
         return f"Sprites({self.source!r}: {counts}, {len(self.palette)} colours)"
+
+    def _repr_png_(self) -> bytes:
+        """Show the first training sprites in a notebook's cell."""
+        png = io.BytesIO()
+        draw_contact_sheet(self.tokens("train")[:SHOWN], self.palette).save(png, format="PNG")
+        return png.getvalue()
 
     def tokens(self, split: str) -> NDArray[np.int64]:
         """Return a copy of the sprites of one split: (N, 400), or (N, 240) for a blind test split."""

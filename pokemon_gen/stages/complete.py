@@ -49,6 +49,10 @@ class Completions:
     rows: Path
     pictures: list[Path] = field(default_factory=list)
 
+    def _repr_png_(self) -> bytes:
+        """Show the sheet in a notebook's cell."""
+        return self.picture.read_bytes()
+
 
 @dataclass(frozen=True)
 class _Prompts:

@@ -1,6 +1,5 @@
 """`pokemon-gen page`: a trained run → one HTML file in which people paint with the model; no server."""
 
-import html
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.page.build import Start, build_page
 from pokemon_gen.page.export import export_models
 from pokemon_gen.palette import Palette
+from pokemon_gen.report.html import framed
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.procedural import PALETTE, draw_sprites
 from pokemon_gen.stages.plans import plan_page
@@ -20,8 +20,6 @@ from pokemon_gen.stages.plans import plan_page
 _log = logging.getLogger(__name__)
 DEV_STARTS, EMBEDDED_STARTS = 24, 8
 """Sprites to start from: of the run's dev split, and of the procedural sprites."""
-FRAME_HEIGHT = 1120
-"""Height in CSS pixels of the page in a notebook's cell."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,8 @@ class LivePage:
     file: Path
 
     def _repr_html_(self) -> str:
-        """Return the page in a frame that may run scripts and save files, and nothing else."""
-        page = html.escape(self.file.read_text(encoding="utf-8"), quote=True)
-        return (
-            f'<iframe srcdoc="{page}" width="100%" height="{FRAME_HEIGHT}" style="border:0" '
-            f'sandbox="allow-scripts allow-downloads allow-modals" title="{self.file}"></iframe>'
-        )
+        """Show the page in a notebook's cell."""
+        return framed(self.file)
 
 
 def write_page(run: str | Path, *, output: str | Path | None = None, overwrite: bool = False) -> LivePage:

@@ -202,6 +202,34 @@ def plan_page(run: str | Path, output: str | Path | None, overwrite: bool) -> Pa
     return PagePlan(checkpoint, file)
 
 
+@dataclass(frozen=True)
+class HandinPlan:
+    """The run that `handin` packs, the sidecar of its submission, and the archive."""
+
+    settings: Settings
+    sidecar: Path
+    file: Path
+
+
+def plan_handin(run: str | Path, output: str | Path | None) -> HandinPlan:
+    """Resolve the arguments of `handin`; see there.
+
+    Raises:
+        PokemonGenError: for a missing run, a run without a submission, or an output that is no archive.
+    """
+    settings = resolve_checkpoint(run).settings
+    submission, sidecar, _ = submission_files(settings.name)
+    for file in (submission, sidecar):
+        if not file.is_file():
+            raise PokemonGenError(
+                f"{file} is missing. Write the submission with `pokemon-gen submit {settings.name}`."
+            )
+    archive = Path(output) if output else submission.with_suffix(".zip")
+    if archive.suffix != ".zip":
+        raise PokemonGenError(f"{archive}: the output is an archive. End its name with .zip.")
+    return HandinPlan(settings, sidecar, archive)
+
+
 def plan_preview(
     source: str, overrides: Sequence[str], output: str | Path | None, overwrite: bool
 ) -> tuple[SpriteSettings, Path]:

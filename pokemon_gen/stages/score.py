@@ -23,6 +23,7 @@ from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import Checkpoint
 from pokemon_gen.palette import from_picture
+from pokemon_gen.report.notebook import scorecard_html
 from pokemon_gen.report.plots import save_nearest_plot
 from pokemon_gen.report.sheets import draw_explained, save_picture
 from pokemon_gen.settings import CompletionSettings
@@ -45,6 +46,10 @@ class Score:
 
     scorecard: dict[str, Any] = field(repr=False)
     file: Path
+
+    def _repr_html_(self) -> str:
+        """Show the scorecard in a notebook's cell."""
+        return scorecard_html(self.scorecard)
 
 
 def score(

@@ -1,0 +1,208 @@
+"""`pokemon-gen handin`: a finished run → the archive that the homework asks for, tried before it is complete.
+
+It holds the code, the notebook with the settings of this run, the settings as a config, the sidecar of the
+submission, the exact versions, and a page on how to reproduce. It holds no weights and no sprites. The
+archive is unpacked into an empty folder, and its own code trains the run's model for a step there, because an
+archive that nobody has tried does not run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import pokemon_gen
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import atomic_file, read_json, require_absent
+from pokemon_gen.settings import Settings
+from pokemon_gen.stages.plans import HandinPlan, plan_handin
+from pokemon_gen.validation import check_place, named_functions
+
+NOTEBOOK = "pokemon_gen.ipynb"
+PARAMETERS = "parameters"
+"""The tag of the notebook's cell that holds the settings."""
+KINDS = {".py", ".js", ".css", ".j2", ".yaml", ".typed"}
+"""The files of the package. Everything else, such as weights, pictures and caches, stays out."""
+CHECK_SECONDS = 600
+"""The longest time that the trial may take."""
+TRIAL = """
+import sys
+from pathlib import Path
+import pokemon_gen
+from pokemon_gen import load_settings, train
+assert Path(pokemon_gen.__file__).is_relative_to(Path.cwd()), pokemon_gen.__file__
+from pokemon_gen.settings import Settings
+settings = load_settings("run.yaml", sys.argv[1:])
+train(next(iter(settings.each_member())))
+"""
+"""Trains a step with the code of the archive, which is the working directory."""
+_PACKAGE = Path(pokemon_gen.__file__).parent
+_REPRODUCE = """\
+# How to reproduce {name}
+
+1. Install Python {python} and the versions that were used: `pip install -r requirements.txt`.
+2. In this folder, run `{command}`.
+
+The result is `submissions/{name}.txt`. Its SHA-256 was `{sha256}`.
+Other hardware, other versions or another number of threads change the last bits of sums, and may so change
+some pixels.
+
+| file | what it is |
+| --- | --- |
+| `pokemon_gen/`, `configs/`, `eval/` | the code |
+| `run.yaml` | every setting of this run, with seed {seed} |
+| `{notebook}` | the same run as a notebook |
+| `{name}.json` | the sidecar of the submission: settings, seed, checkpoint, versions, hashes of the prompts |
+| `requirements.txt` | the exact versions |
+
+No pretrained weights and no other data were used. The sprites are not included: they come from
+`{source}`.
+"""
+
+
+@dataclass(frozen=True)
+class HandedIn:
+    """The archive, and the names of the files in it."""
+
+    file: Path
+    names: list[str]
+
+
+def handin(run: str | Path, *, output: str | Path | None = None, overwrite: bool = False) -> HandedIn:
+    """Write the archive of a finished run.
+
+    Args:
+        run: its name or folder.
+        output: the `.zip`. None: `submissions/<name>.zip`.
+        overwrite: replace an archive that exists.
+
+    Raises:
+        PokemonGenError: for a run without a submission, a missing notebook or file of the run's own code, an
+            archive that exists, or one that does not run.
+    """
+    plan = plan_handin(run, output)
+    require_absent(plan.file, overwrite)
+    sidecar = read_json(plan.sidecar)
+    contents = dict(_contents(plan, sidecar))
+    with atomic_file(plan.file) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+        _try(temporary, plan.settings)
+    return HandedIn(plan.file, list(contents))
+
+
+def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file of the archive."""
+    settings = plan.settings
+    for file in sorted(_PACKAGE.rglob("*")):
+        if file.suffix in KINDS and "__pycache__" not in file.parts:
+            yield f"pokemon_gen/{file.relative_to(_PACKAGE).as_posix()}", file.read_text(encoding="utf-8")
+    for folder, pattern in (("configs", "*.yaml"), ("eval", "baselines.yaml")):
+        for file in sorted(_shipped(folder).glob(pattern)):
+            yield f"{folder}/{file.name}", file.read_text(encoding="utf-8")
+    for setting, place in named_functions(settings).items():
+        file, _ = check_place(setting, place)
+        yield place.rpartition(":")[0], file.read_text(encoding="utf-8")
+    yield "run.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    yield NOTEBOOK, _notebook(settings)
+    yield plan.sidecar.name, plan.sidecar.read_text(encoding="utf-8")
+    yield "requirements.txt", "\n".join(sidecar["requirements"]) + "\n"
+    yield "REPRODUCE.md", _reproduce(settings, sidecar)
+
+
+def _shipped(folder: str) -> Path:
+    """Return a folder of the repository, or its copy in an installed package.
+
+    Raises:
+        PokemonGenError: if neither exists.
+    """
+    for place in (_PACKAGE.parent / folder, _PACKAGE / folder):
+        if place.is_dir():
+            return place
+    raise PokemonGenError(f"{folder}: this installation lacks it. Install the package from its repository.")
+
+
+def _notebook(settings: Settings) -> str:
+    """Return the notebook with the settings of a run filled in."""
+    file = _shipped("notebooks") / NOTEBOOK
+    notebook = json.loads(file.read_text(encoding="utf-8"))
+    values = {
+        "CONFIG": "run.yaml",
+        "SOURCE": settings.sprites.source,
+        "NAME": settings.name,
+        "OVERRIDES": [],
+    }
+    for cell in notebook["cells"]:
+        if PARAMETERS in cell["metadata"].get("tags", []):
+            lines = "".join(cell["source"]).splitlines()
+            cell["source"] = "\n".join(_filled_in(line, values) for line in lines)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _filled_in(line: str, values: dict[str, Any]) -> str:
+    """Return a line of Python with its value replaced, if it sets one of these names."""
+    name = line.partition(" = ")[0]
+    return f"{name} = {values[name]!r}" if name in values else line
+
+
+def _reproduce(settings: Settings, sidecar: dict[str, Any]) -> str:
+    """Return the page on how to reproduce."""
+    return _REPRODUCE.format(
+        name=settings.name,
+        command="python -m pokemon_gen run run.yaml",
+        notebook=NOTEBOOK,
+        seed=settings.seed,
+        sha256=sidecar["sha256"],
+        source=settings.sprites.source,
+        python=sidecar["python"],
+    )
+
+
+def _try(archive: Path, settings: Settings) -> None:
+    """Unpack the archive, and train a step with its code.
+
+    Raises:
+        PokemonGenError: with the last line of what went wrong.
+    """
+    source = settings.sprites.source
+    kind, _, place = source.partition(":")
+    if place and kind in ("text", "images", "hub") and Path(place).exists():
+        source = f"{kind}:{Path(place).resolve()}"
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(folder)
+        changes = [
+            f"sprites.source={source}", "training.max_steps=1", "training.torch_compile=false",
+            "training.eval_strategy=no",
+        ]  # fmt: skip
+        reason = _failure([sys.executable, "-c", TRIAL, *changes], folder)
+    if reason:
+        raise PokemonGenError(f"the archive does not run in an empty folder, so it was not written: {reason}")
+
+
+def _failure(command: list[str], folder: str) -> str:
+    """Run a command with the code of a folder; return the last line of its error, or nothing if it worked."""
+    environment = {**os.environ, "PYTHONPATH": folder}
+    try:
+        tried = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=CHECK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"a step of the training took more than {CHECK_SECONDS // 60} minutes"
+    lines = tried.stderr.strip().splitlines() or ["it gave no message"]
+    return lines[-1] if tried.returncode else ""

@@ -1,0 +1,89 @@
+"""The notebooks run from the first cell to the last, on embedded sprites, and are committed without outputs."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pokemon_gen.sprites.loading import Sprites
+from tests.builders import ROOT, tiny_judge_overrides, tiny_settings, write_text_folder
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+HOSTS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")
+
+
+def read(name: str) -> Any:
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def execute(notebook: Any, folder: Path, parameters: dict[str, Any]) -> str:
+    """Execute a notebook in a folder with other parameters, and return everything that it printed."""
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    for name in parameters:
+        assert f"{name} = " in cell.source
+    cell.source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    resources = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text", "") for output in outputs)
+
+
+@pytest.fixture(autouse=True)
+def neither_colab_nor_kaggle(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in HOSTS:
+        monkeypatch.delenv(host, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the kernel, since tests run side by side
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_is_committed_without_outputs(file: Path) -> None:
+    notebook = nbformat.read(file, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert all(
+        cell.source.startswith(("#", "import", "sprite", "SMALL", "from", "nll", "few")) for cell in cells
+    )
+
+
+@pytest.mark.slow
+def test_the_notebook_goes_from_the_sprites_to_the_archive(few_sprites: Sprites, own_folder: Path) -> None:
+    write_text_folder(few_sprites, own_folder / "few")
+    settings = tiny_settings().model_dump(mode="json")
+    (own_folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    parameters = {
+        "CONFIG": "tiny.yaml", "SOURCE": "text:few", "NAME": "mine", "OVERRIDES": ["completion.do_sample=true"],
+        "JUDGE": True, "JUDGE_OVERRIDES": tiny_judge_overrides(), "REPOSITORY": "URL",
+    }  # fmt: skip
+    notebook = read("pokemon_gen")
+    printed = execute(notebook, own_folder, parameters)
+    assert "ok: 6 sprites x 400 tokens, prompts kept" in printed
+    made = [
+        "submissions/mine.txt",
+        "submissions/mine.zip",
+        "eval/results/mine/page.html",
+        "eval/results/mine/report.html",
+    ]
+    assert [file for file in made if not (own_folder / file).is_file()] == []
+    shown = [set(output.get("data", {})) for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("text/html" in kinds for kinds in shown) >= 3  # the run, the report and the page
+    assert any("image/png" in kinds for kinds in shown)  # the sprites
+
+
+@pytest.mark.slow
+def test_the_notebook_that_teaches_runs(own_folder: Path) -> None:
+    notebook = read("under_the_hood")
+    printed = execute(notebook, own_folder, {"STEPS": 12, "MEMORISE_STEPS": 40})
+    assert "shifted twice: dev NLL of the next pixel" in printed
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) >= 12
