@@ -1,4 +1,4 @@
-"""The notebooks run from the first cell to the last, on embedded sprites, and are committed without outputs."""
+"""The notebooks run from the first cell to the last, and are committed without outputs."""
 
 import os
 from pathlib import Path
@@ -46,9 +46,8 @@ def test_a_notebook_is_committed_without_outputs(file: Path) -> None:
     nbformat.validate(notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in cells)
-    assert all(
-        cell.source.startswith(("#", "import", "sprite", "SMALL", "from", "nll", "few")) for cell in cells
-    )
+    if file.stem == "pokemon_gen":  # each cell says its job
+        assert all(cell.source.startswith("# ") for cell in cells)
 
 
 @pytest.mark.slow
@@ -57,9 +56,14 @@ def test_the_notebook_goes_from_the_sprites_to_the_archive(few_sprites: Sprites,
     settings = tiny_settings().model_dump(mode="json")
     (own_folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
     parameters = {
-        "CONFIG": "tiny.yaml", "SOURCE": "text:few", "NAME": "mine", "OVERRIDES": ["completion.do_sample=true"],
-        "JUDGE": True, "JUDGE_OVERRIDES": tiny_judge_overrides(), "REPOSITORY": "URL",
-    }  # fmt: skip
+        "CONFIG": "tiny.yaml",
+        "SOURCE": "text:few",
+        "NAME": "mine",
+        "OVERRIDES": ["completion.do_sample=true"],
+        "JUDGE": True,
+        "JUDGE_OVERRIDES": tiny_judge_overrides(),
+        "REPOSITORY": "URL",
+    }
     notebook = read("pokemon_gen")
     printed = execute(notebook, own_folder, parameters)
     assert "ok: 6 sprites x 400 tokens, prompts kept" in printed
@@ -80,10 +84,5 @@ def test_the_notebook_that_teaches_runs(own_folder: Path) -> None:
     notebook = read("under_the_hood")
     printed = execute(notebook, own_folder, {"STEPS": 12, "MEMORISE_STEPS": 40})
     assert "shifted twice: dev NLL of the next pixel" in printed
-    pictures = [
-        output
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    assert len(pictures) >= 12
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 12
