@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pokemon_gen.sprites.collection import Sprites as Sprites
     from pokemon_gen.sprites.collection import collect as collect
     from pokemon_gen.sprites.loading import load_sprites as load_sprites
+    from pokemon_gen.stages.compare import compare as compare
     from pokemon_gen.stages.complete import complete as complete
     from pokemon_gen.stages.detector import detector as detector
     from pokemon_gen.stages.doctor import doctor as doctor
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pokemon_gen.stages.judge import judge as judge
     from pokemon_gen.stages.page import show as show
     from pokemon_gen.stages.page import write_page as write_page
+    from pokemon_gen.stages.report import write_report as write_report
     from pokemon_gen.stages.score import score as score
     from pokemon_gen.stages.select import select as select
     from pokemon_gen.stages.sprites import preview as preview
@@ -59,6 +61,7 @@ _MODULES = {
     "check": "submission",
     "choose_checkpoint": "models.choice",
     "collect": "sprites.collection",
+    "compare": "stages.compare",
     "complete": "stages.complete",
     "complete_prompts": "completion.sampling",
     "detector": "stages.detector",
@@ -83,6 +86,7 @@ _MODULES = {
     "train": "training.run",
     "train_members": "stages.train",
     "write_page": "stages.page",
+    "write_report": "stages.report",
 }
 """Each public name's module."""
 

@@ -296,6 +296,46 @@ def handin(run: str, output: Path | None, overwrite: bool) -> None:
 
 
 @cli.command(
+    short_help="Write a report of a run, as one page.",
+    epilog="Example: pokemon-gen report quick",
+)
+@click.argument("run")
+@click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
+@_replace
+def report(run: str, output: Path | None, overwrite: bool) -> None:
+    """Write the report of a RUN or checkpoint: scorecard, completions, curves, and where the model is unsure.
+
+    Without --output it is eval/results/<name>/report.html, which is replaced.
+    """
+    from pokemon_gen.stages.plans import plan_report
+
+    plan_report(run, output, overwrite)  # answers a mistake before torch is loaded
+    from pokemon_gen.stages.report import write_report
+
+    click.echo(write_report(run, output=output, overwrite=overwrite).file)
+
+
+@cli.command(
+    short_help="Compare runs side by side, as one page.",
+    epilog="Example: pokemon-gen compare fast strong",
+)
+@click.argument("runs", nargs=-1)
+@click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
+@_replace
+def compare(runs: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
+    """Compare RUNS: their scorecards, the same prompts completed by each, and their curves.
+
+    Without --output it is eval/results/<name>-vs-<name>/compare.html, which is replaced.
+    """
+    from pokemon_gen.stages.plans import plan_comparison
+
+    plan_comparison(runs, output, overwrite)  # answers a mistake before torch is loaded
+    from pokemon_gen.stages.compare import compare as write_comparison
+
+    click.echo(write_comparison(runs, output=output, overwrite=overwrite).file)
+
+
+@cli.command(
     short_help="Write a page in which people paint with the model.",
     epilog="Example: pokemon-gen page quick",
 )

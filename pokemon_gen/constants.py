@@ -24,5 +24,7 @@ SUBMISSIONS = Path("submissions")
 """Folder of all submissions, relative to the working directory."""
 RESULTS = Path("eval/results")
 """Folder of scorecards, pictures and plots, relative to the working directory."""
+SCORECARD_NAME = "scorecard.json"
+"""Name of a scorecard's file in the folder of a run's results."""
 FEATURES = RESULTS / "features"
 """Folder of cached Inception features."""

@@ -31,6 +31,7 @@ from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector
 from pokemon_gen.stages.ensemble import ensemble
 from pokemon_gen.stages.kept import kept_submission, other_submission, submission_files
+from pokemon_gen.stages.report import Report, write_report
 from pokemon_gen.stages.score import Score, current_score, score
 from pokemon_gen.stages.select import check_selection, select
 from pokemon_gen.stages.submit import Submission, run_submission
@@ -57,6 +58,7 @@ class RunResult:
     trainings: list[TrainingResult]
     submission: Submission | None
     score: Score | None
+    report: Report | None
 
     def _repr_html_(self) -> str:
         """Show what was made and the scorecard in a notebook's cell."""
@@ -75,7 +77,8 @@ class RunResult:
         if self.submission is None or self.score is None:
             return [self.training.folder]
         made = self.submission
-        return [made.checkpoint, made.file, made.sidecar, made.picture, self.score.file]
+        pages = [self.report.file] if self.report else []
+        return [made.checkpoint, made.file, made.sidecar, made.picture, self.score.file, *pages]
 
 
 def run(
@@ -124,7 +127,7 @@ def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite
     extensions = extensions.with_callbacks(ours)
     trainings = train_each(settings, sprites, extensions, overwrite, progress.begin)
     if any(training.status == "interrupted" for training in trainings):
-        return RunResult(trainings, None, None)
+        return RunResult(trainings, None, None, None)
     if needs_detector(settings):
         progress.begin("detector")
         detector(settings, sprites, overwrite)
@@ -136,7 +139,9 @@ def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite
     progress.begin("submit")
     made = _submission(trained, sprites, kept, overwrite)
     progress.begin("score")
-    return RunResult(trainings, made, _score(trained, sprites))
+    scored = _score(trained, sprites)
+    progress.begin("report")
+    return RunResult(trainings, made, scored, write_report(settings.name, sprites=sprites))
 
 
 def _finish_best(settings: Settings, trainings: list[TrainingResult]) -> None:

@@ -29,6 +29,8 @@ SECONDS_TO_COMPLETE = 4.0
 """Seconds for one model to complete the prompts of a split, with four candidates each."""
 SECONDS_TO_SCORE = 12.0
 """Seconds to compute a scorecard without FID, in addition to the completions of dev."""
+SECONDS_TO_REPORT = 12.0
+"""Seconds to write a report, in addition to the completions of dev."""
 SECONDS_OF_FID = 150.0
 """Seconds to compute FID."""
 SECONDS_TO_START = 15.0
@@ -157,4 +159,5 @@ def stage_seconds(settings: Settings, detector: bool, fid: bool) -> dict[str, fl
         "select": checkpoints * select_each,
         "submit": completing,
         "score": SECONDS_TO_SCORE + completing + (SECONDS_OF_FID if fid else 0.0),
+        "report": SECONDS_TO_REPORT + completing,
     }

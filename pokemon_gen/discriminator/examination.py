@@ -184,9 +184,11 @@ def limits(metadata: Mapping[str, Any]) -> list[str]:
     ]
     found = [f"its AUC is below {CLEARLY:.2f} for {', '.join(similar)}"] if similar else []
     if SAMPLE not in {entry["negative_type"] for entry in metadata.get("negative_types", [])}:
+        found.append("it was not examined on the homework's sample")
+    if not metadata.get("settings", {}).get("more_generators"):
         found.append(
-            "it was not examined on the homework's sample, and learned from small models only; the sharp "
-            "judge (`pokemon-gen judge SOURCE --sharp`) sees more in completions of models like `fast`"
+            "it learned from one kind of small models; the sharp judge (`pokemon-gen judge SOURCE --sharp`) "
+            "sees more in completions of models like `fast`"
         )
     if metadata.get("train", FEW) < FEW:
         found.append(few_sprites(metadata["train"]))

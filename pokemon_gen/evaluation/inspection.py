@@ -3,23 +3,29 @@
 The report and the comparison of runs (`stages/report.py`, `stages/compare.py`) show what is computed here.
 """
 
+import hashlib
 import logging
+import platform
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pokemon_gen import __version__
 from pokemon_gen.bars import progress_bar
 from pokemon_gen.completion.reranking import Ranked, rank_completions
 from pokemon_gen.completion.sampling import complete_prompts
-from pokemon_gen.constants import LENGTH
+from pokemon_gen.constants import LENGTH, RESULTS, SCORECARD_NAME
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import has_state, is_ensemble, log_history, read_members, step_of
 from pokemon_gen.models.choice import CheckpointFiles
+from pokemon_gen.models.ensemble import members_of
 from pokemon_gen.models.likelihood import sprite_nll
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.models.runs import member_runs, valid_checkpoints
@@ -28,6 +34,8 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 
 _log = logging.getLogger(__name__)
+VERSIONS = ("torch", "transformers", "accelerate", "numpy")
+"""The libraries whose versions change the results."""
 MOST_CHECKPOINTS = 10
 """The most checkpoints whose completions are shown, spread evenly over the run."""
 
@@ -145,3 +153,49 @@ def _spread(checkpoints: list[Path]) -> list[Path]:
     """Return at most `MOST_CHECKPOINTS` of a run's checkpoints, with the first and the last."""
     rows = np.linspace(0, len(checkpoints) - 1, min(len(checkpoints), MOST_CHECKPOINTS)).round()
     return [checkpoints[row] for row in rows.astype(int)]
+
+
+def completions_sha256(sprites: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of completions, (N, 400) tokens, which a scorecard records."""
+    return hashlib.sha256(sprites.astype("<i8").tobytes()).hexdigest()
+
+
+def scorecard_of(name: str) -> dict[str, Any] | None:
+    """Return the scorecard in the results of a run; None if there is none."""
+    file = RESULTS / name / SCORECARD_NAME
+    scorecard: dict[str, Any] | None = read_json(file) if file.is_file() else None
+    return scorecard
+
+
+def inspected_facts(inspection: Inspection) -> dict[str, dict[str, str]]:
+    """Return what was used: group → name → value."""
+    checkpoint, sprites = inspection.checkpoint, inspection.sprites
+    members = members_of(checkpoint.model)
+    parameters = sum(parameter.numel() for member in members for parameter in member.parameters())
+    model = {
+        "type": " + ".join(dict.fromkeys(member.config.model_type for member in members)),
+        "parameters": f"{parameters:,}",
+        "seed": str(checkpoint.settings.seed),
+    }
+    if len(members) > 1:
+        model["members"] = str(len(members))
+    detector = inspection.detector
+    return {
+        "Model": model,
+        "Checkpoint": {
+            "folder": str(checkpoint.folder),
+            "chosen": str(checkpoint.provenance["chosen_for"]),
+            "SHA-256": str(checkpoint.provenance["sha256"]),
+            "detector": detector.fingerprint if detector else "none",
+        },
+        "Sprites": {
+            "source": sprites.source,
+            "fingerprint": sprites.fingerprint,
+            "palette": f"{len(sprites.palette)} colours, {sprites.palette.fingerprint}",
+        },
+        "Versions of this report": {
+            "pokemon_gen": __version__,
+            "Python": platform.python_version(),
+            **{name: version(name) for name in VERSIONS},
+        },
+    }

@@ -10,7 +10,7 @@ import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from pokemon_gen.report.scorecard_rows import number, scorecard_notes, scorecard
 
 TEMPLATES = Path(__file__).parent / "templates"
 POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-    "form-action 'none'"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
 )
 """The Content-Security-Policy: inline scripts, styles and pictures, and no request."""
 SHOWN_CANDIDATES = 8
@@ -67,7 +67,7 @@ class ReportContent:
         facts: what was used: group → name → value.
         settings: all settings of the run.
         commands: that make the run and the report again.
-        missing: section → what it lacks, and which command makes it.
+        missing: section → what it lacks, and which command makes it; empty if it lacks nothing.
     """
 
     name: str
@@ -89,7 +89,7 @@ class ReportContent:
     facts: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, Any]
     commands: Sequence[str]
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ def _summary(rows: Sequence[ComparedRow], run: int) -> str:
     same = sum(row.cells[run].kind == "same" for row in rows)
     judged = f" No clear difference in {same} other metrics." if same else ""
     if not parts:
-        return f"no difference that can be told from chance.{judged}"
+        return f"no difference beyond chance.{judged}"
     return f"{', '.join(parts)}.{judged}"
 
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pokemon_gen.constants import BACKGROUND, LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.palette import Palette
-from pokemon_gen.report.sheets import draw_contact_sheet
 from pokemon_gen.sprites.folds import copy_groups
 
 SPLITS = ("train", "dev", "test")
@@ -55,6 +54,8 @@ class Sprites:
 
     def _repr_png_(self) -> bytes:
         """Show the first training sprites in a notebook's cell."""
+        from pokemon_gen.report.sheets import draw_contact_sheet  # a light module must not load Pillow
+
         png = io.BytesIO()
         draw_contact_sheet(self.tokens("train")[:SHOWN], self.palette).save(png, format="PNG")
         return png.getvalue()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.config_files.overrides import override_sprites
-from pokemon_gen.constants import CHECKPOINTS, RESULTS, SETTINGS_NAME
+from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import number_file, require_absent
 from pokemon_gen.models.checkpoints import is_ensemble, is_loadable
@@ -34,8 +34,7 @@ SELECTION_MAY_SET = ("completion.", *(f"sprites.{field}=" for field in sorted(LO
 """The location of the sprites, but not the size of the fold: the run has learned the rest."""
 MOST_VARIANTS = 160
 """The most completions of a prompt, as of `completion.candidates`."""
-SCORECARD_NAME = "scorecard.json"
-PAGE_NAME = "page.html"
+PAGE_NAME, REPORT_NAME, COMPARISON_NAME = "page.html", "report.html", "compare.html"
 
 
 @dataclass(frozen=True)
@@ -180,9 +179,10 @@ def plan_score(
 
 @dataclass(frozen=True)
 class PagePlan:
-    """The checkpoint whose page `page` writes, and the file."""
+    """The checkpoint that a page is about, the name of its results, and the HTML file."""
 
     checkpoint: CheckpointFiles
+    name: str
     file: Path
 
 
@@ -192,14 +192,64 @@ def plan_page(run: str | Path, output: str | Path | None, overwrite: bool) -> Pa
     Raises:
         PokemonGenError: for a missing run, an output that exists, or one that is not an HTML file.
     """
-    checkpoint = resolve_checkpoint(run)
+    checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
+    return PagePlan(checkpoint, name, _html_file(output, RESULTS / name / PAGE_NAME, overwrite))
+
+
+def plan_report(run: str | Path, output: str | Path | None, overwrite: bool) -> PagePlan:
+    """Resolve the arguments of `report`; see there.
+
+    Raises:
+        PokemonGenError: as `plan_page`, and for missing sprites.
+    """
+    checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
+    check_sprites(checkpoint.settings.sprites)
+    return PagePlan(checkpoint, name, _html_file(output, RESULTS / name / REPORT_NAME, overwrite))
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """The checkpoints that `compare` compares, the names of their results, and the HTML file."""
+
+    checkpoints: list[CheckpointFiles]
+    names: list[str]
+    file: Path
+
+
+def plan_comparison(runs: Sequence[str | Path], output: str | Path | None, overwrite: bool) -> ComparisonPlan:
+    """Resolve the arguments of `compare`; see there.
+
+    Raises:
+        PokemonGenError: as `plan_report`, and for fewer than two runs or a run twice.
+    """
+    if len(runs) < 2:
+        raise PokemonGenError(
+            "a comparison needs two or more runs, such as `pokemon-gen compare fast strong`"
+        )
+    checkpoints = [resolve_checkpoint(run) for run in runs]
+    names = [result_name(find_run(run)) for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise PokemonGenError(f"{twice} is given twice; a run is compared with others, not with itself")
+    for checkpoint in checkpoints:
+        check_sprites(checkpoint.settings.sprites)
+    default = RESULTS / "-vs-".join(name.replace("/", "-") for name in names) / COMPARISON_NAME
+    return ComparisonPlan(checkpoints, names, _html_file(output, default, overwrite))
+
+
+def _html_file(output: str | Path | None, default: Path, overwrite: bool) -> Path:
+    """Return the path of a page: as given, if it does not exist yet, else the default, which is replaced.
+
+    Raises:
+        PokemonGenError: for an output that exists, or a name that does not end in `.html`.
+    """
     if output is None:
-        return PagePlan(checkpoint, RESULTS / result_name(find_run(run)) / PAGE_NAME)
+        return default
     file = Path(output)
     if file.suffix.lower() not in (".html", ".htm"):
         raise PokemonGenError(f"{file}: the output is a page. End its name with .html.")
     require_absent(file, overwrite)
-    return PagePlan(checkpoint, file)
+    return file
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS
+from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SCORECARD_NAME
 from pokemon_gen.discriminator.detector import ranked_by
 from pokemon_gen.discriminator.independence import shared_settings
 from pokemon_gen.discriminator.judge import Judge, find_judge
@@ -28,7 +28,7 @@ from pokemon_gen.report.plots import save_nearest_plot
 from pokemon_gen.report.sheets import draw_explained, save_picture
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.stages.plans import SCORECARD_NAME, plan_score, result_name
+from pokemon_gen.stages.plans import plan_score, result_name
 from pokemon_gen.stages.scored import Scored, load_scored, read_20x20
 from pokemon_gen.text_rows import read_rows
 

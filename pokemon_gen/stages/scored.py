@@ -18,6 +18,7 @@ from pokemon_gen.constants import LENGTH, SETTINGS_NAME
 from pokemon_gen.discriminator.classifier import metadata_of
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.inspection import completions_sha256
 from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import is_loadable
 from pokemon_gen.models.choice import resolve_checkpoint
@@ -145,7 +146,7 @@ def _metadata(
     """Return what the scorecard records of the origin of completions."""
     learned = (checkpoint or {}).get("trained_on") or {}
     return {
-        "completions_sha256": hashlib.sha256(tokens.astype("<i8").tobytes()).hexdigest(),
+        "completions_sha256": completions_sha256(tokens),
         "sprites": sprites.origin,
         "checkpoint": checkpoint,
         "other_data": learned.get("fingerprint") not in (None, sprites.fingerprint),

@@ -48,6 +48,7 @@ def metadata(**changes: float) -> dict[str, Any]:
         "dev_passing": rates["real"],
         "negative_types": sets,
         "train": rates["train"],
+        "settings": {"more_generators": [{}]},
         "calibration_error": 0.1,
     }
 
@@ -113,6 +114,8 @@ def test_what_a_judge_cannot_tell_is_said() -> None:
     unexamined["negative_types"].pop()
     (limit,) = limits(unexamined)
     assert "sample" in limit
+    (limit,) = limits({**metadata(), "settings": {"more_generators": []}})
+    assert "--sharp" in limit
     (limit,) = limits(metadata(sample_auc=0.75))
     assert "sample (AUC 0.75)" in limit
     (limit,) = limits(metadata(train=24))

@@ -1,0 +1,77 @@
+"""`pokemon-gen compare`: two or more runs → one HTML file that shows them side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.evaluation.inspection import Inspection, inspect_run, inspected_facts, scorecard_of
+from pokemon_gen.files import write_text
+from pokemon_gen.report.html import ComparedRun, build_comparison, framed
+from pokemon_gen.stages.plans import plan_comparison
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison on disk. A notebook shows it in the cell."""
+
+    file: Path
+
+    def _repr_html_(self) -> str:
+        """Show the comparison in a notebook's cell."""
+        return framed(self.file)
+
+
+def compare(
+    runs: Sequence[str | Path], *, output: str | Path | None = None, overwrite: bool = False
+) -> Comparison:
+    """Write a comparison of runs: their scorecards, the same prompts completed by each, and their curves.
+
+    Runs of other sprites or another palette have no prompts in common; their figures are shown, and it is
+    said that they cannot be compared.
+
+    Args:
+        runs: two or more checkpoints or runs; the others are compared with the first.
+        output: the HTML file. None: `eval/results/<name>-vs-<name>/compare.html`, which is replaced.
+        overwrite: replace `output` if it exists.
+
+    Raises:
+        PokemonGenError: for fewer than two runs, a run twice, a missing run, or an output that exists.
+    """
+    plan = plan_comparison(runs, output, overwrite)
+    inspections = [inspect_run(files) for files in plan.checkpoints]
+    compared = [_compared(name, found) for name, found in zip(plan.names, inspections, strict=True)]
+    first = inspections[0]
+    notes = [
+        _difference(first, other, name) for other, name in zip(inspections[1:], plan.names[1:], strict=True)
+    ]
+    differences = [note for note in notes if note]
+    truth = None if differences else first.sprites.tokens("dev")
+    write_text(plan.file, build_comparison(compared, truth, first.checkpoint.palette, differences))
+    return Comparison(plan.file)
+
+
+def _compared(name: str, inspection: Inspection) -> ComparedRun:
+    """Return what a comparison shows of a run."""
+    scorecard = scorecard_of(name)
+    return ComparedRun(
+        name=name,
+        completions=inspection.completions,
+        nll=inspection.nll[:, PROMPT_LENGTH:].mean(1),
+        history=inspection.history,
+        scorecard=scorecard,
+        missing="" if scorecard else f"{name} has no scorecard. `pokemon-gen score {name}` makes it.",
+        settings=inspection.checkpoint.settings.model_dump(mode="json"),
+        facts={key: value for facts in inspected_facts(inspection).values() for key, value in facts.items()},
+    )
+
+
+def _difference(first: Inspection, other: Inspection, name: str) -> str:
+    """Return why the prompts of two runs cannot be compared, or nothing if they can."""
+    if first.checkpoint.palette != other.checkpoint.palette:
+        return f"{name} has another palette than the first run, so their sprites cannot be compared."
+    if not np.array_equal(first.sprites.tokens("dev"), other.sprites.tokens("dev")):
+        return f"{name} has other dev sprites than the first run, so their completions cannot be compared."
+    return ""

@@ -1,0 +1,131 @@
+"""`pokemon-gen report`: a trained run → one HTML file: what it does, how it learned, and how good it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.evaluation.inspection import (
+    Inspection,
+    completions_sha256,
+    inspect_run,
+    inspected_facts,
+    scorecard_of,
+    snapshots,
+)
+from pokemon_gen.evaluation.memorisation import nearest_train_sprites
+from pokemon_gen.files import read_json, write_text
+from pokemon_gen.models.runs import SELECTION_NAME
+from pokemon_gen.report.html import ReportContent, build_report, framed
+from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.stages.plans import PagePlan, plan_report
+
+LEARNED_PROMPTS = 8
+"""Dev prompts that are completed by every checkpoint."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report on disk. A notebook shows it in the cell."""
+
+    file: Path
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook's cell."""
+        return framed(self.file)
+
+
+def write_report(
+    run: str | Path,
+    *,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    sprites: Sprites | None = None,
+) -> Report:
+    """Write the report of a run: its scorecard, all completions, curves, and where the model is unsure.
+
+    What is missing, such as a scorecard, is named with the command that makes it; everything else is shown.
+
+    Args:
+        run: a checkpoint, or the folder or the name of a run, whose best checkpoint is used.
+        output: the HTML file. None: `eval/results/<name>/report.html`, which is replaced.
+        overwrite: replace `output` if it exists.
+        sprites: of the run; None loads them.
+
+    Raises:
+        PokemonGenError: for a missing run, sprites that are missing, or an output that exists.
+    """
+    plan = plan_report(run, output, overwrite)
+    inspection = inspect_run(plan.checkpoint, sprites)
+    write_text(plan.file, build_report(_content(plan, inspection)))
+    return Report(plan.file)
+
+
+def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
+    """Collect what the report shows."""
+    tokens, prompts = inspection.sprites.tokens, inspection.sprites.prompts("dev")
+    palette, run = inspection.checkpoint.palette, inspection.run
+    scorecard = scorecard_of(plan.name)
+    distance, nearest = nearest_train_sprites(inspection.completions, tokens("train"), palette)
+    selection = read_json(run / SELECTION_NAME) if run and (run / SELECTION_NAME).is_file() else None
+    learned = snapshots(run, prompts[:LEARNED_PROMPTS]) if run else []
+    scored = None if scorecard is None else _is_about(scorecard, inspection)
+    return ReportContent(
+        name=plan.name,
+        palette=palette,
+        truth=tokens("dev"),
+        candidates=inspection.ranked.sprites,
+        probability=inspection.ranked.probability,
+        nll=inspection.ranked.nll,
+        nearest=nearest,
+        distance=distance,
+        surprise=inspection.nll,
+        scorecard=scorecard,
+        scored=scored,
+        steps=[snapshot.step for snapshot in learned],
+        learned=[snapshot.sprites for snapshot in learned],
+        chosen=selection["checkpoints"][0]["step"] if selection else None,
+        history=inspection.history,
+        selection=selection,
+        facts=inspected_facts(inspection),
+        settings=inspection.checkpoint.settings.model_dump(mode="json"),
+        commands=_commands(plan.name),
+        missing=_missing(plan.name, inspection, scorecard, scored, selection),
+    )
+
+
+def _is_about(scorecard: dict[str, Any], inspection: Inspection) -> bool:
+    """Tell whether a scorecard is about these completions."""
+    return bool(scorecard.get("completions_sha256") == completions_sha256(inspection.completions))
+
+
+def _commands(name: str) -> list[str]:
+    """Return the commands that make the run and its report again."""
+    return ["pokemon-gen run settings.json", f"pokemon-gen report {name}"]
+
+
+def _missing(
+    name: str,
+    inspection: Inspection,
+    scorecard: dict[str, Any] | None,
+    scored: bool | None,
+    selection: dict[str, Any] | None,
+) -> dict[str, str]:
+    """Return for each section what it lacks, and which command makes it; empty if it lacks nothing."""
+    judge = (scorecard or {}).get("judge", {}).get("missing")
+    no_log = f"{CHECKPOINTS / name} holds no checkpoints of the training, so this cannot be shown."
+    found = {
+        "scorecard": scorecard is None and f"There is no scorecard. `pokemon-gen score {name}` makes it.",
+        "judge": judge and f"There is no judge: {judge} Then score the run again.",
+        "completions": scored is False
+        and "The scorecard is about other completions than these, of another checkpoint or other settings. "
+        f"`pokemon-gen score {name} --overwrite` makes it again.",
+        "detector": inspection.detector is None
+        and f"No detector ranked the completions. `pokemon-gen detector {name}` trains one, and "
+        "`completion.candidates` says how many completions it ranks.",
+        "learned": inspection.run is None and no_log,
+        "curves": not inspection.history and no_log,
+        "selection": selection is None
+        and f"No checkpoint was chosen by a criterion. `pokemon-gen select {name}` chooses one.",
+    }
+    return {section: words or "" for section, words in found.items()}
