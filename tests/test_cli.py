@@ -355,8 +355,8 @@ def test_a_run_is_resumed_by_its_name(pg: RunCommand, config: str) -> None:
 @pytest.mark.slow
 def test_the_stages_of_a_run_are_counted(pg: RunCommand, config: str) -> None:
     err = pg("run", config, "completion.do_sample=true", "completion.candidates=2")[2]
-    for number, stage in enumerate(("train", "detector", "select", "submit", "score"), start=1):
-        assert f"stage {number} of 5: {stage}" in err
+    for number, stage in enumerate(("train", "detector", "select", "submit", "score", "report"), start=1):
+        assert f"stage {number} of 6: {stage}" in err
     assert "left in all" in err
     bars = {line.partition(":")[0].strip() for line in re.split(r"[\r\n]", err)}
     assert {"complete test", "complete dev"} <= bars
