@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,8 +31,18 @@ def progress_bar(total: int, title: str, unit: str, start: int = 0, shown: bool 
         shown: False shows nothing.
     """
     if not shown or is_interactive():
-        return tqdm(total=total, initial=start, desc=title, unit=unit, disable=not shown)
+        return _bar_class()(total=total, initial=start, desc=title, unit=unit, disable=not shown)
     return ProgressLines(total, title, unit, start)
+
+
+def _bar_class() -> type[Any]:
+    """Return the kind of bar: a notebook's own where its widgets are installed, as on Colab and Kaggle."""
+    if "ipykernel" in sys.modules and find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm_notebook  # imports IPython
+
+        notebook_bar: type[Any] = tqdm_notebook
+        return notebook_bar
+    return tqdm
 
 
 def is_interactive() -> bool:

@@ -24,6 +24,7 @@ from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, SELECTION_NAME
 from pokemon_gen.progress import RunProgress, stage_seconds
+from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.selection import needs_detector, selection_is_current
 from pokemon_gen.settings import CompletionSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
@@ -31,7 +32,7 @@ from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector
 from pokemon_gen.stages.ensemble import ensemble
 from pokemon_gen.stages.kept import kept_submission, other_submission, submission_files
-from pokemon_gen.stages.report import Report, write_report
+from pokemon_gen.stages.report import write_report
 from pokemon_gen.stages.score import Score, current_score, score
 from pokemon_gen.stages.select import check_selection, select
 from pokemon_gen.stages.submit import Submission, run_submission
@@ -58,7 +59,7 @@ class RunResult:
     trainings: list[TrainingResult]
     submission: Submission | None
     score: Score | None
-    report: Report | None
+    report: HtmlPage | None
 
     def _repr_html_(self) -> str:
         """Show what was made and the scorecard in a notebook's cell."""

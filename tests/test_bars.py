@@ -2,6 +2,7 @@
 
 import io
 import sys
+import types
 
 import pytest
 from tqdm import tqdm
@@ -74,3 +75,18 @@ def test_a_saved_kaggle_notebook_gets_lines(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     assert isinstance(progress_bar(1, "train", "step"), ProgressLines)
+
+
+def test_a_notebook_with_widgets_has_its_own_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotebookBar(tqdm):  # type: ignore[type-arg]
+        pass
+
+    module = types.ModuleType("tqdm.notebook")
+    monkeypatch.setattr(module, "tqdm_notebook", NotebookBar, raising=False)
+    monkeypatch.setitem(sys.modules, "tqdm.notebook", module)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    for installed, kind in ((None, tqdm), (object(), NotebookBar)):
+        monkeypatch.setattr("pokemon_gen.bars.find_spec", lambda name, found=installed: found)
+        with progress_bar(3, "train", "step") as bar:
+            assert type(bar) is kind

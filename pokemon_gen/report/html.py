@@ -37,8 +37,24 @@ SHOWN_CANDIDATES = 8
 """The most candidates of a prompt that are shown, the best ones."""
 HEAT_QUANTILE = 0.995
 """The share of pixels whose value is below the top of the heat maps' scale."""
-FRAME_HEIGHT = 1000
+FRAME_HEIGHT = 1100
 """Height in CSS pixels of a file in a notebook's cell."""
+
+
+@dataclass(frozen=True)
+class HtmlPage:
+    """A page on disk. A notebook shows it in a frame."""
+
+    file: Path
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame that may run its scripts and save files, and can reach nothing else."""
+        page = html.escape(self.file.read_text(encoding="utf-8"), quote=True)
+        return (
+            f'<iframe srcdoc="{page}" width="100%" height="{FRAME_HEIGHT}" style="border:0" '
+            f'sandbox="allow-scripts allow-downloads allow-modals" title="{html.escape(str(self.file))}">'
+            "</iframe>"
+        )
 
 
 @dataclass(frozen=True)
@@ -171,16 +187,6 @@ def build_comparison(
         prompts=_prompts(runs, truth, palette) if truth is not None else [],
         charts=_compared_charts(runs),
         settings=differing_settings([run.settings for run in runs]),
-    )
-
-
-def framed(file: Path) -> str:
-    """Return an HTML file in a frame for a notebook's cell, which may run its scripts and save files."""
-    page = html.escape(file.read_text(encoding="utf-8"), quote=True)
-    return (
-        f'<iframe srcdoc="{page}" width="100%" height="{FRAME_HEIGHT}" style="border:0" '
-        f'sandbox="allow-scripts allow-downloads allow-modals" title="{html.escape(str(file), quote=True)}">'
-        "</iframe>"
     )
 
 

@@ -1,7 +1,6 @@
 """`pokemon-gen compare`: two or more runs → one HTML file that shows them side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +8,13 @@ import numpy as np
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.evaluation.inspection import Inspection, inspect_run, inspected_facts, scorecard_of
 from pokemon_gen.files import write_text
-from pokemon_gen.report.html import ComparedRun, build_comparison, framed
+from pokemon_gen.report.html import ComparedRun, HtmlPage, build_comparison
 from pokemon_gen.stages.plans import plan_comparison
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison on disk. A notebook shows it in the cell."""
-
-    file: Path
-
-    def _repr_html_(self) -> str:
-        """Show the comparison in a notebook's cell."""
-        return framed(self.file)
 
 
 def compare(
     runs: Sequence[str | Path], *, output: str | Path | None = None, overwrite: bool = False
-) -> Comparison:
+) -> HtmlPage:
     """Write a comparison of runs: their scorecards, the same prompts completed by each, and their curves.
 
     Runs of other sprites or another palette have no prompts in common; their figures are shown, and it is
@@ -50,7 +38,7 @@ def compare(
     differences = [note for note in notes if note]
     truth = None if differences else first.sprites.tokens("dev")
     write_text(plan.file, build_comparison(compared, truth, first.checkpoint.palette, differences))
-    return Comparison(plan.file)
+    return HtmlPage(plan.file)
 
 
 def _compared(name: str, inspection: Inspection) -> ComparedRun:

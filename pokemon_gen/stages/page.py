@@ -1,7 +1,6 @@
 """`pokemon-gen page`: a trained run → one HTML file in which people paint with the model; no server."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from pokemon_gen import __version__
@@ -12,7 +11,7 @@ from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.page.build import Start, build_page
 from pokemon_gen.page.export import export_models
 from pokemon_gen.palette import Palette
-from pokemon_gen.report.html import framed
+from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.procedural import PALETTE, draw_sprites
 from pokemon_gen.stages.plans import plan_page
@@ -22,18 +21,7 @@ DEV_STARTS, EMBEDDED_STARTS = 24, 8
 """Sprites to start from: of the run's dev split, and of the procedural sprites."""
 
 
-@dataclass(frozen=True)
-class LivePage:
-    """A live page on disk. A notebook shows it in the cell."""
-
-    file: Path
-
-    def _repr_html_(self) -> str:
-        """Show the page in a notebook's cell."""
-        return framed(self.file)
-
-
-def write_page(run: str | Path, *, output: str | Path | None = None, overwrite: bool = False) -> LivePage:
+def write_page(run: str | Path, *, output: str | Path | None = None, overwrite: bool = False) -> HtmlPage:
     """Write the live page of a run: the model, its palette and sprites to start from, in one HTML file.
 
     Args:
@@ -55,10 +43,10 @@ def write_page(run: str | Path, *, output: str | Path | None = None, overwrite: 
         _about(checkpoint),
     )
     write_text(plan.file, text)
-    return LivePage(plan.file)
+    return HtmlPage(plan.file)
 
 
-def show(run: str | Path) -> LivePage:
+def show(run: str | Path) -> HtmlPage:
     """Show the live page of a run in a notebook's cell; see `write_page`."""
     return write_page(run)
 

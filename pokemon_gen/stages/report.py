@@ -1,6 +1,5 @@
 """`pokemon-gen report`: a trained run → one HTML file: what it does, how it learned, and how good it is."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,12 @@ from pokemon_gen.evaluation.inspection import (
 from pokemon_gen.evaluation.memorisation import nearest_train_sprites
 from pokemon_gen.files import read_json, write_text
 from pokemon_gen.models.runs import SELECTION_NAME
-from pokemon_gen.report.html import ReportContent, build_report, framed
+from pokemon_gen.report.html import HtmlPage, ReportContent, build_report
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.plans import PagePlan, plan_report
 
 LEARNED_PROMPTS = 8
 """Dev prompts that are completed by every checkpoint."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report on disk. A notebook shows it in the cell."""
-
-    file: Path
-
-    def _repr_html_(self) -> str:
-        """Show the report in a notebook's cell."""
-        return framed(self.file)
 
 
 def write_report(
@@ -41,7 +29,7 @@ def write_report(
     output: str | Path | None = None,
     overwrite: bool = False,
     sprites: Sprites | None = None,
-) -> Report:
+) -> HtmlPage:
     """Write the report of a run: its scorecard, all completions, curves, and where the model is unsure.
 
     What is missing, such as a scorecard, is named with the command that makes it; everything else is shown.
@@ -58,7 +46,7 @@ def write_report(
     plan = plan_report(run, output, overwrite)
     inspection = inspect_run(plan.checkpoint, sprites)
     write_text(plan.file, build_report(_content(plan, inspection)))
-    return Report(plan.file)
+    return HtmlPage(plan.file)
 
 
 def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:

@@ -18,6 +18,7 @@ from pokemon_gen.models.ensemble import Ensemble
 from pokemon_gen.page.build import Start, build_page
 from pokemon_gen.page.export import PageModel, export_models
 from pokemon_gen.palette import to_picture
+from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.loading import Sprites
 
@@ -333,9 +334,7 @@ def test_the_page_fits_the_screen(page: Any, html: Path, width: int, scheme: str
 
 
 def test_the_page_runs_in_a_frame_of_a_notebook(page: Any, html: Path) -> None:
-    from pokemon_gen.stages.page import LivePage
-
-    page.set_content(LivePage(html)._repr_html_())
+    page.set_content(HtmlPage(html)._repr_html_())
     frame = page.frame_locator("iframe")
     from playwright.sync_api import expect
 

@@ -16,7 +16,6 @@ from pokemon_gen.report.inline import equal_pixels, heat_address, sprite_address
 from pokemon_gen.report.scorecard_rows import NLL, MetricRow, scorecard_rows
 from pokemon_gen.sprites.loading import Sprites
 from tests.evaluation.builders import FixedRateJudge, scorecard_of
-from tests.evaluation.conftest import inputs  # noqa: F401
 
 
 def row(estimate: float, low: float, high: float) -> MetricRow:
@@ -55,7 +54,7 @@ def _card(nll: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_values_of_different_judges_are_not_compared(inputs: Any) -> None:  # noqa: F811
+def test_values_of_different_judges_are_not_compared(inputs: Any) -> None:
     first = scorecard_of(replace(inputs, judge=FixedRateJudge(0.8)))
     other = {**first, "pdr": {**first["pdr"], "judge": "another", "rate": 0.1, "interval": [0.0, 0.2]}}
     other["judge"] = {**first["judge"], "fingerprint": "another"}
