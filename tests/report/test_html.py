@@ -23,10 +23,8 @@ def content(few_sprites: Sprites) -> ReportContent:
     generator = np.random.default_rng(0)
     surprise = generator.exponential(size=(4, 400))
     surprise[:, 0] = np.nan
-    history = [
-        {"step": step, "loss": 3 / step, "eval_nll": 2.0, "eval_completion_nll": 1 + 1 / step}
-        for step in (1, 2)
-    ]
+    logged = {"eval_nll": 2.0, "eval_completion_nll": 1.5}
+    history = [{"step": step, "loss": 3 / step, **logged} for step in (1, 2)]
     selection = {
         "by": "nll", "reason": "step 2 (lowest NLL)", "chosen": "checkpoint-2",
         "checkpoints": [{"checkpoint": f"checkpoint-{n}", "step": n, "nll": 1.5} for n in (2, 1)],
@@ -39,8 +37,8 @@ def content(few_sprites: Sprites) -> ReportContent:
         selection=selection, facts={"Model": {"type": "gpt2"}}, settings={"name": NAME},
         commands=["pokemon-gen run settings.json"],
         missing={
-            "scorecard": "There is no scorecard.", "judge": "", "completions": "", "detector": "", "learned": "",
-            "curves": "", "selection": "",
+            "scorecard": "There is no scorecard.", "judge": "", "completions": "", "detector": "",
+            "learned": "", "curves": "", "selection": "",
         },
     )  # fmt: skip
 

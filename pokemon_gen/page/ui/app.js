@@ -244,7 +244,7 @@ function choose(selector, isChosen) {
   }
 }
 
-function positionOf(event) {
+function pixelAt(event) {
   const box = board.getBoundingClientRect();
   const column = Math.floor((event.clientX - box.left) / cell), row = Math.floor((event.clientY - box.top) / cell);
   return column >= 0 && row >= 0 && column < SIDE && row < SIDE ? row * SIDE + column : null;
@@ -252,7 +252,7 @@ function positionOf(event) {
 
 let last = null;
 board.addEventListener("pointerdown", (event) => {
-  last = positionOf(event);
+  last = pixelAt(event);
   if (last === null || event.button > 0) return;
   board.setPointerCapture(event.pointerId);
   cursor = last;
@@ -260,7 +260,7 @@ board.addEventListener("pointerdown", (event) => {
 });
 board.addEventListener("pointermove", (event) => {
   if (!board.hasPointerCapture(event.pointerId) || !["paint", "erase"].includes(tool)) return;
-  const position = positionOf(event);
+  const position = pixelAt(event);
   if (position === null || position === last) return;
   for (const place of between(last ?? position, position)) use(place, false);
   last = cursor = position;
