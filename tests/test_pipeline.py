@@ -438,6 +438,10 @@ def test_variants_are_kept_and_ranked(
     assert names == [f"red-{number}{again}.png" for again in ("", "_2") for number in (1, 2, 3)]
     assert all(file.is_file() for file in made.pictures)
     assert any("likelihood" in record.getMessage() for record in caplog.records)  # `done` has no detector
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    complete(RUN, "art", output="mine.png", overwrite=True)
+    assert sorted(file.name for file in Path("mine").iterdir()) == ["notes.txt", "red.png", "red_2.png"]
     rows = complete(RUN, prompts, variants=2, overrides=["completion.do_sample=true"])
     assert [file.name for file in rows.pictures] == [
         "row-1-1.png",
@@ -481,6 +485,11 @@ def test_outputs_do_not_replace_prompts_or_other_files(done: Settings) -> None:
     prompts = write_rows(Path("prompts.txt"), [[5]])
     with error_with("prompts.txt", "--output"):
         complete(RUN, prompts, output="prompts.png", overwrite=True)
+    Path("art").mkdir()
+    Image.new("RGB", (20, 20), "red").save("art/red.png")
+    for given in ("art", "art/red.png"):  # whose completions would be in this folder, under its name
+        with error_with(given, "--output"):
+            complete(RUN, given, output="art.png", overwrite=True)
     with error_with("out.txt", ".png"):
         complete(RUN, prompts, output="out.txt")
     assert prompts.read_text() == "5"

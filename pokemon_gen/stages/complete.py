@@ -17,7 +17,7 @@ from pokemon_gen.completion.sidecar import provenance_of
 from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.discriminator.classifier import METADATA_NAME, Classifier
 from pokemon_gen.discriminator.detector import ranking
-from pokemon_gen.files import atomic_folder, write_json, write_text
+from pokemon_gen.files import write_json, write_text
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.report.sheets import draw_completions, save_picture
@@ -182,14 +182,11 @@ def _whole(row: NDArray[np.int64]) -> NDArray[np.int64] | None:
 def _write_pictures(given: _Prompts, ranked: Ranked, palette: Palette, folder: Path) -> list[Path]:
     """Write each completion as a picture of its own, and return the files."""
     names: list[str] = []
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(folder) as temporary:
-        temporary.mkdir()
-        for origin, sprites in zip(given.origins, ranked.sprites, strict=True):
-            for number, sprite in enumerate(sprites, start=1):
-                name = origin if isinstance(origin, str) else origin.file.stem
-                names.append(_unused(f"{name}-{number}" if len(sprites) > 1 else name, names))
-                _picture_of(origin, sprite, palette).save(temporary / f"{names[-1]}.png")
+    for origin, sprites in zip(given.origins, ranked.sprites, strict=True):
+        for number, sprite in enumerate(sprites, start=1):
+            name = origin if isinstance(origin, str) else origin.file.stem
+            names.append(_unused(f"{name}-{number}" if len(sprites) > 1 else name, names))
+            save_picture(_picture_of(origin, sprite, palette), folder / f"{names[-1]}.png")
     return [folder / f"{name}.png" for name in names]
 
 

@@ -100,7 +100,8 @@ def plan_completion(
     picture = _picture(output, default, overwrite, ".txt", ".json", "")
     plan = CompletionPlan(files, None if prompts is not None else source, picture, variants)
     written = (plan.picture.resolve(), plan.rows.resolve(), plan.pictures.resolve())
-    if isinstance(prompts, str | Path) and Path(prompts).resolve() in written:
+    given = Path(prompts).resolve() if isinstance(prompts, str | Path) else None
+    if given and (given in written or plan.pictures.resolve() in given.parents):
         raise PokemonGenError(f"{prompts}: the output would overwrite the prompts. Choose another --output.")
     for file in (picture, plan.rows, plan.sidecar, plan.pictures):
         require_absent(file, overwrite)
