@@ -22,6 +22,7 @@ from pokemon_gen.constants import LENGTH, RESULTS, SCORECARD_NAME
 from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.evaluation.scorecard import SCHEMA
 from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import has_state, is_ensemble, log_history, read_members, step_of
 from pokemon_gen.models.choice import CheckpointFiles
@@ -161,9 +162,13 @@ def completions_sha256(sprites: NDArray[np.int64]) -> str:
 
 
 def scorecard_of(name: str) -> dict[str, Any] | None:
-    """Return the scorecard in the results of a run; None if there is none."""
+    """Return the scorecard in the results of a run; None if there is none, or it is of another version."""
     file = RESULTS / name / SCORECARD_NAME
-    scorecard: dict[str, Any] | None = read_json(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    scorecard = read_json(file)
+    if not isinstance(scorecard, dict) or scorecard.get("schema") != SCHEMA:
+        return None
     return scorecard
 
 

@@ -361,8 +361,8 @@ def _nearest(scorecard: Mapping[str, Any]) -> MetricRow:
     meaning = "Completions are as far from the training sprites as real sprites are: nothing looks memorised."
     if differs and nearer:
         meaning = (
-            "Completions are nearer to training sprites than real sprites are: some may be memorised. Look "
-            "at the nearest training sprites below."
+            "Completions are nearer to training sprites than real sprites are. Either shapes are simpler, or "
+            "some are memorised: look at the nearest training sprites."
         )
     elif differs:
         meaning = "Completions are farther from training sprites than real sprites are: none is a copy."

@@ -1,5 +1,6 @@
 """`pokemon-gen compare`: two or more runs → one HTML file that shows them side by side."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.evaluation.inspection import Inspection, inspect_run, inspected_facts, scorecard_of
 from pokemon_gen.files import write_text
 from pokemon_gen.report.html import ComparedRun, HtmlPage, build_comparison
+from pokemon_gen.report.scorecard_rows import scorecard_notes
 from pokemon_gen.stages.plans import plan_comparison
 
 
@@ -36,8 +38,9 @@ def compare(
         _difference(first, other, name) for other, name in zip(inspections[1:], plan.names[1:], strict=True)
     ]
     differences = [note for note in notes if note]
+    scored = [note for run in compared for note in _notes(run)]
     truth = None if differences else first.sprites.tokens("dev")
-    write_text(plan.file, build_comparison(compared, truth, first.checkpoint.palette, differences))
+    write_text(plan.file, build_comparison(compared, truth, first.checkpoint.palette, differences + scored))
     return HtmlPage(plan.file)
 
 
@@ -50,10 +53,22 @@ def _compared(name: str, inspection: Inspection) -> ComparedRun:
         nll=inspection.nll[:, PROMPT_LENGTH:].mean(1),
         history=inspection.history,
         scorecard=scorecard,
-        missing="" if scorecard else f"{name} has no scorecard. `pokemon-gen score {name}` makes it.",
+        missing="" if scorecard else _no_scorecard(name, inspection),
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         facts={key: value for facts in inspected_facts(inspection).values() for key, value in facts.items()},
     )
+
+
+def _no_scorecard(name: str, inspection: Inspection) -> str:
+    """Return what to do about a scorecard that is missing or of another version."""
+    place = shlex.quote(str(inspection.checkpoint.folder))
+    command = f"pokemon-gen score {place} name={name} --overwrite"
+    return f"{name} has no scorecard of this version. `{command}` makes it."
+
+
+def _notes(run: ComparedRun) -> list[str]:
+    """Return the notes of a run's scorecard, with its name."""
+    return [f"{run.name}: {note}" for note in scorecard_notes(run.scorecard)] if run.scorecard else []
 
 
 def _difference(first: Inspection, other: Inspection, name: str) -> str:

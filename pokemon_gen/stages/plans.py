@@ -180,9 +180,10 @@ def plan_score(
 
 @dataclass(frozen=True)
 class PagePlan:
-    """The checkpoint that a page is about, the name of its results, and the HTML file."""
+    """The checkpoint that a page is about, as it was given, the name of its results, and the HTML file."""
 
     checkpoint: CheckpointFiles
+    given: str
     name: str
     file: Path
 
@@ -194,7 +195,7 @@ def plan_page(run: str | Path, output: str | Path | None, overwrite: bool) -> Pa
         PokemonGenError: for a missing run, an output that exists, or one that is not an HTML file.
     """
     checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
-    return PagePlan(checkpoint, name, _html_file(output, RESULTS / name / PAGE_NAME, overwrite))
+    return PagePlan(checkpoint, str(run), name, _html_file(output, RESULTS / name / PAGE_NAME, overwrite))
 
 
 def plan_report(run: str | Path, output: str | Path | None, overwrite: bool) -> PagePlan:
@@ -205,7 +206,7 @@ def plan_report(run: str | Path, output: str | Path | None, overwrite: bool) -> 
     """
     checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
     check_sprites(checkpoint.settings.sprites)
-    return PagePlan(checkpoint, name, _html_file(output, RESULTS / name / REPORT_NAME, overwrite))
+    return PagePlan(checkpoint, str(run), name, _html_file(output, RESULTS / name / REPORT_NAME, overwrite))
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,10 @@ def plan_comparison(runs: Sequence[str | Path], output: str | Path | None, overw
         )
     checkpoints = [resolve_checkpoint(run) for run in runs]
     names = [result_name(find_run(run)) for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise PokemonGenError(f"{twice} is given twice; a run is compared with others, not with itself")
+    folders = [checkpoint.folder.resolve() for checkpoint in checkpoints]
+    for name, folder in zip(names, folders, strict=True):
+        if folders.count(folder) > 1 or names.count(name) > 1:
+            raise PokemonGenError(f"{name} is given twice; a run is compared with others, not with itself")
     for checkpoint in checkpoints:
         check_sprites(checkpoint.settings.sprites)
     default = RESULTS / "-vs-".join(name.replace("/", "-") for name in names) / COMPARISON_NAME

@@ -1,5 +1,6 @@
 """`pokemon-gen report`: a trained run → one HTML file: what it does, how it learned, and how good it is."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from pokemon_gen.evaluation.inspection import (
     snapshots,
 )
 from pokemon_gen.evaluation.memorisation import nearest_train_sprites
-from pokemon_gen.files import read_json, write_text
-from pokemon_gen.models.runs import SELECTION_NAME
+from pokemon_gen.files import write_text
+from pokemon_gen.models.checkpoints import step_of
+from pokemon_gen.models.choice import current_selection
+from pokemon_gen.models.runs import BEST_NAME
 from pokemon_gen.report.html import HtmlPage, ReportContent, build_report
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.plans import PagePlan, plan_report
@@ -55,7 +58,7 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
     palette, run = inspection.checkpoint.palette, inspection.run
     scorecard = scorecard_of(plan.name)
     distance, nearest = nearest_train_sprites(inspection.completions, tokens("train"), palette)
-    selection = read_json(run / SELECTION_NAME) if run and (run / SELECTION_NAME).is_file() else None
+    selection = current_selection(run) if run else None
     learned = snapshots(run, prompts[:LEARNED_PROMPTS]) if run else []
     scored = None if scorecard is None else _is_about(scorecard, inspection)
     return ReportContent(
@@ -72,13 +75,13 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
         scored=scored,
         steps=[snapshot.step for snapshot in learned],
         learned=[snapshot.sprites for snapshot in learned],
-        chosen=selection["checkpoints"][0]["step"] if selection else None,
+        chosen=_chosen_step(plan, selection),
         history=inspection.history,
         selection=selection,
         facts=inspected_facts(inspection),
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
-        commands=_commands(plan.name),
-        missing=_missing(plan.name, inspection, scorecard, scored, selection),
+        commands=["pokemon-gen run settings.json", f"pokemon-gen report {shlex.quote(plan.given)}"],
+        missing=_missing(plan, inspection, scorecard, scored, selection),
     )
 
 
@@ -87,27 +90,32 @@ def _is_about(scorecard: dict[str, Any], inspection: Inspection) -> bool:
     return bool(scorecard.get("completions_sha256") == completions_sha256(inspection.completions))
 
 
-def _commands(name: str) -> list[str]:
-    """Return the commands that make the run and its report again."""
-    return ["pokemon-gen run settings.json", f"pokemon-gen report {name}"]
+def _chosen_step(plan: PagePlan, selection: dict[str, Any] | None) -> int | None:
+    """Return the step of the checkpoint that the report is about; None if it is not known."""
+    folder = plan.checkpoint.folder
+    if folder.name == BEST_NAME:
+        return int(selection["checkpoints"][0]["step"]) if selection else None
+    return step_of(folder) if folder.name.startswith("checkpoint-") else None
 
 
 def _missing(
-    name: str,
+    plan: PagePlan,
     inspection: Inspection,
     scorecard: dict[str, Any] | None,
     scored: bool | None,
     selection: dict[str, Any] | None,
 ) -> dict[str, str]:
     """Return for each section what it lacks, and which command makes it; empty if it lacks nothing."""
+    given, name = shlex.quote(plan.given), plan.checkpoint.settings.name
     judge = (scorecard or {}).get("judge", {}).get("missing")
     no_log = f"{CHECKPOINTS / name} holds no checkpoints of the training, so this cannot be shown."
     found = {
-        "scorecard": scorecard is None and f"There is no scorecard. `pokemon-gen score {name}` makes it.",
+        "scorecard": scorecard is None
+        and f"There is no scorecard of this version. `pokemon-gen score {given} --overwrite` makes it.",
         "judge": judge and f"There is no judge: {judge} Then score the run again.",
         "completions": scored is False
         and "The scorecard is about other completions than these, of another checkpoint or other settings. "
-        f"`pokemon-gen score {name} --overwrite` makes it again.",
+        f"`pokemon-gen score {given} --overwrite` makes it again.",
         "detector": inspection.detector is None
         and f"No detector ranked the completions. `pokemon-gen detector {name}` trains one, and "
         "`completion.candidates` says how many completions it ranks.",

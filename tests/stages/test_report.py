@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pokemon_gen.evaluation.inspection import completions_sha256, inspect_run
+from pokemon_gen.evaluation.scorecard import SCHEMA
 from pokemon_gen.models.choice import resolve_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
@@ -66,13 +67,37 @@ def test_a_scorecard_of_other_completions_is_named(judged: Settings) -> None:
 
 
 @pytest.mark.slow
+def test_a_report_of_a_checkpoint_is_about_that_one(judged: Settings) -> None:
+    select("tiny", by="nll")
+    folder = "checkpoints/tiny/checkpoint-2"
+    page = write_report(folder).file.read_text(encoding="utf-8")
+    assert "chosen checkpoint at 2." in page  # the curve in words
+    assert any(f"pokemon-gen score {folder} --overwrite" in sentence for sentence in missing(page))
+    assert f"pokemon-gen report {folder}" in page
+
+
+@pytest.mark.slow
+def test_a_scorecard_of_an_earlier_version_counts_as_missing(judged: Settings) -> None:
+    file = score("tiny").file
+    file.write_text(file.read_text().replace(f'"schema": {SCHEMA}', '"schema": 5'))
+    for made in (write_report("tiny"), compare(["tiny", "checkpoints/tiny/checkpoint-2"])):
+        words = " ".join(missing(made.file.read_text(encoding="utf-8")))
+        assert "no scorecard of this version" in words
+        assert "--overwrite" in words
+
+
+@pytest.mark.slow
 def test_runs_are_compared_prompt_by_prompt(judged: Settings, few_sprites: Sprites) -> None:
     shutil.copytree("checkpoints/tiny", "checkpoints/twin")
     score("tiny")
     made = compare(["tiny", "checkpoints/tiny/checkpoint-2", "twin"])
     assert made.file == Path("eval/results/tiny-vs-tiny-checkpoint-2-vs-twin/compare.html")
     page = made.file.read_text(encoding="utf-8")
-    assert any("pokemon-gen score twin" in sentence for sentence in missing(page))
+    scored = [
+        sentence for sentence in missing(page) if "pokemon-gen score" in sentence and "twin" in sentence
+    ]
+    assert any("name=twin" in sentence for sentence in scored)
+    assert any("FID" in sentence and sentence.startswith("tiny: ") for sentence in missing(page))
     assert page.count("truth</figcaption>") == len(few_sprites.tokens("dev"))
     assert not re.search(r'(src|href)="(?!data:|#)', page)
 
@@ -99,6 +124,9 @@ def test_mistakes_are_answered_before_anything_is_loaded(judged: Settings) -> No
         compare(["tiny"])
     with error_with("tiny is given twice"):
         compare(["tiny", "checkpoints/tiny"])
+    chosen = resolve_checkpoint("tiny").folder
+    with error_with("given twice"):
+        compare(["tiny", chosen])
     Path("mine.html").write_text("mine")
     with error_with("mine.html", "--overwrite"):
         compare(["tiny", "checkpoints/tiny/checkpoint-2"], output="mine.html")
