@@ -15,7 +15,7 @@ from pokemon_gen.evaluation.inspection import (
 )
 from pokemon_gen.evaluation.memorisation import nearest_train_sprites
 from pokemon_gen.files import write_text
-from pokemon_gen.models.checkpoints import step_of
+from pokemon_gen.models.checkpoints import is_checkpoint, step_of
 from pokemon_gen.models.choice import current_selection
 from pokemon_gen.models.runs import BEST_NAME
 from pokemon_gen.report.html import HtmlPage, ReportContent, build_report
@@ -95,7 +95,7 @@ def _chosen_step(plan: PagePlan, selection: dict[str, Any] | None) -> int | None
     folder = plan.checkpoint.folder
     if folder.name == BEST_NAME:
         return int(selection["checkpoints"][0]["step"]) if selection else None
-    return step_of(folder) if folder.name.startswith("checkpoint-") else None
+    return step_of(folder) if is_checkpoint(folder) else None
 
 
 def _missing(
