@@ -19,6 +19,7 @@ import pytest
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites, load_sprites
+from tests.browser import browser, page  # noqa: F401  # once for all tests: a second Playwright cannot start
 from tests.builders import tiny_settings, write_text_folder
 
 

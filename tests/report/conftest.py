@@ -1,6 +1,5 @@
-"""The browser for the tests of the report, and the inputs of a scorecard."""
+"""The inputs of a scorecard, for the tests of the comparison."""
 
-from tests.browser import browser, page
 from tests.evaluation.conftest import inputs
 
-__all__ = ["browser", "inputs", "page"]
+__all__ = ["inputs"]

@@ -33,7 +33,7 @@ def content(few_sprites: Sprites) -> ReportContent:
         name=NAME, palette=few_sprites.palette, truth=truth, candidates=candidates,
         probability=np.array([[0.9, 0.5, 0.1], [0.2, 0.1, 0.1], [0.7, 0.6, 0.5], [0.4, 0.3, 0.2]]),
         nll=np.ones((4, 3)), nearest=truth, distance=np.array([0, 0.2, 0.5, 1]), surprise=surprise,
-        scorecard=None, scored=None, steps=[1, 2], learned=[truth, truth], chosen=2, history=history,
+        scorecard=None, steps=[1, 2], learned=[truth, truth], chosen=2, history=history,
         selection=selection, facts={"Model": {"type": "gpt2"}}, settings={"name": NAME},
         commands=["pokemon-gen run settings.json"],
         missing={
