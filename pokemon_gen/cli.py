@@ -37,6 +37,7 @@ def _overwrite(help_text: str) -> Callable[[_Function], _Function]:
 _replace = _overwrite("Replace files that exist.")
 _start_again = _overwrite("Start again: delete the run's checkpoints and results first.")
 _overrides = click.argument("overrides", nargs=-1)
+_html_output = click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
 
 
 class _Command(click.Command):
@@ -288,10 +289,10 @@ def handin(run: str, output: Path | None, overwrite: bool) -> None:
     """
     from pokemon_gen.stages.plans import plan_handin
 
-    plan_handin(run, output)  # answers a mistake before torch is loaded
-    from pokemon_gen.stages.handin import handin as pack
+    plan = plan_handin(run, output, overwrite)  # reports mistakes before torch loads
+    from pokemon_gen.stages.handin import run_handin
 
-    made = pack(run, output=output, overwrite=overwrite)
+    made = run_handin(plan)
     click.echo(f"{made.file}: {len(made.names)} files; unpacked and tried")
 
 
@@ -300,7 +301,7 @@ def handin(run: str, output: Path | None, overwrite: bool) -> None:
     epilog="Example: pokemon-gen report quick",
 )
 @click.argument("run")
-@click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
+@_html_output
 @_replace
 def report(run: str, output: Path | None, overwrite: bool) -> None:
     """Write the report of a RUN or checkpoint: scorecard, completions, curves, and where the model is unsure.
@@ -309,10 +310,10 @@ def report(run: str, output: Path | None, overwrite: bool) -> None:
     """
     from pokemon_gen.stages.plans import plan_report
 
-    plan_report(run, output, overwrite)  # answers a mistake before torch is loaded
-    from pokemon_gen.stages.report import write_report
+    plan = plan_report(run, output, overwrite)  # reports mistakes before torch loads
+    from pokemon_gen.stages.report import run_report
 
-    click.echo(write_report(run, output=output, overwrite=overwrite).file)
+    click.echo(run_report(plan).file)
 
 
 @cli.command(
@@ -320,7 +321,7 @@ def report(run: str, output: Path | None, overwrite: bool) -> None:
     epilog="Example: pokemon-gen compare fast strong",
 )
 @click.argument("runs", nargs=-1)
-@click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
+@_html_output
 @_replace
 def compare(runs: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Compare RUNS: their scorecards, the same prompts completed by each, and their curves.
@@ -329,10 +330,10 @@ def compare(runs: tuple[str, ...], output: Path | None, overwrite: bool) -> None
     """
     from pokemon_gen.stages.plans import plan_comparison
 
-    plan_comparison(runs, output, overwrite)  # answers a mistake before torch is loaded
-    from pokemon_gen.stages.compare import compare as write_comparison
+    plan = plan_comparison(runs, output, overwrite)  # reports mistakes before torch loads
+    from pokemon_gen.stages.compare import run_comparison
 
-    click.echo(write_comparison(runs, output=output, overwrite=overwrite).file)
+    click.echo(run_comparison(plan).file)
 
 
 @cli.command(
@@ -340,7 +341,7 @@ def compare(runs: tuple[str, ...], output: Path | None, overwrite: bool) -> None
     epilog="Example: pokemon-gen page quick",
 )
 @click.argument("run")
-@click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
+@_html_output
 @_replace
 def page(run: str, output: Path | None, overwrite: bool) -> None:
     """Write the live page of a RUN or checkpoint: one HTML file that holds the model and needs no server.
@@ -349,10 +350,10 @@ def page(run: str, output: Path | None, overwrite: bool) -> None:
     """
     from pokemon_gen.stages.plans import plan_page
 
-    plan_page(run, output, overwrite)  # answers a mistake before torch is loaded
-    from pokemon_gen.stages.page import write_page
+    plan = plan_page(run, output, overwrite)  # reports mistakes before torch loads
+    from pokemon_gen.stages.page import run_page
 
-    click.echo(write_page(run, output=output, overwrite=overwrite).file)
+    click.echo(run_page(plan).file)
 
 
 @cli.command(
@@ -571,15 +572,13 @@ def _print_classifier(made: Any) -> None:
 def _print_scorecard(scorecard: Any) -> None:
     from rich.console import Console
 
-    from pokemon_gen.report.scorecard_rows import scorecard_heading, scorecard_notes
-    from pokemon_gen.report.tables import scorecard_table
+    from pokemon_gen.report.tables import scorecard_parts
 
-    heading = scorecard_heading(scorecard)
-    if heading:
-        click.echo(heading)
-    Console().print(scorecard_table(scorecard))
-    for note in scorecard_notes(scorecard):
-        click.echo(note)
+    for part in scorecard_parts(scorecard):
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            Console().print(part)
 
 
 def _print_submission(made: Any) -> None:

@@ -24,6 +24,8 @@ SUBMISSIONS = Path("submissions")
 """Folder of all submissions, relative to the working directory."""
 RESULTS = Path("eval/results")
 """Folder of scorecards, pictures and plots, relative to the working directory."""
+BASELINES = "eval/baselines.yaml"
+"""The homework's bars, in the repository and in an installed package."""
 SCORECARD_NAME = "scorecard.json"
 """Name of a scorecard's file in the folder of a run's results."""
 FEATURES = RESULTS / "features"

@@ -15,6 +15,14 @@ from typing import Any
 
 from pokemon_gen.errors import PokemonGenError
 
+PACKAGE = Path(__file__).parent
+"""The folder of this package."""
+
+
+def shipped(name: str) -> tuple[Path, Path]:
+    """Return the places of a file or folder that comes with the package: in a checkout, and installed."""
+    return PACKAGE.parent / name, PACKAGE / name
+
 
 def require_absent(path: Path, overwrite: bool) -> None:
     """Raise `PokemonGenError` if `path` exists and must not be replaced."""

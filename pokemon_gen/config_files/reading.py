@@ -15,15 +15,13 @@ from pokemon_gen.config_files.plain_yaml import load_yaml
 from pokemon_gen.config_files.retired import REMOVED_CONFIGS, translate
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
+from pokemon_gen.files import shipped
 
 JUDGE_CONFIG, SHARP_JUDGE_CONFIG = "judge", "judge-sharp"
 """Names of the shipped configs of the quick and of the sharp judge."""
 JUDGE_CONFIGS = frozenset({JUDGE_CONFIG, SHARP_JUDGE_CONFIG})
 LARGEST_CONFIG = 100_000
 """Largest size of a config in bytes. The longest shipped config has 3,000."""
-_PACKAGE = Path(__file__).parent.parent
-_PACKAGE_FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
-"""Folders of the shipped configs: in a checkout, and in an installed package."""
 
 
 @dataclass(frozen=True)
@@ -118,4 +116,4 @@ def run_names(configs: Iterable[Path]) -> list[str]:
 
 def package_configs() -> list[Path]:
     """Return the configs that come with the package."""
-    return [config for folder in _PACKAGE_FOLDERS for config in sorted(folder.glob("*.yaml"))]
+    return [config for folder in shipped("configs") for config in sorted(folder.glob("*.yaml"))]

@@ -48,7 +48,6 @@ class Inspection:
     Attributes:
         checkpoint: the loaded one.
         sprites: of its run.
-        completion: how it completed, with as many candidates as could be ranked.
         detector: that ranked the candidates, if one did.
         ranked: the candidates of each dev prompt, the best first. The first ones are those of a scorecard.
         nll: (N, 400) the negative log-likelihood of each pixel of the dev sprites, in nats; NaN for the first
@@ -60,7 +59,6 @@ class Inspection:
 
     checkpoint: Checkpoint
     sprites: Sprites
-    completion: CompletionSettings
     detector: Classifier | None
     ranked: Ranked
     nll: NDArray[np.float64] = field(repr=False)
@@ -100,9 +98,7 @@ def inspect_run(files: CheckpointFiles, sprites: Sprites | None = None) -> Inspe
     run = training_run(files.folder)
     nll = np.full((len(ranked.sprites), LENGTH), np.nan)
     nll[:, 1:] = sprite_nll(checkpoint.model, sprites.tokens("dev")).cpu().double().numpy()
-    return Inspection(
-        checkpoint, sprites, completion, detector, ranked, nll, run, _history(run, files.folder)
-    )
+    return Inspection(checkpoint, sprites, detector, ranked, nll, run, _history(run, files.folder))
 
 
 def training_run(checkpoint: Path) -> Path | None:

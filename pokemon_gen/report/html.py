@@ -73,7 +73,6 @@ class ReportContent:
         distance: see `nearest`.
         surprise: (N, 400) −log p of each pixel of the dev sprites, in nats; NaN for a given one.
         scorecard: of the run.
-        scored: whether the scorecard is about these completions; None without a scorecard.
         steps: of the checkpoints whose completions are shown, and `learned`, the completions of the first P
             dev prompts by each, (P, 400).
         learned: see `steps`.
@@ -96,7 +95,6 @@ class ReportContent:
     distance: NDArray[np.float64]
     surprise: NDArray[np.float64]
     scorecard: dict[str, Any] | None
-    scored: bool | None
     steps: Sequence[int]
     learned: Sequence[NDArray[np.int64]]
     chosen: int | None

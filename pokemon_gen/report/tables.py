@@ -7,7 +7,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from pokemon_gen.report.scorecard_rows import NOTHING, number, scorecard_rows, with_interval
+from pokemon_gen.report.scorecard_rows import (
+    NOTHING,
+    number,
+    scorecard_heading,
+    scorecard_notes,
+    scorecard_rows,
+    with_interval,
+)
 
 VERDICT_COLOURS = {"passed": "green", "missed": "red"}
 REFERENCE_COLOURS = {"note": "dim", "warning": "red"}
@@ -37,6 +44,12 @@ def scorecard_table(scorecard: dict[str, Any]) -> Table:
             reference = f"[{REFERENCE_COLOURS[row.kind]}]{reference}[/]"
         table.add_row(escape(row.metric), value, reference)
     return table
+
+
+def scorecard_parts(scorecard: dict[str, Any]) -> list[str | Table]:
+    """Return everything that is shown of a scorecard: its heading, if it has one, its table and its notes."""
+    heading = scorecard_heading(scorecard)
+    return [*([heading] if heading else []), scorecard_table(scorecard), *scorecard_notes(scorecard)]
 
 
 def selection_table(by: str, ranked: Sequence[Any]) -> Table:

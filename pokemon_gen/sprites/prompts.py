@@ -98,7 +98,8 @@ def _prompt_picture(file: Path, image: Image.Image, palette: Palette) -> PromptP
     square = pad_to_square(rgba, paper)
     white = on_white(square)
     cells_rgb, factor = shrink(white), enlargement(white)
-    if factor:
+    is_pixel_art = factor > 0
+    if is_pixel_art:
         cells = square[::factor, ::factor]
         canvas = _inside(square.shape[0], rgba.shape[:2])
     else:
@@ -109,7 +110,7 @@ def _prompt_picture(file: Path, image: Image.Image, palette: Palette) -> PromptP
         changes.append(f"padded from {size} to a square")
     if canvas[2:] != (SIDE * factor,) * 2:
         changes.append(f"the result is cropped to {size}, so some painted pixels are lost")
-    elif not enlargement(white):
+    elif not is_pixel_art:
         changes.append(f"resized from {size} to 20x20 pixels; the result has {canvas[3]}x{canvas[2]}")
     sprite = from_picture(cells_rgb, palette)
     has_completion = not is_prompt and bool((sprite[PROMPT_LENGTH:] != BACKGROUND).any())

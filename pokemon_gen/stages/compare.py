@@ -11,7 +11,7 @@ from pokemon_gen.evaluation.inspection import Inspection, inspect_run, inspected
 from pokemon_gen.files import write_text
 from pokemon_gen.report.html import ComparedRun, HtmlPage, build_comparison
 from pokemon_gen.report.scorecard_rows import scorecard_notes
-from pokemon_gen.stages.plans import plan_comparison
+from pokemon_gen.stages.plans import ComparisonPlan, plan_comparison
 
 
 def compare(
@@ -30,7 +30,11 @@ def compare(
     Raises:
         PokemonGenError: for fewer than two runs, a run twice, a missing run, or an output that exists.
     """
-    plan = plan_comparison(runs, output, overwrite)
+    return run_comparison(plan_comparison(runs, output, overwrite))
+
+
+def run_comparison(plan: ComparisonPlan) -> HtmlPage:
+    """Do what a plan says; see `compare`."""
     inspections = [inspect_run(files) for files in plan.checkpoints]
     compared = [_compared(name, found) for name, found in zip(plan.names, inspections, strict=True)]
     first = inspections[0]

@@ -19,9 +19,10 @@ from typing import Any
 
 import yaml
 
-import pokemon_gen
+from pokemon_gen.config_files.reading import package_configs
+from pokemon_gen.constants import BASELINES
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import atomic_file, read_json, require_absent
+from pokemon_gen.files import PACKAGE, atomic_file, read_json, shipped
 from pokemon_gen.settings import Settings
 from pokemon_gen.stages.plans import HandinPlan, plan_handin
 from pokemon_gen.validation import check_place, named_functions
@@ -39,12 +40,10 @@ from pathlib import Path
 import pokemon_gen
 from pokemon_gen import load_settings, train
 assert Path(pokemon_gen.__file__).is_relative_to(Path.cwd()), pokemon_gen.__file__
-from pokemon_gen.settings import Settings
 settings = load_settings("run.yaml", sys.argv[1:])
 train(next(iter(settings.each_member())))
 """
 """Trains a step with the code of the archive, which is the working directory."""
-_PACKAGE = Path(pokemon_gen.__file__).parent
 _REPRODUCE = """\
 # How to reproduce {name}
 
@@ -88,8 +87,11 @@ def handin(run: str | Path, *, output: str | Path | None = None, overwrite: bool
         PokemonGenError: for a run without a submission, a missing notebook or file of the run's own code, an
             archive that exists, or one that does not run.
     """
-    plan = plan_handin(run, output)
-    require_absent(plan.file, overwrite)
+    return run_handin(plan_handin(run, output, overwrite))
+
+
+def run_handin(plan: HandinPlan) -> HandedIn:
+    """Do what a plan says; see `handin`."""
     sidecar = read_json(plan.sidecar)
     contents = dict(_contents(plan, sidecar))
     with atomic_file(plan.file) as temporary:
@@ -103,11 +105,11 @@ def handin(run: str | Path, *, output: str | Path | None = None, overwrite: bool
 def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each file of the archive."""
     settings = plan.settings
-    for file in sorted(_PACKAGE.rglob("*")):
+    for file in sorted(PACKAGE.rglob("*")):
         if file.suffix in KINDS and "__pycache__" not in file.parts:
-            yield f"pokemon_gen/{file.relative_to(_PACKAGE).as_posix()}", file.read_text(encoding="utf-8")
-    for folder, pattern in (("configs", "*.yaml"), ("eval", "baselines.yaml")):
-        for file in sorted(_shipped(folder).glob(pattern)):
+            yield f"pokemon_gen/{file.relative_to(PACKAGE).as_posix()}", file.read_text(encoding="utf-8")
+    for folder, files in (("configs", package_configs()), ("eval", [_shipped(BASELINES)])):
+        for file in files:
             yield f"{folder}/{file.name}", file.read_text(encoding="utf-8")
     for setting, place in named_functions(settings).items():
         file, _ = check_place(setting, place)
@@ -119,21 +121,21 @@ def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, 
     yield "REPRODUCE.md", _reproduce(settings, sidecar)
 
 
-def _shipped(folder: str) -> Path:
-    """Return a folder of the repository, or its copy in an installed package.
+def _shipped(name: str) -> Path:
+    """Return a file that comes with the package.
 
     Raises:
-        PokemonGenError: if neither exists.
+        PokemonGenError: if this installation lacks it.
     """
-    for place in (_PACKAGE.parent / folder, _PACKAGE / folder):
-        if place.is_dir():
-            return place
-    raise PokemonGenError(f"{folder}: this installation lacks it. Install the package from its repository.")
+    file = next((place for place in shipped(name) if place.is_file()), None)
+    if file is None:
+        raise PokemonGenError(f"{name}: this installation lacks it. Install the package from its repository.")
+    return file
 
 
 def _notebook(settings: Settings) -> str:
     """Return the notebook with the settings of a run filled in."""
-    file = _shipped("notebooks") / NOTEBOOK
+    file = _shipped(f"notebooks/{NOTEBOOK}")
     notebook = json.loads(file.read_text(encoding="utf-8"))
     values = {
         "CONFIG": "run.yaml",

@@ -14,7 +14,7 @@ from pokemon_gen.palette import Palette
 from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.procedural import PALETTE, draw_sprites
-from pokemon_gen.stages.plans import plan_page
+from pokemon_gen.stages.plans import PagePlan, plan_page
 
 _log = logging.getLogger(__name__)
 DEV_STARTS, EMBEDDED_STARTS = 24, 8
@@ -32,7 +32,11 @@ def write_page(run: str | Path, *, output: str | Path | None = None, overwrite: 
     Raises:
         PokemonGenError: for a missing run, an output that exists, or a model that the page cannot run.
     """
-    plan = plan_page(run, output, overwrite)
+    return run_page(plan_page(run, output, overwrite))
+
+
+def run_page(plan: PagePlan) -> HtmlPage:
+    """Do what a plan says; see `write_page`."""
     checkpoint = load_checkpoint(plan.checkpoint)
     text = build_page(
         checkpoint.settings.name,

@@ -194,8 +194,7 @@ def plan_page(run: str | Path, output: str | Path | None, overwrite: bool) -> Pa
     Raises:
         PokemonGenError: for a missing run, an output that exists, or one that is not an HTML file.
     """
-    checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
-    return PagePlan(checkpoint, str(run), name, _html_file(output, RESULTS / name / PAGE_NAME, overwrite))
+    return _page_plan(run, PAGE_NAME, output, overwrite)
 
 
 def plan_report(run: str | Path, output: str | Path | None, overwrite: bool) -> PagePlan:
@@ -204,9 +203,9 @@ def plan_report(run: str | Path, output: str | Path | None, overwrite: bool) -> 
     Raises:
         PokemonGenError: as `plan_page`, and for missing sprites.
     """
-    checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
-    check_sprites(checkpoint.settings.sprites)
-    return PagePlan(checkpoint, str(run), name, _html_file(output, RESULTS / name / REPORT_NAME, overwrite))
+    plan = _page_plan(run, REPORT_NAME, output, overwrite)
+    check_sprites(plan.checkpoint.settings.sprites)
+    return plan
 
 
 @dataclass(frozen=True)
@@ -240,6 +239,12 @@ def plan_comparison(runs: Sequence[str | Path], output: str | Path | None, overw
     return ComparisonPlan(checkpoints, names, _html_file(output, default, overwrite))
 
 
+def _page_plan(run: str | Path, file_name: str, output: str | Path | None, overwrite: bool) -> PagePlan:
+    """Resolve a run and the file of a page about it, which is among the run's results by default."""
+    checkpoint, name = resolve_checkpoint(run), result_name(find_run(run))
+    return PagePlan(checkpoint, str(run), name, _html_file(output, RESULTS / name / file_name, overwrite))
+
+
 def _html_file(output: str | Path | None, default: Path, overwrite: bool) -> Path:
     """Return the path of a page: as given, if it does not exist yet, else the default, which is replaced.
 
@@ -264,11 +269,12 @@ class HandinPlan:
     file: Path
 
 
-def plan_handin(run: str | Path, output: str | Path | None) -> HandinPlan:
+def plan_handin(run: str | Path, output: str | Path | None, overwrite: bool) -> HandinPlan:
     """Resolve the arguments of `handin`; see there.
 
     Raises:
-        PokemonGenError: for a missing run, a run without a submission, or an output that is no archive.
+        PokemonGenError: for a missing run, a run without a submission, an archive that exists, or an output
+            that is no archive.
     """
     settings = resolve_checkpoint(run).settings
     submission, sidecar, _ = submission_files(settings.name)
@@ -280,6 +286,7 @@ def plan_handin(run: str | Path, output: str | Path | None) -> HandinPlan:
     archive = Path(output) if output else submission.with_suffix(".zip")
     if archive.suffix != ".zip":
         raise PokemonGenError(f"{archive}: the output is an archive. End its name with .zip.")
+    require_absent(archive, overwrite)
     return HandinPlan(settings, sidecar, archive)
 
 

@@ -46,7 +46,11 @@ def write_report(
     Raises:
         PokemonGenError: for a missing run, sprites that are missing, or an output that exists.
     """
-    plan = plan_report(run, output, overwrite)
+    return run_report(plan_report(run, output, overwrite), sprites)
+
+
+def run_report(plan: PagePlan, sprites: Sprites | None = None) -> HtmlPage:
+    """Do what a plan says; see `write_report`."""
     inspection = inspect_run(plan.checkpoint, sprites)
     write_text(plan.file, build_report(_content(plan, inspection)))
     return HtmlPage(plan.file)
@@ -60,7 +64,6 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
     distance, nearest = nearest_train_sprites(inspection.completions, tokens("train"), palette)
     selection = current_selection(run) if run else None
     learned = snapshots(run, prompts[:LEARNED_PROMPTS]) if run else []
-    scored = None if scorecard is None else _is_about(scorecard, inspection)
     return ReportContent(
         name=plan.name,
         palette=palette,
@@ -72,7 +75,6 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
         distance=distance,
         surprise=inspection.nll,
         scorecard=scorecard,
-        scored=scored,
         steps=[snapshot.step for snapshot in learned],
         learned=[snapshot.sprites for snapshot in learned],
         chosen=_chosen_step(plan, selection),
@@ -81,7 +83,7 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
         facts=inspected_facts(inspection),
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         commands=["pokemon-gen run settings.json", f"pokemon-gen report {shlex.quote(plan.given)}"],
-        missing=_missing(plan, inspection, scorecard, scored, selection),
+        missing=_missing(plan, inspection, scorecard, selection),
     )
 
 
@@ -102,7 +104,6 @@ def _missing(
     plan: PagePlan,
     inspection: Inspection,
     scorecard: dict[str, Any] | None,
-    scored: bool | None,
     selection: dict[str, Any] | None,
 ) -> dict[str, str]:
     """Return for each section what it lacks, and which command makes it; empty if it lacks nothing."""
@@ -113,7 +114,8 @@ def _missing(
         "scorecard": scorecard is None
         and f"There is no scorecard of this version. `pokemon-gen score {given} --overwrite` makes it.",
         "judge": judge and f"There is no judge: {judge} Then score the run again.",
-        "completions": scored is False
+        "completions": scorecard is not None
+        and not _is_about(scorecard, inspection)
         and "The scorecard is about other completions than these, of another checkpoint or other settings. "
         f"`pokemon-gen score {given} --overwrite` makes it again.",
         "detector": inspection.detector is None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pokemon_gen.constants import FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SCORECARD_NAME
+from pokemon_gen.constants import BASELINES, FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SCORECARD_NAME
 from pokemon_gen.discriminator.detector import ranked_by
 from pokemon_gen.discriminator.independence import shared_settings
 from pokemon_gen.discriminator.judge import Judge, find_judge
@@ -17,7 +17,7 @@ from pokemon_gen.evaluation.distances import Reference
 from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError, weights_at_hand
 from pokemon_gen.evaluation.pixels import match_truth
 from pokemon_gen.evaluation.scorecard import SCHEMA, ScorecardInputs, make_scorecard
-from pokemon_gen.files import read_json, write_json
+from pokemon_gen.files import read_json, shipped, write_json
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import true_completion_nll
@@ -37,7 +37,6 @@ NEAREST_NAME = "nearest.png"
 JUDGED_NAME = "judged.png"
 """The completions, the least real first, with what the judge saw in them."""
 SPLITS_OF_TRUTH = ("dev", "fold", "test", "train")
-BASELINES = "eval/baselines.yaml"
 
 
 @dataclass(frozen=True)
@@ -234,9 +233,8 @@ def _nll(checkpoint: Checkpoint | None, truth: Reference | None) -> float | None
 
 def _baselines() -> dict[str, Any]:
     """Read the homework's bars: those of the working directory, else the ones shipped with the package."""
-    package = Path(__file__).parent.parent
-    for folder in (Path(), package.parent, package):
-        if (folder / BASELINES).is_file():
-            baselines: dict[str, Any] = yaml.safe_load((folder / BASELINES).read_text(encoding="utf-8"))
+    for file in (Path(BASELINES), *shipped(BASELINES)):
+        if file.is_file():
+            baselines: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
             return baselines
     raise PokemonGenError(f"{BASELINES} is missing")

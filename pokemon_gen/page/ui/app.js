@@ -99,7 +99,7 @@ function drawBoard() {
   const context = board.getContext("2d"), shown = picture(), size = SIDE * cell;
   const css = getComputedStyle(document.documentElement);
   hatch(context, size, css.getPropertyValue("--hatch"), css.getPropertyValue("--hatch-line"));
-  drawTokens(context, shown.tokens, shown.filled, PALETTE, cell);
+  drawTokens(context, shown.tokens, 0, shown.filled, PALETTE, cell);
   if (overlay) drawOverlay(context);
   drawLine(context, shown.line, css.getPropertyValue("--accent"));
   if (asked !== null) frame(context, asked, "#000", "#fff");
@@ -171,7 +171,7 @@ function thumbnail(tokens, count, scale) {
   const context = canvas.getContext("2d");
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--hatch");
   context.fillRect(0, 0, canvas.width, canvas.height);
-  drawTokens(context, tokens, count, PALETTE, scale);
+  drawTokens(context, tokens, 0, count, PALETTE, scale);
   return canvas;
 }
 
@@ -363,16 +363,10 @@ function paintCandidates(own, { position, tokens, logProbs }) {
   });
   own.known = position + 1;
   if (own !== candidates || (CALM.matches && own.known % SIDE)) return;
-  own.tokens.forEach((sprite, i) => drawPixels(own.contexts[i], sprite, CALM.matches ? position - SIDE + 1 : position, position));
+  const from = Math.max(0, CALM.matches ? own.known - SIDE : position);
+  own.tokens.forEach((sprite, i) => drawTokens(own.contexts[i], sprite, from, own.known, PALETTE, CANDIDATE_SCALE));
   showChosen();
   $("progress").textContent = `pixel ${own.known} of ${LENGTH}`;
-}
-
-function drawPixels(context, sprite, from, to) {
-  for (let i = Math.max(0, from); i <= to; i++) {
-    context.fillStyle = PALETTE.hex(sprite[i]);
-    context.fillRect((i % SIDE) * CANDIDATE_SCALE, Math.floor(i / SIDE) * CANDIDATE_SCALE, CANDIDATE_SCALE, CANDIDATE_SCALE);
-  }
 }
 
 function finish(own, answer, milliseconds) {

@@ -152,9 +152,9 @@ async function decodePicture(file) {
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
-/** Draw tokens on a canvas, `scale` screen pixels each; open pixels are left as they were. */
-function drawTokens(context, tokens, count, palette, scale) {
-  for (let i = 0; i < count; i++) {
+/** Draw the tokens from one place to another on a canvas, `scale` screen pixels each; others stay as they were. */
+function drawTokens(context, tokens, from, to, palette, scale) {
+  for (let i = from; i < to; i++) {
     context.fillStyle = palette.hex(tokens[i]);
     context.fillRect((i % SIDE) * scale, Math.floor(i / SIDE) * scale, scale, scale);
   }
@@ -163,7 +163,7 @@ function drawTokens(context, tokens, count, palette, scale) {
 /** A PNG of a picture. @returns {Promise<Blob>} */
 function toPng(tokens, palette, scale) {
   const canvas = new OffscreenCanvas(SIDE * scale, SIDE * scale);
-  drawTokens(canvas.getContext("2d"), tokens, LENGTH, palette, scale);
+  drawTokens(canvas.getContext("2d"), tokens, 0, LENGTH, palette, scale);
   return canvas.convertToBlob({ type: "image/png" });
 }
 
