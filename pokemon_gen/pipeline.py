@@ -21,9 +21,11 @@ from pokemon_gen.evaluation.inception import check_given_weights, weights_at_han
 from pokemon_gen.files import read_json, remove
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
+from pokemon_gen.models.devices import best_device
+from pokemon_gen.models.graphs import can_capture
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import BEST_NAME, DETECTOR_NAME, SELECTION_NAME
-from pokemon_gen.progress import RunProgress, stage_seconds
+from pokemon_gen.progress import SHARE_ON_A_GPU, RunProgress, stage_seconds
 from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.selection import needs_detector, selection_is_current
 from pokemon_gen.settings import CompletionSettings, Settings
@@ -176,7 +178,8 @@ def _progress(settings: Settings) -> RunProgress:
     """Return the stages of a run, with the seconds that each is expected to take."""
     trainings: dict[str, float | None] = dict.fromkeys(map(training_title, settings.each_member()))
     rest = stage_seconds(settings, needs_detector(settings), weights_at_hand())
-    return RunProgress({**trainings, **rest})
+    share = SHARE_ON_A_GPU if can_capture(best_device()) else 1.0
+    return RunProgress({**trainings, **{title: share * seconds for title, seconds in rest.items()}})
 
 
 def _replaced_by_run(settings: Settings) -> list[Path]:

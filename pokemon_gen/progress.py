@@ -1,8 +1,8 @@
 """The progress of a run: the number of the current stage, and an estimate of the remaining time.
 
 A training's duration follows from its own speed once it runs. The durations of the other stages are
-estimated from their settings, with times measured for `quick` on two otherwise idle CPU cores. The
-estimate is then scaled by the ratio of actual to expected time in the stages so far.
+estimated from their settings, with times measured for `quick` on two otherwise idle CPU cores, of which a
+GPU takes a share. The estimate is then scaled by the ratio of actual to expected time in the stages so far.
 """
 
 import logging
@@ -38,6 +38,9 @@ SECONDS_TO_START = 15.0
 STEP_OF_QUICK = 0.1
 """Seconds for one optimizer step of `quick` where these times hold: the Cascade Lake took 0.17, and 1.7 times
 as long for its detector (`LOG.md`)."""
+SHARE_ON_A_GPU = 0.1
+"""The share of these times that an NVIDIA GPU is expected to take: an H200 takes 0.05 of them for `strong`'s
+detector (`LOG.md`)."""
 CHECKPOINTS_EXPECTED = 5
 """Typical number of checkpoints that a run chooses from."""
 

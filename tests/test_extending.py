@@ -59,7 +59,8 @@ def test_an_augmentation_function_changes_what_is_learned_and_resumes_exactly(
     tiny: MakeSettings, few_sprites: Sprites
 ) -> None:
     def background(tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return torch.where(torch.rand(tokens.shape, generator=generator) < 0.5, 0, tokens)
+        noise = torch.rand(tokens.shape, generator=generator).to(tokens.device)
+        return torch.where(noise < 0.5, 0, tokens)
 
     def last_of(name: str, steps: list[int], **extensions: Any) -> Path:
         """Train a run to each of these steps in turn and return its last checkpoint."""

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
-from pokemon_gen.progress import RunProgress, detector_seconds, show_seconds
-from pokemon_gen.settings import DetectorSettings
+from pokemon_gen import pipeline
+from pokemon_gen.progress import SHARE_ON_A_GPU, RunProgress, detector_seconds, show_seconds
+from pokemon_gen.settings import DetectorSettings, Settings
 
 
 def test_stages_are_counted_and_the_remaining_time_is_corrected(caplog: pytest.LogCaptureFixture) -> None:
@@ -55,6 +56,14 @@ def test_a_stage_that_was_finished_earlier_does_not_count(caplog: pytest.LogCapt
 )
 def test_durations_are_rounded(seconds: float, words: str) -> None:
     assert show_seconds(seconds) == words
+
+
+def test_a_gpu_is_expected_to_take_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = []
+    for gpu in (False, True):
+        monkeypatch.setattr(pipeline, "can_capture", lambda device, gpu=gpu: gpu)
+        seconds.append(pipeline._progress(Settings(name="x", model={"model_type": "gpt2"})).stages["score"])
+    assert seconds[1] == pytest.approx(SHARE_ON_A_GPU * seconds[0])
 
 
 def test_a_longer_detector_is_expected_to_take_longer() -> None:

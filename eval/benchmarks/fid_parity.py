@@ -9,10 +9,12 @@ relative, and the distance to 1e-3 relative, because a library may add an epsilo
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import scipy
 import torch
 import torch_fidelity
 from common import argument_parser, outcome
@@ -46,12 +48,18 @@ def by_pytorch_fid(files: list[list[Path]], state: dict[str, Any]) -> tuple[NDAr
     """Return pytorch-fid's features of the first set, (N, 2048), and its distance between the two sets."""
     with mock.patch.object(pytorch_fid_inception, "load_state_dict_from_url", return_value=state):
         network = pytorch_fid_inception.InceptionV3([3])
+    fid_score.linalg = SimpleNamespace(sqrtm=_sqrtm)  # it calls SciPy's in a way that 1.18 refuses
     features = fid_score.get_activations(files[0], network, batch_size=20, num_workers=0)
     (m1, s1), (m2, s2) = (
         fid_score.calculate_activation_statistics(paths, network, batch_size=20, num_workers=0)
         for paths in files
     )
     return features, float(fid_score.calculate_frechet_distance(m1, s1, m2, s2))
+
+
+def _sqrtm(matrix: NDArray[Any], disp: bool = True) -> tuple[NDArray[Any], float]:
+    """Return the square root of a matrix, and no estimate of its error, which pytorch-fid does not use."""
+    return scipy.linalg.sqrtm(matrix), float("nan")
 
 
 def by_torch_fidelity(

@@ -137,8 +137,7 @@ class CapturedDecoding:
         self.new_tokens = new_tokens
 
     def agrees(self, last: Tensor, scores: Tensor) -> bool:
-        """Read the (B, 1) token again that the loop read last, and compare with the scores that it got."""
-        self._move(-1)
+        """Read the (B, 1) token that the loop has read since, and compare with the scores that it got."""
         agrees = torch.allclose(self._read(last), scores, rtol=_AGREEMENT, atol=_AGREEMENT)
         self._move(1)
         return agrees

@@ -96,6 +96,8 @@ def decode(
                 if capturing.is_ready(len(chosen)):
                     return capturing.decode(chosen, advance)
                 last = chosen[-1][:, None]
+                if len(chosen) == 1:
+                    capturing.copy()
                 scores = average_probabilities([member.read(last) for member in members])
                 chosen.append(choose(scores, number))
                 advance()
@@ -124,6 +126,7 @@ class _Capturing:
             for one in members
         }
         self._captured: CapturedDecoding | None = None
+        self._copy: CapturedDecoding | None = None
 
     def is_ready(self, chosen: int) -> bool:
         """Return whether the decoding may continue captured after `chosen` new tokens."""
@@ -131,23 +134,25 @@ class _Capturing:
             self._captured = self._over_fixed_caches()
         return self._captured is not None
 
+    def copy(self) -> None:
+        """Copy the caches before the loop reads the token that is compared.
+
+        Afterwards, a layer with a sliding window lacks the oldest token that this one attended to.
+        """
+        if self.possible:
+            with _unless_refused():
+                self._copy = self._over_fixed_caches()
+
     def compare(self, last: Tensor, scores: Tensor) -> None:
-        """Compare with the scores of the loop for the (B, 1) token that it read last."""
-        if not self.possible:
+        """Compare with the scores of the loop for the (B, 1) token that it has read since the copy."""
+        if self._copy is None:
             return
-        try:
-            captured = self._over_fixed_caches()
-            agrees = captured.agrees(last, scores)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            _log.debug("completion: not captured, since a member takes no fixed cache: %s", error)
-            return
-        if agrees:
-            self.agreed.update(self.kinds)
-            self._captured = captured
-        else:
-            _log.debug("completion: not captured, since a member takes no mask over a fixed cache")
+        with _unless_refused():
+            if self._copy.agrees(last, scores):
+                self.agreed.update(self.kinds)
+                self._captured = self._copy
+            else:
+                _log.debug("completion: not captured, since a member takes no mask over a fixed cache")
 
     def _over_fixed_caches(self) -> CapturedDecoding:
         fixed = [FixedMember(one.model, one.cache, one.cache_argument, one.capacity) for one in self.members]
@@ -159,6 +164,17 @@ class _Capturing:
         for member in self.members:
             member.cache.layers.clear()  # their copies are used from now on
         return self._captured.decode(chosen, advance)
+
+
+@contextmanager
+def _unless_refused() -> Iterator[None]:
+    """Let the loop decode if a member takes no fixed cache."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        _log.debug("completion: not captured, since a member takes no fixed cache: %s", error)
 
 
 class _Member:

@@ -193,7 +193,8 @@ def _try(archive: Path, settings: Settings) -> None:
 
 def _failure(command: list[str], folder: str) -> str:
     """Run a command with the code of a folder; return the last line of its error, or nothing if it worked."""
-    environment = {**os.environ, "PYTHONPATH": folder}
+    paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     try:
         tried = subprocess.run(
             command,

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import logging
 import sys
+import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,7 +91,7 @@ def _name_of(code: Any) -> str:
         return name
     try:
         source = inspect.getsource(code)
-    except OSError:  # such as a function that was typed into the interpreter
+    except (OSError, SyntaxError, tokenize.TokenError):  # such as one that was typed into the interpreter
         return name
     return f"{name} ({_fingerprint(source.encode())})"
 

@@ -48,12 +48,13 @@ def through_fixed_cache(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return decoded
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize(("model_type", "length"), [*((name, 30) for name in MODEL_TYPES), ("mistral", 60)])
 def test_tokens_and_scores_are_those_of_the_loop(
-    model_type: str, tokens: Tensor, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
+    model_type: str, length: int, monkeypatch: pytest.MonkeyPatch, through_fixed_cache: list[int]
 ) -> None:
-    """More tokens than the sliding window of the Mistral holds (40)."""
+    """More tokens than the sliding window of the Mistral holds (40), after fewer and after more."""
     model = sharp_model(model_type)
+    tokens = torch.randint(V, (5, length), generator=torch.Generator().manual_seed(0))
     seen: list[Tensor] = []
 
     def choose(scores: Tensor, number: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def test_tokens_and_scores_are_those_of_the_loop(
     assert torch.equal(first, ours)
     assert through_fixed_cache == [78, 79]  # the loop is compared with once
     with torch.no_grad():
-        logits = model(torch.cat([tokens, ours], dim=1)).logits[:, 29:-1]
+        logits = model(torch.cat([tokens, ours], dim=1)).logits[:, length - 1 : -1]
     torch.testing.assert_close(torch.stack(seen, dim=1), logits, rtol=1e-4, atol=1e-4)
     monkeypatch.undo()
     assert torch.equal(ours, decode(model, tokens, 80, greedy))

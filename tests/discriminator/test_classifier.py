@@ -14,6 +14,7 @@ from pokemon_gen.discriminator.classifier import Classifier
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.discriminator.fit import (
     RealFakeBatches,
+    _ClassifierTrainer,
     build_classifier,
     train_classifier,
     with_threshold,
@@ -71,13 +72,11 @@ def test_half_of_a_batch_is_real_and_the_seed_determines_the_batch(procedural: S
     splices = completed(splice(train, 167, np.random.default_rng(0)))
     data = RealFakeBatches(settings(batch_size=40), 0, train, splices, procedural.palette)
     batch = data.__getitems__(list(range(40)))
-    pairs = len(batch["labels"]) // 2
-    assert 15 <= pairs <= 20  # a sprite that a cut did not change is dropped
-    assert batch["pixel_values"].shape[1:] == (4, 40, 40)
+    assert batch["pixel_values"].shape == (40, 4, 20, 20)
     mask = batch["pixel_values"][:, 3]
-    assert (mask[:, :22] == -1).all()  # a sprite is moved by at most one row, which is two pixels here
-    assert (mask[:, 26:] == 1).all()
-    assert batch["labels"].tolist() == [1] * pairs + [0] * pairs
+    assert (mask[:, :11] == -1).all()  # a sprite is moved by at most one row
+    assert (mask[:, 13:] == 1).all()
+    assert batch["labels"].tolist() == [1] * 20 + [0] * 20
     repeated = data.__getitems__(list(range(40)))
     assert torch.equal(batch["pixel_values"], repeated["pixel_values"])
     other_seed = RealFakeBatches(settings(batch_size=40), 1, train, splices, procedural.palette)
@@ -95,10 +94,24 @@ def test_only_the_completion_tells_a_real_sprite_from_its_corrupted_form(
     options = settings(batch_size=200, channel_swaps=channel_swaps)
     batch = RealFakeBatches(options, 0, train, splices, procedural.palette).__getitems__(list(range(200)))
     real, corrupted = batch["pixel_values"].chunk(2)
-    prompt = slice(0, 2 * 11)  # a sprite is moved by at most one row
+    assert len(real) == 100  # others replace the sprites that a cut did not change
+    prompt = slice(0, 11)  # a sprite is moved by at most one row
     equal = (real[:, :, prompt] == corrupted[:, :, prompt]).flatten(1).all(1)
     assert equal.float().mean() > 0.8
     assert not (real == corrupted).flatten(1).all(1).any()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="captures need an NVIDIA GPU")
+def test_captured_steps_learn_what_others_learn(procedural: Sprites, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, dev = procedural.tokens("train")[:100], procedural.tokens("dev")
+    splices = completed(splice(train, 167, np.random.default_rng(0)))
+    log_odds = []
+    for capture in (True, False):  # a capture that fails is an error
+        monkeypatch.setattr(_ClassifierTrainer, "capture", capture)
+        one = train_classifier(settings(steps=12), 0, train, splices, dev[:9], procedural.palette, "test")
+        log_odds.append(one.log_odds(dev))
+    np.testing.assert_allclose(*log_odds, atol=0.05)
 
 
 def test_several_networks_are_averaged_and_saved(procedural: Sprites, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_every_set_is_measured_on_dev(procedural: Sprites) -> None:
     of_set = {metrics.negative_type: metrics for metrics in found.sets}
     assert of_set["noisy completion"].auc == 1  # noise has many colours
     assert of_set["sample"].auc < 0.5
+    assert of_set["pixel shuffle"].n <= 80 < of_set["splice"].n <= of_set["noisy completion"].n == 400
     low, high = of_set["splice"].auc_interval
     assert low < of_set["splice"].auc < high
     passed = judge.log_odds(dev) >= 0

@@ -28,7 +28,7 @@ def test_features_differ_between_sprites(features: dict[Protocol, np.ndarray]) -
 
 def assert_features_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
     """Compare with features of a CPU; a GPU adds in another order, and TF32 would differ by 0.1."""
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 if torch.cuda.is_available() else 1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 if torch.cuda.is_available() else 1e-6)
 
 
 def test_the_features_equal_those_of_pytorch_fid(

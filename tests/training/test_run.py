@@ -196,7 +196,7 @@ def test_the_implementation_of_attention_does_not_change_what_is_learned(
     default = train(tiny(), few_sprites, [Record()])
     kernel = train(tiny(name="kernel", training={"attn_implementation": "eager"}), few_sprites, [Record()])
     assert used == ["sdpa"] * 4 + ["eager"] * 4  # by default `sdpa`, also on a CPU, in fp32
-    within = 1e-3 if torch.cuda.is_available() else 1e-4  # a GPU adds in another order
+    within = 1e-2 if torch.cuda.is_available() else 1e-4  # a GPU trains in bf16
     assert kernel.dev_nll == pytest.approx(default.dev_nll, abs=within)
     loaded = load_checkpoint(default.folder / "checkpoint-4").model  # the checkpoint does not record it
     assert members_of(loaded)[0].config._attn_implementation == "sdpa"
