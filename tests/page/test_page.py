@@ -210,6 +210,93 @@ def test_a_running_completion_stops(opened: Any) -> None:
     assert 240 < filled < 400
 
 
+@pytest.mark.parametrize("action", ["paint", "undo", "open", "line", "start", "link"])
+def test_what_is_done_while_a_completion_runs_stays(opened: Any, action: str) -> None:
+    before = state(opened)
+    opened.evaluate(SLOW)
+    link = opened.evaluate("fragment()")
+    opened.click("#complete")
+    wait_for(opened, "Painting")
+    opened.wait_for_timeout(200)
+    if action == "paint":
+        tap(opened, 45)
+    elif action == "undo":
+        opened.keyboard.press("Control+z")
+    elif action == "open":
+        Image.new("RGB", (20, 20), "red").save("red.png")
+        opened.set_input_files("#file", "red.png")
+        wait_for(opened, "Opened")
+    elif action == "line":
+        opened.locator("#rows").fill("5")
+    elif action == "start":
+        opened.click("#starts button:nth-child(2)")
+    else:
+        opened.evaluate(f"location.hash = {link!r}")
+        opened.wait_for_timeout(100)
+    assert opened.is_disabled("#stop")
+    after = state(opened)
+    if action in ("undo", "link"):
+        assert (after[0][:240], *after[1:]) == (before[0][:240], 240, 240)
+    else:
+        assert after != before
+    opened.wait_for_timeout(400)  # what the worker painted meanwhile
+    assert state(opened) == after
+
+
+def test_a_long_stroke_waits_for_one_answer_at_most(opened: Any) -> None:
+    opened.click("#surprise")
+    opened.evaluate("""(() => {
+        const send = worker.postMessage.bind(worker);
+        globalThis.sent = 0;
+        worker.postMessage = (message, transfer) => {
+            if (message.type === "inspect") sent++;
+            send(message, transfer);
+        };
+    })()""")
+    opened.evaluate("for (let i = 0; i < 200; i++) use(i, i === 0)")
+    opened.wait_for_timeout(500)
+    assert 1 <= opened.evaluate("sent") <= 3
+    assert opened.evaluate("overlay.values[0] === 0 && Math.max(...overlay.values) > 0")
+
+
+def test_painting_below_the_line_of_a_finished_picture_is_explained(opened: Any) -> None:
+    complete(opened)
+    tap(opened, 300)
+    assert "line" in wait_for(opened, "again")
+    tap(opened, 45)
+    opened.keyboard.press("Control+z")
+
+
+def test_at_temperature_zero_there_is_one_candidate(opened: Any) -> None:
+    opened.fill("#temperature", "0")
+    complete(opened)
+    assert opened.locator("#candidates button").count() == 1
+    assert "equal" in opened.inner_text("#status")
+    assert opened.input_value("#count") == "8"
+
+
+def test_escape_ends_a_question(opened: Any) -> None:
+    opened.click("[data-tool=ask]")
+    tap(opened, 100)
+    opened.locator("#likeliest button").first.wait_for()
+    opened.keyboard.press("Escape")
+    opened.locator("#likeliest button").first.wait_for(state="detached")
+
+
+def test_a_drag_of_the_slider_is_one_step(opened: Any) -> None:
+    before = state(opened)
+    slider = opened.locator("#rows").bounding_box()
+    middle = slider["y"] + slider["height"] / 2
+    opened.mouse.move(slider["x"] + slider["width"] * 0.6, middle)
+    opened.mouse.down()
+    for share in (0.5, 0.4, 0.3):
+        opened.mouse.move(slider["x"] + slider["width"] * share, middle)
+    opened.mouse.up()
+    assert state(opened)[1] < 200
+    opened.keyboard.press("Control+z")
+    assert state(opened) == before
+
+
 def test_pictures_are_saved(opened: Any, few_sprites: Sprites) -> None:
     assert opened.is_disabled("#png-1")
     tokens = np.array(complete(opened))
@@ -253,6 +340,7 @@ def test_a_link_reproduces_the_picture_and_the_settings(opened: Any, html: Path)
         (lambda link: re.sub("pixels=.*", "pixels=!", link), "damaged"),
         (lambda link: re.sub("line=240", "line=-3", link), "damaged"),
     ],
+    ids=["palette", "colour", "pixels", "line"],
 )
 def test_a_wrong_link_is_explained(opened: Any, html: Path, change: Any, fact: str) -> None:
     link = f"{html.as_uri()}#{opened.evaluate('fragment()')}"
@@ -260,6 +348,25 @@ def test_a_wrong_link_is_explained(opened: Any, html: Path, change: Any, fact: s
     opened.goto(change(link))
     opened.wait_for_timeout(1000)  # also after the model is loaded
     assert fact in opened.inner_text("#status")
+
+
+def test_a_link_of_a_page_with_other_models_keeps_the_choice_of_this_one(opened: Any) -> None:
+    link = opened.evaluate("fragment()").replace("members=1", "members=5").replace("line=240", "line=400")
+    complete(opened)
+    opened.evaluate(f"location.hash = {link!r}")
+    opened.wait_for_timeout(200)
+    assert opened.input_value("#members") == "1"
+    assert state(opened)[1:] == (240, 240)
+    assert opened.locator("#candidates button").count() == 0
+
+
+def test_single_letters_work_on_the_picture_alone(opened: Any) -> None:
+    opened.focus("#upload")
+    opened.keyboard.press("e")
+    assert opened.evaluate("tool") == "paint"
+    opened.focus(BOARD)
+    opened.keyboard.press("e")
+    assert opened.evaluate("tool") == "erase"
 
 
 def test_an_uploaded_picture_is_mapped_to_the_palette(
@@ -280,6 +387,32 @@ def test_an_uploaded_picture_is_mapped_to_the_palette(
     assert "padded" in wait_for(opened, "50×33")
 
 
+@pytest.mark.parametrize("event", ["paste", "drop"])
+def test_a_picture_is_pasted_or_dropped(opened: Any, few_sprites: Sprites, event: str) -> None:
+    sprite = few_sprites.tokens("train")[1]
+    buffer = io.BytesIO()
+    Image.fromarray(to_picture(sprite, few_sprites.palette)).save(buffer, "PNG")
+    opened.evaluate(
+        """([event, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(bytes)], "cat.png", { type: "image/png" }));
+            const fields = { bubbles: true, cancelable: true, clipboardData: data, dataTransfer: data };
+            const type = event === "paste" ? ClipboardEvent : DragEvent;
+            document.body.dispatchEvent(new type(event, fields));
+        }""",
+        [event, list(buffer.getvalue())],
+    )
+    wait_for(opened, "Opened")
+    assert state(opened)[0] == sprite.tolist()
+
+
+def test_a_huge_picture_is_read_without_a_long_freeze(opened: Any) -> None:
+    """Enlarged pixel art of 16 million pixels, all of which are compared."""
+    Image.new("RGB", (4000, 4000), (200, 30, 30)).save("huge.png")
+    opened.set_input_files("#file", "huge.png")
+    wait_for(opened, "enlarged 200 times")
+
+
 @pytest.mark.parametrize("kind", ["text", "large", "animated"])
 def test_odd_files_are_explained(opened: Any, kind: str) -> None:
     if kind == "text":
@@ -292,11 +425,15 @@ def test_odd_files_are_explained(opened: Any, kind: str) -> None:
         assert "10000" in wait_for(opened, "too large")
     else:
         frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
-        frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
-        opened.set_input_files("#file", "moving.gif")
-        wait_for(opened, "Opened")
-        tokens, _, _ = state(opened)
-        assert len(set(tokens)) == 1
+        for name in ("moving.gif", "moving.png", "moving.webp"):
+            frames[0].save(name, save_all=True, append_images=frames[1:], lossless=True)
+            opened.set_input_files("#file", name)
+            wait_for(opened, "first frame")
+            tokens, _, _ = state(opened)
+            assert len(set(tokens)) == 1
+        frames[0].save("still.gif")
+        opened.set_input_files("#file", "still.gif")
+        assert "first frame" not in wait_for(opened, "Opened the picture; its")
 
 
 def test_the_keyboard_suffices(opened: Any) -> None:
@@ -341,6 +478,8 @@ def test_the_page_runs_in_a_frame_of_a_notebook(page: Any, html: Path) -> None:
     expect(frame.locator("#status")).to_contain_text("Ready", timeout=10_000)
     frame.locator("#complete").click()
     expect(frame.locator("#status")).to_contain_text("Done", timeout=10_000)
+    frame.locator("#copy-link").click()
+    expect(frame.locator("#status")).to_contain_text("page.html")
 
 
 def test_a_page_that_is_too_large_says_its_size(few_sprites: Sprites) -> None:

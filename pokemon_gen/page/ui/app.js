@@ -196,10 +196,15 @@ function refresh() {
 
 // ---------------------------------------------------------------- painting
 
-/** Change the picture, as one step that can be undone. */
-function change(action) {
+/** Stop painting and remember the picture, before it changes. */
+function beginChange() {
   stop();
   history_.keep();
+}
+
+/** Change the picture, as one step that can be undone. */
+function change(action) {
+  beginChange();
   action(picture());
   refresh();
 }
@@ -211,15 +216,15 @@ function use(position, first) {
   } else if (tool === "ask") {
     lookInto(position);
   } else {
-    if (first) {
-      stop();
-      history_.keep();
-    }
+    if (first) beginChange();
     const twin = Picture.mirrored(position), places = mirror && twin !== position ? [position, twin] : [position];
     for (const place of places.sort((a, b) => a - b)) {
       if (tool === "paint") picture().paint(place, colour);
       else if (tool === "fill") picture().fill(place, colour);
       else picture().erase(place);
+    }
+    if (tool !== "erase" && picture().filled === LENGTH && position >= picture().line) {
+      say("Complete paints all pixels below the line again. To keep yours, move the line below it or erase what follows.");
     }
     refresh();
   }
@@ -297,21 +302,27 @@ board.addEventListener("blur", draw);
 
 // ---------------------------------------------------------------- the line
 
+let moving = false; // one drag is one step of the history
+
 function give(rows) {
-  change((shown) => shown.give(rows * SIDE));
+  picture().give(Math.min(SIDE, Math.max(0, rows)) * SIDE);
+  refresh();
 }
 
-$("rows").addEventListener("input", (event) => give(Number(event.target.value)));
+$("rows").addEventListener("input", (event) => {
+  const rows = Number(event.target.value);
+  if (!moving) beginChange();
+  moving = true;
+  give(rows);
+});
+$("rows").addEventListener("change", () => (moving = false));
 $("grip").addEventListener("pointerdown", (event) => {
   event.target.setPointerCapture(event.pointerId);
-  stop();
-  history_.keep();
+  beginChange();
 });
 $("grip").addEventListener("pointermove", (event) => {
   if (!event.target.hasPointerCapture(event.pointerId)) return;
-  const rows = Math.round((event.clientY - board.getBoundingClientRect().top) / cell);
-  picture().give(Math.min(SIDE, Math.max(0, rows)) * SIDE);
-  refresh();
+  give(Math.round((event.clientY - board.getBoundingClientRect().top) / cell));
 });
 
 // ---------------------------------------------------------------- completing
@@ -339,16 +350,17 @@ function complete() {
   if (!prompt.length) return say("Give at least one pixel: the model needs something to begin with.", true);
   if (prompt.length === LENGTH) return say("All rows are given, so nothing is left to paint. Move the line up.", true);
   history_.keep();
-  const asking = settings(), begun = performance.now();
+  const asking = settings(), begun = performance.now(), alone = asking.temperature === 0 && asking.count > 1;
+  if (alone) asking.count = 1;
   picture().filled = prompt.length;
   const own = (candidates = {
-    from: prompt.length, known: prompt.length, chosen: 0, running: true,
+    from: prompt.length, known: prompt.length, chosen: 0, running: true, alone,
     tokens: Array.from({ length: asking.count }, () => Int32Array.from(picture().tokens)),
     nll: new Float64Array(asking.count),
   });
   showCandidates();
   $("stop").disabled = false;
-  say(`Painting ${LENGTH - own.from} pixels, ${asking.count} times …`);
+  say(`Painting ${LENGTH - own.from} pixels${asking.count > 1 ? `, ${asking.count} times` : ""} …`);
   own.id = send({ type: "complete", prompt, ...asking }, (answer) => {
     if (answer.type === "tokens") paintCandidates(own, answer);
     else finish(own, answer, performance.now() - begun);
@@ -357,12 +369,13 @@ function complete() {
 }
 
 function paintCandidates(own, { position, tokens, logProbs }) {
+  if (!own.running) return;
   own.tokens.forEach((sprite, i) => {
     sprite[position] = tokens[i];
     own.nll[i] -= logProbs[i];
   });
   own.known = position + 1;
-  if (own !== candidates || (CALM.matches && own.known % SIDE)) return;
+  if (CALM.matches && own.known % SIDE) return;
   const from = Math.max(0, CALM.matches ? own.known - SIDE : position);
   own.tokens.forEach((sprite, i) => drawTokens(own.contexts[i], sprite, from, own.known, PALETTE, CANDIDATE_SCALE));
   showChosen();
@@ -370,21 +383,41 @@ function paintCandidates(own, { position, tokens, logProbs }) {
 }
 
 function finish(own, answer, milliseconds) {
+  if (!own.running) return;
+  end(own);
+  if (!answer.failed) tell(own, `Done in ${(milliseconds / 1000).toFixed(1)} s.`);
+}
+
+/** Stop the completion that is running, at once: what the worker still sends of it is ignored. */
+function stop() {
+  if (!candidates?.running) return false;
+  worker.postMessage({ type: "cancel", id: candidates.id });
+  end(candidates);
+  return true;
+}
+
+/** Show a completion that no longer runs, as far as it came. */
+function end(own) {
   own.running = false;
-  if (own !== candidates) return;
   $("stop").disabled = true;
   $("progress").textContent = "";
-  if (answer.failed) return;
   showCandidates();
   showChosen();
-  const what = answer.type === "cancelled" ? `Stopped at pixel ${own.known}.` : `Done in ${(milliseconds / 1000).toFixed(1)} s.`;
-  say(`${what} Candidate ${own.chosen + 1} is on the canvas; choose another, erase a part, or complete again.`);
+}
+
+function tell(own, what) {
+  const alone = own.alone ? " At temperature 0 all candidates are equal, so one was painted." : "";
+  say(`${what} Candidate ${own.chosen + 1} is on the canvas; choose another, erase a part, or complete again.${alone}`);
   refresh();
 }
 
-/** Stop the completion that is running. */
-function stop() {
-  if (candidates?.running) worker.postMessage({ type: "cancel", id: candidates.id });
+/** Stop the completion and say where; without one, stop asking for a pixel. */
+function stopAndTell() {
+  if (stop()) tell(candidates, `Stopped at pixel ${candidates.known}.`);
+  else if (asked !== null) {
+    asked = null;
+    lookAgain();
+  }
 }
 
 /** Put the chosen candidate on the board. */
@@ -437,23 +470,34 @@ function lookInto(position) {
   lookAgain();
 }
 
-let looking = 0;
+let looking = false, outdated = false;
 
-/** Ask the model again for whatever is shown: the likeliest colours, the surprise, the attention. */
+/** Ask the model again for whatever is shown, one question at a time: the worker answers none before the last. */
 async function lookAgain() {
-  const turn = ++looking;
+  outdated = true;
+  if (looking) return;
+  looking = true;
+  while (outdated) {
+    outdated = false;
+    await look();
+  }
+  looking = false;
+}
+
+/** Ask for the likeliest colours, the surprise, the attention. An answer about an earlier picture is not shown. */
+async function look() {
   if (!ready || candidates?.running) return;
   const shown = picture(), tokens = Array.from(shown.tokens.subarray(0, shown.filled));
   if (asked !== null && asked > shown.filled) asked = null;
   if (asked === null) $("likeliest").replaceChildren();
   if (!tokens.length || (asked === null && !pressed("surprise"))) return showOverlay(null);
   const seen = await ask({ type: "inspect", tokens, members: settings().members });
-  if (turn !== looking || seen.failed) return;
+  if (outdated || seen.failed || candidates?.running) return;
   if (asked !== null) showLikeliest(seen.probabilities.subarray(asked * PALETTE.rgb.length, (asked + 1) * PALETTE.rgb.length));
   if (pressed("surprise")) showSurprise(seen.nll);
   else if (pressed("attention") && asked !== null) {
     attention = await ask({ type: "attend", tokens: tokens.slice(0, asked), position: asked });
-    if (turn === looking && !attention.failed) showAttention();
+    if (!outdated && !attention.failed) showAttention();
   } else showOverlay(null);
 }
 
@@ -545,11 +589,12 @@ for (const id of ["layer", "head"]) $(id).addEventListener("change", () => atten
 
 async function open(file) {
   try {
-    const { tokens, done } = toTokens(await decodePicture(file), PALETTE);
-    stop();
-    history_.keep();
+    const { image, animated } = await decodePicture(file);
+    const { tokens, done } = toTokens(image, PALETTE);
+    if (animated) done.unshift("only its first frame");
+    beginChange();
     history_.picture = new Picture(tokens, picture().line, Math.max(1, Math.min(picture().line, LENGTH - 1)));
-    asked = null;
+    forget();
     say(["Opened the picture", ...done, "its colours are the nearest of the palette"].join("; ") + ".");
     refresh();
   } catch (error) {
@@ -579,9 +624,14 @@ function begin(tokens) {
     shown.tokens.set(whole);
     shown.line = shown.filled = Math.min(tokens.length, 240);
   });
+  forget();
+  refresh();
+}
+
+/** Forget the candidates and the pixel that was asked for: they belong to another picture. */
+function forget() {
   candidates = asked = null;
   $("candidates").replaceChildren();
-  refresh();
 }
 
 // ---------------------------------------------------------------- saving
@@ -620,24 +670,29 @@ $("gif").addEventListener("click", () => {
 });
 $("copy-tokens").addEventListener("click", () => copy(picture().tokens.join(" "), "the tokens"));
 $("copy-link").addEventListener("click", () => {
-  const link = `${location.href.split("#")[0]}#${fragment()}`;
-  try {
-    history.replaceState(null, "", `#${fragment()}`);
-  } catch {
-    // a page inside a notebook has no address of its own
+  if (!["file:", "http:", "https:"].includes(location.protocol)) {
+    return say("Inside a notebook the page has no address of its own. Open page.html itself to copy a link.", true);
   }
-  copy(link, "the link");
+  history.replaceState(null, "", `#${fragment()}`);
+  copy(location.href, "the link");
 });
+
+/** Set a field of the form, unless it lacks this choice: a link may come from a page of another model. */
+function setField(field, value) {
+  if (!field || !value) return;
+  if (!field.options || [...field.options].some((option) => option.value === value)) field.value = value;
+}
 
 /** Show what a link describes. */
 function readFragment() {
   try {
     const found = fromFragment(location.hash.slice(1), DATA.palette_fingerprint, PALETTE.rgb.length);
     if (!found) return false;
-    history_.keep();
+    beginChange();
     history_.picture = found.picture;
+    forget();
     const fields = { temperature: "temperature", topK: "top-k", topP: "top-p", seed: "seed", count: "count", members: "members" };
-    for (const [name, id] of Object.entries(fields)) if (found.settings[name] && $(id)) $(id).value = found.settings[name];
+    for (const [name, id] of Object.entries(fields)) setField($(id), found.settings[name]);
     return true;
   } catch (error) {
     say(error.message, true);
@@ -686,18 +741,19 @@ function buildStarts() {
   }));
 }
 
+/** Single letters work while the picture has the focus, so that speech input elsewhere does not press them. */
 const KEYS = {
   b: () => chooseTool("paint"), f: () => chooseTool("fill"), e: () => chooseTool("erase"), p: () => chooseTool("pick"),
   i: () => chooseTool("ask"), m: () => $("mirror").click(), c: complete, s: () => $("surprise").click(), a: () => $("attention").click(),
 };
 
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
-  if (event.target.matches("input, select")) return;
+  if (event.key === "Escape") stopAndTell();
+  if (event.target.matches("input[type=number], select")) return; // they have an undo of their own
   const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
   if (command && key === "z") (event.shiftKey ? redo : undo)();
   else if (command && key === "y") redo();
-  else if (!command && !event.altKey && KEYS[key]) KEYS[key]();
+  else if (!command && !event.altKey && document.activeElement === board && KEYS[key]) KEYS[key]();
   else return;
   event.preventDefault();
 });
@@ -708,6 +764,7 @@ function undo() {
 }
 
 function redo() {
+  stop();
   if (history_.redo()) refresh();
 }
 
@@ -731,7 +788,7 @@ function setUp() {
   $("redo").addEventListener("click", redo);
   $("blank").addEventListener("click", () => begin(new Int32Array(240).fill(BACKGROUND)));
   $("complete").addEventListener("click", complete);
-  $("stop").addEventListener("click", stop);
+  $("stop").addEventListener("click", stopAndTell);
   $("dice").addEventListener("click", () => ($("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000));
   addEventListener("resize", () => (fitBoard(), draw()));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (buildStarts(), draw()));

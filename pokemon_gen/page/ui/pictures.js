@@ -29,11 +29,10 @@ class Palette {
     this.known = new Map();
   }
 
-  /** The token of the nearest colour. */
-  nearest(red, green, blue) {
-    const key = (red << 16) | (green << 8) | blue;
+  /** The token of the nearest colour to 0xRRGGBB. */
+  nearest(key) {
     if (!this.known.has(key)) {
-      const lab = oklab([red, green, blue]);
+      const lab = oklab([key >> 16, (key >> 8) & 255, key & 255]);
       let best = 0, least = Infinity;
       this.lab.forEach((other, token) => {
         const distance = (lab[0] - other[0]) ** 2 + (lab[1] - other[1]) ** 2 + (lab[2] - other[2]) ** 2;
@@ -81,22 +80,25 @@ function toTokens(image, palette) {
 function padded(image) {
   const size = Math.max(image.width, image.height, SIDE);
   const top = Math.floor((size - image.height) / 2), left = Math.floor((size - image.width) / 2);
+  const { width, height, data } = image;
+  const over = (byte, alpha) => Math.round((byte * alpha + 255 * (255 - alpha)) / 255);
+  /** 0xRRGGBB: one number, since a picture may have 16 million pixels. */
   const colour = (row, column) => {
     const y = row - top, x = column - left;
-    if (y < 0 || x < 0 || y >= image.height || x >= image.width) return [255, 255, 255];
-    const at = 4 * (y * image.width + x), alpha = image.data[at + 3] / 255;
-    return [0, 1, 2].map((k) => Math.round(image.data[at + k] * alpha + 255 * (1 - alpha)));
+    if (y < 0 || x < 0 || y >= height || x >= width) return 0xffffff;
+    const at = 4 * (y * width + x), alpha = data[at + 3];
+    if (alpha === 255) return (data[at] << 16) | (data[at + 1] << 8) | data[at + 2];
+    return (over(data[at], alpha) << 16) | (over(data[at + 1], alpha) << 8) | over(data[at + 2], alpha);
   };
   return {
     size,
     tokens: (palette, step) =>
       Int32Array.from({ length: LENGTH }, (_, i) =>
-        palette.nearest(...colour(Math.floor(i / SIDE) * step, (i % SIDE) * step))),
+        palette.nearest(colour(Math.floor(i / SIDE) * step, (i % SIDE) * step))),
     isEnlarged: (step) => {
       for (let row = 0; row < size; row++) {
         for (let column = 0; column < size; column++) {
-          const [a, b] = [colour(row, column), colour(row - (row % step), column - (column % step))];
-          if (a[0] !== b[0] || a[1] !== b[1] || a[2] !== b[2]) return false;
+          if (colour(row, column) !== colour(row - (row % step), column - (column % step))) return false;
         }
       }
       return true;
@@ -107,7 +109,7 @@ function padded(image) {
         for (let sample = 0; sample < SAMPLES * SAMPLES; sample++) {
           const row = Math.floor(i / SIDE) + (Math.floor(sample / SAMPLES) + 0.5) / SAMPLES;
           const column = (i % SIDE) + ((sample % SAMPLES) + 0.5) / SAMPLES;
-          const token = palette.nearest(...colour(Math.floor((row * size) / SIDE), Math.floor((column * size) / SIDE)));
+          const token = palette.nearest(colour(Math.floor((row * size) / SIDE), Math.floor((column * size) / SIDE)));
           counts.set(token, (counts.get(token) ?? 0) + 1);
         }
         return winner(counts, palette);
@@ -130,7 +132,7 @@ function winner(counts, palette) {
 
 /**
  * Decode a file or blob that a person chose.
- * @returns {Promise<ImageData>}
+ * @returns {Promise<{image: ImageData, animated: boolean}>} the first frame, and whether there are more.
  * @throws {Error} with a message for people.
  */
 async function decodePicture(file) {
@@ -149,7 +151,30 @@ async function decodePicture(file) {
   const context = canvas.getContext("2d");
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return context.getImageData(0, 0, canvas.width, canvas.height);
+  const animated = isAnimated(new Uint8Array(await file.arrayBuffer()));
+  return { image: context.getImageData(0, 0, canvas.width, canvas.height), animated };
+}
+
+/** Whether a file has several frames: two images of a GIF, APNG's acTL, WebP's ANIM chunk. */
+function isAnimated(bytes) {
+  const begin = new TextDecoder("latin1").decode(bytes.subarray(0, 4096));
+  if (begin.startsWith("GIF8")) return countImages(bytes) > 1;
+  if (begin.startsWith("PNG", 1)) return begin.includes("acTL");
+  return begin.startsWith("RIFF") && begin.includes("ANIM");
+}
+
+/** The images of a GIF, at most two: a header with a table of colours, then blocks (GIF89a specification). */
+function countImages(bytes) {
+  const table = (flags) => (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0);
+  let at = 13 + table(bytes[10]), images = 0;
+  while (images < 2 && (bytes[at] === 0x21 || bytes[at] === 0x2c)) {
+    const isImage = bytes[at] === 0x2c;
+    images += isImage;
+    at += isImage ? 11 + table(bytes[at + 9]) : 2; // to its first block of data
+    while (bytes[at]) at += bytes[at] + 1;
+    at++;
+  }
+  return images;
 }
 
 /** Draw the tokens from one place to another on a canvas, `scale` screen pixels each; others stay as they were. */

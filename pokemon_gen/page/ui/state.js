@@ -143,5 +143,5 @@ function fromFragment(fragment, palette, colours) {
   for (const [name, value] of fields) {
     if (!["palette", "pixels", "line"].includes(name)) settings[name] = value;
   }
-  return { picture: new Picture(tokens, line, filled), settings };
+  return { picture: new Picture(tokens, Math.min(line, filled), filled), settings };
 }
