@@ -77,6 +77,8 @@ def test_the_notebook_goes_from_the_sprites_to_the_archive(few_sprites: Sprites,
     shown = [set(output.get("data", {})) for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("text/html" in kinds for kinds in shown) >= 3  # the run, the report and the page
     assert any("image/png" in kinds for kinds in shown)  # the sprites
+    again = execute(read("pokemon_gen"), own_folder, parameters)  # as after an interruption
+    assert "ok: 6 sprites x 400 tokens, prompts kept" in again
 
 
 @pytest.mark.slow

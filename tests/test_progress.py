@@ -62,7 +62,8 @@ def test_a_gpu_is_expected_to_take_a_share(monkeypatch: pytest.MonkeyPatch) -> N
     seconds = []
     for gpu in (False, True):
         monkeypatch.setattr(pipeline, "can_capture", lambda device, gpu=gpu: gpu)
-        seconds.append(pipeline._progress(Settings(name="x", model={"model_type": "gpt2"})).stages["score"])
+        stages = pipeline._progress(Settings(name="x", model={"model_type": "gpt2"})).stages
+        seconds.append(stages["score"] or 0.0)
     assert seconds[1] == pytest.approx(SHARE_ON_A_GPU * seconds[0])
 
 

@@ -2,8 +2,8 @@
 
 It holds the code, the notebook with the settings of this run, the settings as a config, the sidecar of the
 submission, the exact versions, and a page on how to reproduce. It holds no weights and no sprites. The
-archive is unpacked into an empty folder, and its own code trains the run's model for a step there, because an
-archive that nobody has tried does not run.
+archive is unpacked into an empty folder, where the first cells of its notebook are run and its own code
+trains the run's model for a step, because an archive that nobody has tried does not run.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+import pokemon_gen
 from pokemon_gen.config_files.reading import package_configs
 from pokemon_gen.constants import BASELINES
 from pokemon_gen.errors import PokemonGenError
@@ -28,22 +29,32 @@ from pokemon_gen.stages.plans import HandinPlan, plan_handin
 from pokemon_gen.validation import check_place, named_functions
 
 NOTEBOOK = "pokemon_gen.ipynb"
-PARAMETERS = "parameters"
-"""The tag of the notebook's cell that holds the settings."""
+PARAMETERS, SETUP = "parameters", "setup"
+"""The tags of the notebook's cell that holds the settings, and of those that prepare everything else."""
 KINDS = {".py", ".js", ".css", ".j2", ".yaml", ".typed"}
 """The files of the package. Everything else, such as weights, pictures and caches, stays out."""
 CHECK_SECONDS = 600
 """The longest time that the trial may take."""
 TRIAL = """
-import sys
+import json, re, sys
 from pathlib import Path
+cells = json.loads(Path("pokemon_gen.ipynb").read_text(encoding="utf-8"))["cells"]
+names = {"__name__": "__main__"}
+for cell in cells:
+    tags = cell["metadata"].get("tags", [])
+    if "parameters" in tags or "setup" in tags:
+        source = re.sub(r"(?m)^( *)%.*$", r"\\1pass", "".join(cell["source"]))  # nothing is installed here
+        exec(source, names)
+    if "parameters" in tags:
+        names["SOURCE"] = sys.argv[1]
 import pokemon_gen
 from pokemon_gen import load_settings, train
 assert Path(pokemon_gen.__file__).is_relative_to(Path.cwd()), pokemon_gen.__file__
-settings = load_settings("run.yaml", sys.argv[1:])
+settings = load_settings(names["CONFIG"], [f"sprites.source={sys.argv[1]}", *sys.argv[2:]])
 train(next(iter(settings.each_member())))
 """
-"""Trains a step with the code of the archive, which is the working directory."""
+"""Runs the first cells of the notebook, and trains a step with the code of the archive, which is the working
+directory."""
 _REPRODUCE = """\
 # How to reproduce {name}
 
@@ -56,15 +67,37 @@ some pixels.
 
 | file | what it is |
 | --- | --- |
-| `pokemon_gen/`, `configs/`, `eval/` | the code |
+| `pokemon_gen/`, `configs/`, `eval/`, `notebooks/`, `pyproject.toml` | the code |
 | `run.yaml` | every setting of this run, with seed {seed} |
-| `{notebook}` | the same run as a notebook |
+| `{notebook}` | the same run as a notebook; it installs the versions itself |
 | `{name}.json` | the sidecar of the submission: settings, seed, checkpoint, versions, hashes of the prompts |
 | `requirements.txt` | the exact versions |
 
 No pretrained weights and no other data were used. The sprites are not included: they come from
 `{source}`.
 """
+
+
+_PROJECT = """\
+[build-system]
+requires = ["hatchling>=1.25"]
+build-backend = "hatchling.build"
+
+[project]
+name = "pokemon-gen"
+version = "{version}"
+requires-python = ">=3.11"
+dependencies = {dependencies}
+
+[tool.hatch.build.targets.wheel]
+packages = ["pokemon_gen"]
+
+[tool.hatch.build.targets.wheel.force-include]
+"configs" = "pokemon_gen/configs"
+"eval/baselines.yaml" = "pokemon_gen/eval/baselines.yaml"
+"notebooks" = "pokemon_gen/notebooks"
+"""
+"""From it the code of the archive, which may be run without being installed, knows what it needs."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +144,13 @@ def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, 
     for folder, files in (("configs", package_configs()), ("eval", [_shipped(BASELINES)])):
         for file in files:
             yield f"{folder}/{file.name}", file.read_text(encoding="utf-8")
+    yield f"notebooks/{NOTEBOOK}", _shipped(f"notebooks/{NOTEBOOK}").read_text(encoding="utf-8")
+    yield (
+        "pyproject.toml",
+        _PROJECT.format(
+            version=pokemon_gen.__version__, dependencies=json.dumps(sidecar["requirements"], indent=4)
+        ),
+    )
     for setting, place in named_functions(settings).items():
         file, _ = check_place(setting, place)
         yield place.rpartition(":")[0], file.read_text(encoding="utf-8")
@@ -170,7 +210,7 @@ def _reproduce(settings: Settings, sidecar: dict[str, Any]) -> str:
 
 
 def _try(archive: Path, settings: Settings) -> None:
-    """Unpack the archive, and train a step with its code.
+    """Unpack the archive, run the first cells of its notebook, and train a step with its code.
 
     Raises:
         PokemonGenError: with the last line of what went wrong.
@@ -182,11 +222,8 @@ def _try(archive: Path, settings: Settings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
-        changes = [
-            f"sprites.source={source}", "training.max_steps=1", "training.torch_compile=false",
-            "training.eval_strategy=no",
-        ]  # fmt: skip
-        reason = _failure([sys.executable, "-c", TRIAL, *changes], folder)
+        changes = ["training.max_steps=1", "training.torch_compile=false", "training.eval_strategy=no"]
+        reason = _failure([sys.executable, "-c", TRIAL, source, *changes], folder)
     if reason:
         raise PokemonGenError(f"the archive does not run in an empty folder, so it was not written: {reason}")
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.config_files.overrides import override_sprites
+from pokemon_gen.config_files.validation import validate
 from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import number_file, require_absent
-from pokemon_gen.models.checkpoints import is_ensemble, is_loadable
+from pokemon_gen.files import number_file, read_json, require_absent
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, is_loadable
 from pokemon_gen.models.choice import CheckpointFiles, Choice, choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
 from pokemon_gen.settings import (
@@ -262,7 +263,13 @@ def _html_file(output: str | Path | None, default: Path, overwrite: bool) -> Pat
 
 @dataclass(frozen=True)
 class HandinPlan:
-    """The run that `handin` packs, the sidecar of its submission, and the archive."""
+    """What `handin` packs, and the archive.
+
+    Attributes:
+        settings: with which the submission was made, as its sidecar records them.
+        sidecar: of the submission.
+        file: the archive.
+    """
 
     settings: Settings
     sidecar: Path
@@ -273,10 +280,11 @@ def plan_handin(run: str | Path, output: str | Path | None, overwrite: bool) -> 
     """Resolve the arguments of `handin`; see there.
 
     Raises:
-        PokemonGenError: for a missing run, a run without a submission, an archive that exists, or an output
-            that is no archive.
+        PokemonGenError: for a missing run, a run without a submission, a submission of another checkpoint, an
+            archive that exists, or an output that is no archive.
     """
-    settings = resolve_checkpoint(run).settings
+    checkpoint = resolve_checkpoint(run)
+    settings = checkpoint.settings
     submission, sidecar, _ = submission_files(settings.name)
     for file in (submission, sidecar):
         if not file.is_file():
@@ -287,7 +295,26 @@ def plan_handin(run: str | Path, output: str | Path | None, overwrite: bool) -> 
     if archive.suffix != ".zip":
         raise PokemonGenError(f"{archive}: the output is an archive. End its name with .zip.")
     require_absent(archive, overwrite)
-    return HandinPlan(settings, sidecar, archive)
+    return HandinPlan(_submitted_settings(sidecar, checkpoint.folder), sidecar, archive)
+
+
+def _submitted_settings(sidecar: Path, folder: Path) -> Settings:
+    """Return the settings with which a submission was made, if it was made by the checkpoint of a folder.
+
+    Raises:
+        PokemonGenError: for a submission of another checkpoint, or settings that are invalid.
+    """
+    made = read_json(sidecar)
+    by = made.get("checkpoint") or {}
+    if by.get("sha256") != fingerprint_checkpoint(folder):
+        raise PokemonGenError(
+            f"{sidecar.with_suffix('.txt')} was not made by {folder}, but by {by.get('folder')}, or before "
+            f"the training continued. Hand in that checkpoint, or write the submission again with "
+            f"`pokemon-gen submit {folder} --overwrite`."
+        )
+    return validate(
+        Settings, made.get("settings") or {}, lambda place: f"{sidecar}: {'.'.join(map(str, place))}"
+    )
 
 
 def plan_preview(

@@ -1,7 +1,10 @@
 """`stages/handin.py`: the archive runs in an empty folder, and holds neither weights nor sprites."""
 
 import json
+import shutil
 import subprocess
+import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -30,6 +33,9 @@ def test_the_archive_is_tried_and_complete(submitted: Settings) -> None:
         names = set(archive.namelist())
         settings = yaml.safe_load(archive.read("run.yaml"))
         notebook = json.loads(archive.read("pokemon_gen.ipynb"))
+        assert "CONFIG = 'run.yaml'" not in archive.read("notebooks/pokemon_gen.ipynb").decode()
+        project = tomllib.loads(archive.read("pyproject.toml").decode())["project"]
+        requirements = archive.read("requirements.txt").decode().split()
         page = archive.read("REPRODUCE.md").decode()
     needed = {
         "tiny.json",
@@ -50,13 +56,57 @@ def test_the_archive_is_tried_and_complete(submitted: Settings) -> None:
         "json",
         "txt",
         "md",
+        "toml",
     }
+    assert project["dependencies"] == requirements != []
+    assert settings == json.loads(Path("submissions/tiny.json").read_text())["settings"]
     assert [name for name in names if name.endswith(".txt")] == ["requirements.txt"]
     assert settings["name"] == "tiny"
     (cell,) = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     assert "SOURCE = 'text:few'" in cell["source"]
     assert json.loads(Path("submissions/tiny.json").read_text())["sha256"] in page
     with error_with("tiny.zip", "--overwrite"):
+        handin("tiny")
+
+
+@pytest.mark.slow
+def test_the_archive_hands_itself_in(submitted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook does so. The package may not be installed there; its pyproject.toml has the versions."""
+    with zipfile.ZipFile(handin("tiny").file) as archive:
+        archive.extractall("unpacked")
+    for folder in ("few", "checkpoints", "submissions"):
+        shutil.copytree(folder, f"unpacked/{folder}", dirs_exist_ok=True)
+    code = "import pokemon_gen; print(*pokemon_gen.handin('tiny', overwrite=True).names)"
+    monkeypatch.setenv("PYTHONPATH", str(Path("unpacked").resolve()))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd="unpacked", capture_output=True, text=True, check=True
+    )
+    assert "notebooks/pokemon_gen.ipynb" in done.stdout
+
+
+def test_the_settings_are_those_of_the_submission(
+    submitted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "_try", lambda *_: None)
+    submit("tiny", overrides=["completion.seed=7"], overwrite=True)
+    with zipfile.ZipFile(handin("tiny").file) as archive:
+        assert yaml.safe_load(archive.read("run.yaml"))["completion"]["seed"] == 7
+
+
+def test_a_submission_of_another_checkpoint_is_refused(submitted: Settings) -> None:
+    first = next(iter(sorted(Path("checkpoints/tiny").glob("checkpoint-*"))))
+    submit(first, overwrite=True)
+    with error_with("tiny.txt", str(first), "submit"):
+        handin("tiny")
+
+
+def test_a_notebook_whose_first_cells_fail_is_not_handed_in(
+    submitted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = stage._notebook
+    broken = lambda settings: usual(settings).replace("import pokemon_gen", "import pokemon_gone", 1)  # noqa: E731
+    monkeypatch.setattr(stage, "_notebook", broken)
+    with error_with("does not run", "pokemon_gone"):
         handin("tiny")
 
 
