@@ -70,6 +70,10 @@ class Inspection:
         """The best completion of each dev prompt, (N, 400)."""
         return self.ranked.sprites[:, 0]
 
+    def is_scored_by(self, scorecard: dict[str, Any]) -> bool:
+        """Tell whether a scorecard is about these completions."""
+        return bool(scorecard.get("completions_sha256") == completions_sha256(self.completions))
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -97,7 +97,7 @@ def build_page(
         members=len(models),
         about=about,
         style=Markup((UI / "style.css").read_text(encoding="utf-8")),
-        data=Markup(_script_text(json.dumps(data, separators=(",", ":")))),
+        data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
         weights=[Markup(base64.b64encode(model.weights).decode()) for model in models],
         worker=_scripts(HERE / file for file in WORKER),
         script=_scripts(UI / file for file in SCRIPTS),
@@ -120,5 +120,5 @@ def _scripts(files: Iterable[Path]) -> Markup:
 
 
 def _script_text(text: str) -> str:
-    """Return text that cannot end the `<script>` element around it; JSON and JavaScript keep its meaning."""
+    """Return JavaScript that cannot end the `<script>` element around it, with the same meaning."""
     return text.replace("</", "<\\/").replace("<!--", "<\\!--")

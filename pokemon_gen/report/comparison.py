@@ -9,7 +9,7 @@ rise and fall together, for which the interval is too wide rather than too narro
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ _NAMES = {
     "sprites": "sprites", "judge": "judge", "protocol": "FID protocol", "reference": "reference",
     "n": "number of sprites", "truth": "true sprites", "real": "real sprites",
 }  # fmt: skip
-Interval = tuple[float, float]
+Difference: TypeAlias = tuple[float, float, float]
+"""A difference, and the limits of its 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -73,34 +74,37 @@ def compared_rows(
         rows = [run.get(name) for run in found]
         cells = [_first_cell(rows[0])]
         for number, row in enumerate(rows[1:], start=1):
-            paired = _paired_interval(nll[0], nll[number]) if name == NLL and len(nll) else None
+            paired = _paired_difference(nll[0], nll[number]) if name == NLL and len(nll) else None
             cells.append(_cell(rows[0], row, paired))
         compared.append(ComparedRow(name, cells))
     return compared
 
 
-def interval_of_difference(first: MetricRow, other: MetricRow) -> Interval | None:
-    """Return the 95 % interval of other - first by MOVER; None if a value has no interval."""
+def difference_of(first: MetricRow, other: MetricRow) -> Difference | None:
+    """Return other - first with its 95 % interval by MOVER; None if a value has no interval."""
     if first.interval is None or other.interval is None or first.estimate is None or other.estimate is None:
         return None
     difference = other.estimate - first.estimate
     low = math.hypot(other.estimate - other.interval[0], first.interval[1] - first.estimate)
     high = math.hypot(other.interval[1] - other.estimate, first.estimate - first.interval[0])
-    return difference - low, difference + high
+    return difference, difference - low, difference + high
 
 
-def _paired_interval(first: NDArray[np.float64], other: NDArray[np.float64]) -> Interval:
-    """Return the 95 % interval of the mean of other - first over the same sprites."""
+def _paired_difference(first: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
+    """Return the mean of other - first over the same sprites with its 95 % interval."""
     differences = other - first
-    error = NORMAL * float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    return float(differences.mean()) - error, float(differences.mean()) + error
+    error, mean = (
+        NORMAL * float(differences.std(ddof=1)) / math.sqrt(len(differences)),
+        float(differences.mean()),
+    )
+    return mean, mean - error, mean + error
 
 
 def _first_cell(row: MetricRow | None) -> Cell:
     return Cell("no scorecard" if row is None else row.value)
 
 
-def _cell(first: MetricRow | None, row: MetricRow | None, paired: Interval | None) -> Cell:
+def _cell(first: MetricRow | None, row: MetricRow | None, paired: Difference | None) -> Cell:
     """Return a run's cell, compared with the first run's."""
     if row is None:
         return Cell("not in its scorecard", "unknown", "cannot be compared")
@@ -114,16 +118,17 @@ def _cell(first: MetricRow | None, row: MetricRow | None, paired: Interval | Non
     ]
     if others:
         return Cell(row.value, "unknown", f"not comparable: other {', '.join(others)}")
-    interval = paired or interval_of_difference(first, row)
-    difference = f"{row.estimate - first.estimate:+.3g}"
-    if interval is None:
-        return Cell(row.value, "unknown", f"{difference}; no interval to judge it by")
-    width = f"{difference} ({interval[0]:+.3g} to {interval[1]:+.3g})"
-    if interval[0] <= 0 <= interval[1]:
+    found = paired or difference_of(first, row)
+    if found is None:
+        difference = row.estimate - first.estimate
+        return Cell(row.value, "unknown", f"{difference:+.3g}; no interval to judge it by")
+    difference, low, high = found
+    width = f"{difference:+.3g} ({low:+.3g} to {high:+.3g})"
+    if low <= 0 <= high:
         return Cell(row.value, "same", f"no clear difference: {width}")
     if row.better is None:
         return Cell(row.value, "different", f"different: {width}")
-    rises = interval[0] > 0
+    rises = low > 0
     kind: Literal["better", "worse"] = "better" if rises == (row.better == "higher") else "worse"
     return Cell(row.value, kind, f"{kind}: {width}")
 

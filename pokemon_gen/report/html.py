@@ -116,7 +116,7 @@ class ComparedRun:
         nll: (N,) the mean NLL of each true completion, nats/token.
         history: the log of the training.
         scorecard: of the run; None if it has none.
-        missing: what to do about a scorecard that is missing; empty if it is there.
+        missing: what to do about a scorecard that is missing or about other completions; else empty.
         settings: all settings of the run.
         facts: what was used: name → value.
     """
@@ -139,7 +139,7 @@ def build_report(content: ReportContent) -> str:
         "report.html.j2",
         title=content.name,
         content=content,
-        verdict=verdict_sentence(content.scorecard) if content.scorecard else content.missing["scorecard"],
+        verdict=_verdict(content),
         rows=scorecard_rows(content.scorecard) if content.scorecard else [],
         notes=scorecard_notes(content.scorecard) if content.scorecard else [],
         cards=_cards(content),
@@ -186,6 +186,14 @@ def build_comparison(
         charts=_compared_charts(runs),
         settings=differing_settings([run.settings for run in runs]),
     )
+
+
+def _verdict(content: ReportContent) -> str:
+    """Return the verdict in a sentence, with what makes it doubtful."""
+    if content.scorecard is None:
+        return content.missing["scorecard"]
+    other = "About other completions than these: " if content.missing["completions"] else ""
+    return f"{other}{verdict_sentence(content.scorecard)}"
 
 
 def heat_top(surprise: NDArray[np.float64]) -> float:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,17 +58,21 @@ def _compared(name: str, inspection: Inspection) -> ComparedRun:
         nll=inspection.nll[:, PROMPT_LENGTH:].mean(1),
         history=inspection.history,
         scorecard=scorecard,
-        missing="" if scorecard else _no_scorecard(name, inspection),
+        missing=_missing(name, inspection, scorecard),
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         facts={key: value for facts in inspected_facts(inspection).values() for key, value in facts.items()},
     )
 
 
-def _no_scorecard(name: str, inspection: Inspection) -> str:
-    """Return what to do about a scorecard that is missing or of another version."""
+def _missing(name: str, inspection: Inspection, scorecard: dict[str, Any] | None) -> str:
+    """Return what to do about a scorecard that is missing, of another version or of other completions."""
     place = shlex.quote(str(inspection.checkpoint.folder))
     command = f"pokemon-gen score {place} name={name} --overwrite"
-    return f"{name} has no scorecard of this version. `{command}` makes it."
+    if scorecard is None:
+        return f"{name} has no scorecard of this version. `{command}` makes it."
+    if not inspection.is_scored_by(scorecard):
+        return f"The scorecard of {name} is about other completions than these. `{command}` makes it again."
+    return ""
 
 
 def _notes(run: ComparedRun) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.evaluation.inspection import (
     Inspection,
-    completions_sha256,
+    Snapshot,
     inspect_run,
     inspected_facts,
     scorecard_of,
@@ -83,13 +83,8 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
         facts=inspected_facts(inspection),
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         commands=["pokemon-gen run settings.json", f"pokemon-gen report {shlex.quote(plan.given)}"],
-        missing=_missing(plan, inspection, scorecard, selection),
+        missing=_missing(plan, inspection, scorecard, selection, learned),
     )
-
-
-def _is_about(scorecard: dict[str, Any], inspection: Inspection) -> bool:
-    """Tell whether a scorecard is about these completions."""
-    return bool(scorecard.get("completions_sha256") == completions_sha256(inspection.completions))
 
 
 def _chosen_step(plan: PagePlan, selection: dict[str, Any] | None) -> int | None:
@@ -105,6 +100,7 @@ def _missing(
     inspection: Inspection,
     scorecard: dict[str, Any] | None,
     selection: dict[str, Any] | None,
+    learned: list[Snapshot],
 ) -> dict[str, str]:
     """Return for each section what it lacks, and which command makes it; empty if it lacks nothing."""
     given, name = shlex.quote(plan.given), plan.checkpoint.settings.name
@@ -115,13 +111,13 @@ def _missing(
         and f"There is no scorecard of this version. `pokemon-gen score {given} --overwrite` makes it.",
         "judge": judge and f"There is no judge: {judge} Then score the run again.",
         "completions": scorecard is not None
-        and not _is_about(scorecard, inspection)
+        and not inspection.is_scored_by(scorecard)
         and "The scorecard is about other completions than these, of another checkpoint or other settings. "
         f"`pokemon-gen score {given} --overwrite` makes it again.",
         "detector": inspection.detector is None
         and f"No detector ranked the completions. `pokemon-gen detector {name}` trains one, and "
         "`completion.candidates` says how many completions it ranks.",
-        "learned": inspection.run is None and no_log,
+        "learned": not learned and (no_log if inspection.run is None else "No checkpoint could be loaded."),
         "curves": not inspection.history and no_log,
         "selection": selection is None
         and f"No checkpoint was chosen by a criterion. `pokemon-gen select {name}` chooses one.",

@@ -39,10 +39,11 @@ SLOW = """(() => {
 @pytest.fixture
 def html(few_sprites: Sprites, own_folder: Path) -> Path:
     """Return the page of an ensemble of two small models."""
+    name = "<b>mine</b><!--<script>"
     members = [build_model(SMALL, len(few_sprites.palette), seed=seed).eval() for seed in (1, 2)]
     models = export_models(Ensemble(members))
     starts = [Start(f"sprite {n}", tokens) for n, tokens in enumerate(few_sprites.tokens("dev")[:3])]
-    text = build_page("<b>mine</b>", models, few_sprites.palette, SAMPLING, starts, "a small model")
+    text = build_page(name, models, few_sprites.palette, SAMPLING, starts, "a small model")
     file = own_folder / "page.html"
     file.write_text(text, encoding="utf-8")
     return file
@@ -467,7 +468,7 @@ def test_the_page_fits_the_screen(page: Any, html: Path, width: int, scheme: str
     assert len(complete(page)) == 400
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("cell") == int(page.evaluate("cell"))
-    assert page.inner_text("h1") == "<b>mine</b>"
+    assert page.inner_text("h1") == page.evaluate("DATA.name") == "<b>mine</b><!--<script>"
 
 
 def test_the_page_runs_in_a_frame_of_a_notebook(page: Any, html: Path) -> None:

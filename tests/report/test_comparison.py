@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from pokemon_gen.palette import to_picture
 from pokemon_gen.report.charts import Series, line_chart, logged_series
-from pokemon_gen.report.comparison import compared_rows, differing_settings, interval_of_difference
+from pokemon_gen.report.comparison import compared_rows, difference_of, differing_settings
+from pokemon_gen.report.html import TEMPLATES
 from pokemon_gen.report.inline import equal_pixels, heat_address, sprite_address
-from pokemon_gen.report.scorecard_rows import NLL, MetricRow, scorecard_rows
+from pokemon_gen.report.scorecard_rows import NLL, MetricRow, number, scorecard_rows
 from pokemon_gen.sprites.loading import Sprites
 from tests.evaluation.builders import FixedRateJudge, scorecard_of
 
@@ -30,8 +32,8 @@ def picture_of(address: str) -> Image.Image:
 
 def test_the_interval_of_a_difference_follows_from_both() -> None:
     """MOVER: the squares of the two half-widths that face each other add up."""
-    found = interval_of_difference(row(1, 0.7, 1.4), row(2, 1.6, 2.3))
-    assert found == pytest.approx((1 - np.hypot(0.4, 0.4), 1 + np.hypot(0.3, 0.3)))
+    found = difference_of(row(1, 0.7, 1.4), row(2, 1.6, 2.3))
+    assert found == pytest.approx((1, 1 - np.hypot(0.4, 0.4), 1 + np.hypot(0.3, 0.3)))
 
 
 def test_only_a_difference_beyond_its_interval_is_called_one() -> None:
@@ -40,6 +42,9 @@ def test_only_a_difference_beyond_its_interval_is_called_one() -> None:
     rows = compared_rows([_card(1.5), _card(1.4), _card(1.5)], [nll, better, same])
     (compared,) = [one for one in rows if one.metric == NLL]
     assert [cell.kind for cell in compared.cells] == ["none", "better", "same"]
+    rows = compared_rows([_card(1.5), _card(1.7)], [nll, better])
+    (compared,) = [one for one in rows if one.metric == NLL]
+    assert "-0.1 (-0.1 to -0.1)" in compared.cells[1].words  # of the same sprites, not of the scorecards
 
 
 def _card(nll: float) -> dict[str, Any]:
@@ -74,6 +79,18 @@ def test_settings_that_differ_are_named_by_their_dotted_names() -> None:
         ("training.steps", ["1", "3"]),
         ("extra.a", ["not set", "1"]),
     ]
+
+
+@pytest.mark.parametrize(("step", "anchor"), [(1, "start"), (100, "end")])
+def test_the_label_of_a_mark_stays_inside_the_chart(step: int, anchor: str) -> None:
+    points = [(float(x), 1.0 / x) for x in range(1, 101)]
+    chart = line_chart("loss", [Series("loss", points)], (step, "chosen checkpoint"))
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    page = environment.from_string(
+        '{% from "parts.html.j2" import chart with context %}{{ chart(one) }}', {"number": number}
+    )
+    drawn = page.render(one=chart)
+    assert f'text-anchor="{anchor}">chosen checkpoint' in drawn
 
 
 def test_a_chart_has_words_and_a_table() -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pokemon_gen.report.html import ComparedRun, ReportContent, build_comparison, build_report
+from pokemon_gen.report.html import (
+    ComparedRun,
+    HtmlPage,
+    ReportContent,
+    build_comparison,
+    build_report,
+)
 from pokemon_gen.sprites.loading import Sprites
 
 NAME = "<script>alert(1)</script>"
@@ -75,6 +81,21 @@ def test_a_card_opens_turns_and_closes(
     assert page.evaluate(opened) == []
     whole = "[...document.querySelectorAll('.sprite img')].every((i) => i.clientWidth % 20 === 0)"
     assert page.evaluate(whole)  # whole factors
+
+
+@pytest.mark.browser
+def test_links_to_sections_work_in_a_frame_of_a_notebook(
+    page: Any, content: ReportContent, own_folder: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    (own_folder / "report.html").write_text(build_report(content), encoding="utf-8")
+    page.set_content(HtmlPage(own_folder / "report.html")._repr_html_())
+    frame = page.frame_locator("iframe")
+    frame.locator("nav a", has_text="Make it again").click()
+    expect(frame.locator("#again h2")).to_be_in_viewport()
+    expect(frame.locator("#again")).to_be_focused()
+    assert frame.locator("h1").inner_text() == NAME
 
 
 def test_runs_without_scorecards_are_compared_by_their_prompts(

@@ -12,6 +12,7 @@ from pokemon_gen.evaluation.scorecard import SCHEMA
 from pokemon_gen.models.choice import resolve_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
+from pokemon_gen.stages import report as report_stage
 from pokemon_gen.stages.compare import compare
 from pokemon_gen.stages.report import write_report
 from pokemon_gen.stages.score import score
@@ -64,6 +65,19 @@ def test_a_scorecard_of_other_completions_is_named(judged: Settings) -> None:
     file.write_text(file.read_text().replace(completions_sha256(found.completions), "0" * 64))
     page = write_report("tiny").file.read_text(encoding="utf-8")
     assert any("other completions" in sentence for sentence in missing(page))
+    (verdict,) = re.findall(r'class="verdict">(.*?)</p>', page)
+    assert verdict.startswith("About other completions")
+    compared = compare(["tiny", "checkpoints/tiny/checkpoint-2"]).file.read_text(encoding="utf-8")
+    assert any("other completions" in sentence and "name=tiny" in sentence for sentence in missing(compared))
+
+
+@pytest.mark.slow
+def test_checkpoints_that_cannot_be_loaded_are_said_to_be_missing(
+    judged: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_stage, "snapshots", lambda *_: [])
+    page = write_report("tiny").file.read_text(encoding="utf-8")
+    assert any("No checkpoint" in sentence for sentence in missing(page))
 
 
 @pytest.mark.slow

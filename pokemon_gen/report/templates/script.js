@@ -35,6 +35,16 @@ for (const dialog of document.querySelectorAll("dialog")) {
     if (event.key === "ArrowLeft" || event.key === "ArrowRight") turn(dialog, event.key === "ArrowLeft" ? -1 : 1);
   });
 }
+// The address of a notebook's frame is that of the notebook, which a link to a section would load there.
+for (const link of location.protocol === "about:" ? document.querySelectorAll('a[href^="#"]') : []) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const section = document.getElementById(link.getAttribute("href").slice(1));
+    section.tabIndex = -1;
+    section.focus({ preventScroll: true });
+    section.scrollIntoView();
+  });
+}
 const opened = new Set();
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details:not([open])")) {
