@@ -34,7 +34,7 @@ from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector
 from pokemon_gen.stages.ensemble import ensemble
 from pokemon_gen.stages.kept import kept_submission, other_submission, submission_files
-from pokemon_gen.stages.report import write_report
+from pokemon_gen.stages.report import current_report, write_report
 from pokemon_gen.stages.score import Score, current_score, score
 from pokemon_gen.stages.select import check_selection, select
 from pokemon_gen.stages.submit import Submission, run_submission
@@ -144,7 +144,7 @@ def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite
     progress.begin("score")
     scored = _score(trained, sprites)
     progress.begin("report")
-    return RunResult(trainings, made, scored, write_report(settings.name, sprites=sprites))
+    return RunResult(trainings, made, scored, _report(settings.name, sprites))
 
 
 def _finish_best(settings: Settings, trainings: list[TrainingResult]) -> None:
@@ -172,6 +172,14 @@ def _score(settings: Settings, sprites: Sprites) -> Score:
     if current:
         _log.debug("score: %s still holds", current.file)
     return current or score(folder, overwrite=True, completion=completion, sprites=sprites)
+
+
+def _report(name: str, sprites: Sprites) -> HtmlPage:
+    """Return the report that exists and still holds, or write it."""
+    current = current_report(name)
+    if current:
+        _log.debug("report: %s still holds", current.file)
+    return current or write_report(name, sprites=sprites)
 
 
 def _progress(settings: Settings) -> RunProgress:

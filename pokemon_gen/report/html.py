@@ -83,6 +83,7 @@ class ReportContent:
         settings: all settings of the run.
         commands: that make the run and the report again.
         missing: section → what it lacks, and which command makes it; empty if it lacks nothing.
+        made_from: identifies everything that was read; a report with the same value shows the same.
     """
 
     name: str
@@ -104,6 +105,7 @@ class ReportContent:
     settings: Mapping[str, Any]
     commands: Sequence[str]
     missing: Mapping[str, str]
+    made_from: str
 
 
 @dataclass(frozen=True)

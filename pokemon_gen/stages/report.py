@@ -1,10 +1,14 @@
 """`pokemon-gen report`: a trained run → one HTML file: what it does, how it learned, and how good it is."""
 
+import hashlib
+import json
 import shlex
 from pathlib import Path
 from typing import Any
 
-from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen import __version__
+from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME
+from pokemon_gen.discriminator.classifier import fingerprint_of
 from pokemon_gen.evaluation.inspection import (
     Inspection,
     Snapshot,
@@ -12,12 +16,13 @@ from pokemon_gen.evaluation.inspection import (
     inspected_facts,
     scorecard_of,
     snapshots,
+    training_run,
 )
 from pokemon_gen.evaluation.memorisation import nearest_train_sprites
 from pokemon_gen.files import write_text
-from pokemon_gen.models.checkpoints import is_checkpoint, step_of
+from pokemon_gen.models.checkpoints import STATE_NAME, fingerprint_checkpoint, is_checkpoint, step_of
 from pokemon_gen.models.choice import current_selection
-from pokemon_gen.models.runs import BEST_NAME
+from pokemon_gen.models.runs import BEST_NAME, SELECTION_NAME, valid_checkpoints
 from pokemon_gen.report.html import HtmlPage, ReportContent, build_report
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.plans import PagePlan, plan_report
@@ -56,6 +61,30 @@ def run_report(plan: PagePlan, sprites: Sprites | None = None) -> HtmlPage:
     return HtmlPage(plan.file)
 
 
+def current_report(run: str | Path) -> HtmlPage | None:
+    """Return the report of a run, unless writing it now would give another one."""
+    plan = plan_report(run, None, overwrite=True)
+    if not plan.file.is_file() or f'content="{_made_from(plan)}"' not in plan.file.read_text(
+        encoding="utf-8"
+    ):
+        return None
+    return HtmlPage(plan.file)
+
+
+def _made_from(plan: PagePlan) -> str:
+    """Return the SHA-256 of what a report of this version depends on, without loading the model."""
+    checkpoint, run = plan.checkpoint, training_run(plan.checkpoint.folder)
+    weights = fingerprint_checkpoint(checkpoint.folder), fingerprint_of(checkpoint.detector)
+    files = [RESULTS / plan.name / SCORECARD_NAME]
+    if run:
+        files += [run / SELECTION_NAME, *(folder / STATE_NAME for folder in valid_checkpoints(run))]
+    parts = [
+        __version__, plan.given, *weights, checkpoint.settings.model_dump(mode="json"), checkpoint.reason,
+        *(hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None for file in files),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
     """Collect what the report shows."""
     tokens, prompts = inspection.sprites.tokens, inspection.sprites.prompts("dev")
@@ -84,6 +113,7 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         commands=["pokemon-gen run settings.json", f"pokemon-gen report {shlex.quote(plan.given)}"],
         missing=_missing(plan, inspection, scorecard, selection, learned),
+        made_from=_made_from(plan),
     )
 
 

@@ -46,6 +46,7 @@ def content(few_sprites: Sprites) -> ReportContent:
             "scorecard": "There is no scorecard.", "judge": "", "completions": "", "detector": "",
             "learned": "", "curves": "", "selection": "",
         },
+        made_from="0" * 64,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages import report as report_stage
 from pokemon_gen.stages.compare import compare
-from pokemon_gen.stages.report import write_report
+from pokemon_gen.stages.report import current_report, write_report
 from pokemon_gen.stages.score import score
 from pokemon_gen.stages.select import select
 from tests.builders import error_with
@@ -42,6 +42,18 @@ def test_a_report_shows_everything_of_a_run(judged: Settings, few_sprites: Sprit
     assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing is requested
     assert "<iframe" in made._repr_html_()
     assert write_report("tiny").file == made.file
+
+
+@pytest.mark.slow
+def test_a_report_holds_until_something_that_it_shows_changes(judged: Settings) -> None:
+    assert current_report("tiny") is None
+    made = write_report("tiny")
+    assert current_report("tiny") == made
+    score("tiny")
+    assert current_report("tiny") is None
+    write_report("tiny")
+    select("tiny", by="nll")
+    assert current_report("tiny") is None
 
 
 @pytest.mark.slow
