@@ -183,6 +183,7 @@ def build_comparison(
         rows=rows,
         summaries=[_summary(rows, number) for number in range(1, len(runs))],
         notes=[*notes, *(run.missing for run in runs if run.missing)],
+        remarks=[(run.name, scorecard_notes(run.scorecard)) for run in runs if run.scorecard],
         how_judged=HOW_JUDGED,
         prompts=_prompts(runs, truth, palette) if truth is not None else [],
         charts=_compared_charts(runs),

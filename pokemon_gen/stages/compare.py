@@ -11,7 +11,6 @@ from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.evaluation.inspection import Inspection, inspect_run, inspected_facts, scorecard_of
 from pokemon_gen.files import write_text
 from pokemon_gen.report.html import ComparedRun, HtmlPage, build_comparison
-from pokemon_gen.report.scorecard_rows import scorecard_notes
 from pokemon_gen.stages.plans import ComparisonPlan, plan_comparison
 
 
@@ -43,9 +42,8 @@ def run_comparison(plan: ComparisonPlan) -> HtmlPage:
         _difference(first, other, name) for other, name in zip(inspections[1:], plan.names[1:], strict=True)
     ]
     differences = [note for note in notes if note]
-    scored = [note for run in compared for note in _notes(run)]
     truth = None if differences else first.sprites.tokens("dev")
-    write_text(plan.file, build_comparison(compared, truth, first.checkpoint.palette, differences + scored))
+    write_text(plan.file, build_comparison(compared, truth, first.checkpoint.palette, differences))
     return HtmlPage(plan.file)
 
 
@@ -73,11 +71,6 @@ def _missing(name: str, inspection: Inspection, scorecard: dict[str, Any] | None
     if not inspection.is_scored_by(scorecard):
         return f"The scorecard of {name} is about other completions than these. `{command}` makes it again."
     return ""
-
-
-def _notes(run: ComparedRun) -> list[str]:
-    """Return the notes of a run's scorecard, with its name."""
-    return [f"{run.name}: {note}" for note in scorecard_notes(run.scorecard)] if run.scorecard else []
 
 
 def _difference(first: Inspection, other: Inspection, name: str) -> str:

@@ -123,7 +123,9 @@ def test_runs_are_compared_prompt_by_prompt(judged: Settings, few_sprites: Sprit
         sentence for sentence in missing(page) if "pokemon-gen score" in sentence and "twin" in sentence
     ]
     assert any("name=twin" in sentence for sentence in scored)
-    assert any("FID" in sentence and sentence.startswith("tiny: ") for sentence in missing(page))
+    (remarks,) = re.findall("<details><summary>Notes of the scorecards.*?</details>", page, re.DOTALL)
+    assert "<h3>tiny</h3>" in remarks
+    assert "FID" in remarks
     assert page.count("truth</figcaption>") == len(few_sprites.tokens("dev"))
     assert not re.search(r'(src|href)="(?!data:|#)', page)
 
