@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pokemon_gen.pipeline import run as run
     from pokemon_gen.report.sheets import draw_completions as draw_completions
     from pokemon_gen.report.sheets import draw_contact_sheet as draw_contact_sheet
+    from pokemon_gen.reproduction import reproduce as reproduce
     from pokemon_gen.settings import Settings as Settings
     from pokemon_gen.sprites.collection import Sprites as Sprites
     from pokemon_gen.sprites.collection import collect as collect
@@ -77,6 +78,7 @@ _MODULES = {
     "load_settings": "config_files.loading",
     "load_sprites": "sprites.loading",
     "preview": "stages.sprites",
+    "reproduce": "reproduction",
     "run": "pipeline",
     "score": "stages.score",
     "score_arrays": "evaluation.metrics",

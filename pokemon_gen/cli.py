@@ -297,6 +297,32 @@ def handin(run: str, output: Path | None, overwrite: bool) -> None:
 
 
 @cli.command(
+    short_help="Make a submission again and compare the bytes.",
+    epilog="Example: pokemon-gen reproduce submissions/homework.json",
+)
+@click.argument("sidecar", type=click.Path(path_type=Path))
+@_overwrite("Start again, if it was reproduced before.")
+def reproduce(sidecar: Path, overwrite: bool) -> None:
+    """Make a submission again from its SIDECAR: settings, seed and source of the sprites.
+
+    The run <name>-reproduced does so; it resumes if it was stopped. The exit status is 1 if the bytes differ.
+    """
+    from pokemon_gen.reproduction import reproduce as make_again
+
+    made = make_again(sidecar, overwrite)
+    if made.equal:
+        click.echo(f"{made.file}: equal, SHA-256 {made.sha256}")
+        return
+    click.echo(f"{made.file}: differs: {made.difference}")
+    click.echo(
+        "Not as it was then:" if made.causes else "Code, versions, processor and threads are as they were."
+    )
+    for cause in made.causes:
+        click.echo(f"  {cause}")
+    sys.exit(1)
+
+
+@cli.command(
     short_help="Write a report of a run, as one page.",
     epilog="Example: pokemon-gen report quick",
 )

@@ -6,6 +6,7 @@ or none.
 """
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -13,10 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pokemon_gen.errors import PokemonGenError
+from safetensors import SafetensorError
+
+from pokemon_gen.errors import PokemonGenError, first_line
 
 PACKAGE = Path(__file__).parent
 """The folder of this package."""
+
+
+_WRITE_FAILED = re.compile("inline_container|PytorchStreamWriter|write failed")
+"""What torch says if `torch.save` cannot write."""
 
 
 def shipped(name: str) -> tuple[Path, Path]:
@@ -54,9 +61,34 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    yield temporary
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def folder_or_nothing(folder: Path) -> Iterator[None]:
+    """Remove a folder again if the block cannot write all of its files, as on a full disk.
+
+    safetensors and torch do not raise `OSError` then.
+
+    Raises:
+        PokemonGenError: with the reason and the space that is left.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _WRITE_FAILED.search(str(error)):
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free / 2**20
+        raise PokemonGenError(
+            f"{folder}: it could not be written: {first_line(error)} ({free:,.0f} MiB are free there now). "
+            "What was saved before is kept. Free some space and run the same command again."
+        ) from error
 
 
 def share_files(folder: Path, like: Path) -> None:
@@ -124,7 +156,13 @@ def read_json(path: Path) -> Any:
         PokemonGenError: for a file that cannot be read, or is not JSON (with line and column).
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:  # "\ud800" is half of a character
+        raise PokemonGenError(f"{path}: a string in it is not text: {error.reason}") from error
     except OSError as error:
         raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:

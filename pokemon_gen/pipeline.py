@@ -118,14 +118,24 @@ def run(
         return _run(settings, sprites, extensions, overwrite)
 
 
-def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool) -> RunResult:
+def run_to_submission(settings: Settings, overwrite: bool = False) -> RunResult:
+    """Do the stages of a run up to its submission: no scorecard and no report; see `run`."""
+    check_settings(settings)
+    sprites = load_sprites_of(settings.sprites)
+    with writing_to(CHECKPOINTS / settings.name):
+        return _run(settings, sprites, Extensions(), overwrite, scored=False)
+
+
+def _run(
+    settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool, scored: bool = True
+) -> RunResult:
     """Do what `run` does, while the run's folder is locked."""
     check_selection(settings, sprites, overwrite)
     check_given_weights()
     if settings.members > 1:
         check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)
-    progress = _progress(settings)
+    progress = _progress(settings, scored)
     ours = [_RemoveOld(_replaced_by_run(settings) if overwrite else []), RestOfRun(progress.left_after)]
     extensions = extensions.with_callbacks(ours)
     trainings = train_each(settings, sprites, extensions, overwrite, progress.begin)
@@ -141,10 +151,12 @@ def _run(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite
     _finish_best(trained, trainings)
     progress.begin("submit")
     made = _submission(trained, sprites, kept, overwrite)
+    if not scored:
+        return RunResult(trainings, made, None, None)
     progress.begin("score")
-    scored = _score(trained, sprites)
+    score = _score(trained, sprites)
     progress.begin("report")
-    return RunResult(trainings, made, scored, _report(settings.name, sprites))
+    return RunResult(trainings, made, score, _report(settings.name, sprites))
 
 
 def _finish_best(settings: Settings, trainings: list[TrainingResult]) -> None:
@@ -182,10 +194,12 @@ def _report(name: str, sprites: Sprites) -> HtmlPage:
     return current or write_report(name, sprites=sprites)
 
 
-def _progress(settings: Settings) -> RunProgress:
+def _progress(settings: Settings, scored: bool = True) -> RunProgress:
     """Return the stages of a run, with the seconds that each is expected to take."""
     trainings: dict[str, float | None] = dict.fromkeys(map(training_title, settings.each_member()))
     rest = stage_seconds(settings, needs_detector(settings), weights_at_hand())
+    if not scored:
+        rest = {title: seconds for title, seconds in rest.items() if title not in ("score", "report")}
     share = SHARE_ON_A_GPU if can_capture(best_device()) else 1.0
     return RunProgress({**trainings, **{title: share * seconds for title, seconds in rest.items()}})
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pokemon_gen.models.environment import environment
 from pokemon_gen.models.loading import Checkpoint
 from pokemon_gen.settings import Settings
 
@@ -20,4 +21,5 @@ def provenance_of(checkpoint: Checkpoint, settings: Settings, detector: str | No
         "palette": checkpoint.palette.fingerprint,
         "checkpoint": checkpoint.provenance,
         "ranked_by_detector": detector,
+        "completed_with": environment(),
     }

@@ -23,7 +23,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from pokemon_gen.constants import PALETTE_NAME, PROMPT_LENGTH, SIDE
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, share_files, write_json
+from pokemon_gen.files import folder_or_nothing, read_json, share_files, write_json
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.devices import full_fp32, to_best_device
 from pokemon_gen.models.hf_compat import quiet
@@ -128,7 +128,14 @@ class Classifier:
             folder: the folder, which is created if it does not exist.
             role: `detector` or `judge`, the only role that the classifier can be loaded in.
             metadata: the training settings and sprites, and the metrics on dev.
+
+        Raises:
+            PokemonGenError: if it cannot be written, as on a full disk; then nothing is left.
         """
+        with folder_or_nothing(folder):
+            self._write(folder, role, metadata)
+
+    def _write(self, folder: Path, role: str, metadata: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.palette.save(folder)
         folders = network_folders(folder, len(self.networks))

@@ -5,9 +5,7 @@ The report and the comparison of runs (`stages/report.py`, `stages/compare.py`) 
 
 import hashlib
 import logging
-import platform
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import has_state, is_ensemble, log_history, read_members, step_of
 from pokemon_gen.models.choice import CheckpointFiles
 from pokemon_gen.models.ensemble import members_of
+from pokemon_gen.models.environment import environment
 from pokemon_gen.models.likelihood import sprite_nll
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.models.runs import member_runs, valid_checkpoints
@@ -35,8 +34,6 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 
 _log = logging.getLogger(__name__)
-VERSIONS = ("torch", "transformers", "accelerate", "numpy")
-"""The libraries whose versions change the results."""
 MOST_CHECKPOINTS = 10
 """The most checkpoints whose completions are shown, spread evenly over the run."""
 
@@ -198,9 +195,6 @@ def inspected_facts(inspection: Inspection) -> dict[str, dict[str, str]]:
             "fingerprint": sprites.fingerprint,
             "palette": f"{len(sprites.palette)} colours, {sprites.palette.fingerprint}",
         },
-        "Versions of this report": {
-            "pokemon_gen": __version__,
-            "Python": platform.python_version(),
-            **{name: version(name) for name in VERSIONS},
-        },
+        "Trained with": checkpoint.provenance["trained_with"] or {"versions": "not recorded"},
+        "This report with": {"pokemon_gen": __version__, **environment()},
     }

@@ -1,8 +1,9 @@
 """A checkpoint's folder: the names of its files, what makes it valid, and its fingerprint.
 
 A machine may be taken away in the middle of a write, and a mounted drive receives the files of a folder in
-any order. So a checkpoint is valid only if every file that it is loaded from is complete. This module loads
-no torch, so that a wrong path is answered at once; `loading.py` loads the model.
+any order. So a checkpoint is valid only if every file that it is loaded from is complete and has the size
+that its manifest (`manifest.py`) says. This module loads no torch, so that a wrong path is answered at once;
+`loading.py` loads the model.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from pokemon_gen.constants import PALETTE_NAME, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
+from pokemon_gen.models.manifest import MANIFEST_NAME, fault_of_sizes, has_manifest
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -27,7 +29,9 @@ EXTENSIONS_NAME = "extensions.json"
 ENSEMBLE_NAME = "ensemble.json"
 """In an ensemble's `best/`: which of its folders are the members."""
 STATE_NAME = "trainer_state.json"
-"""The state of `Trainer`, the last file of a checkpoint to be written."""
+"""The state of `Trainer`, the last file of a checkpoint to be written but its manifest."""
+UNLOGGED_NAME = "unlogged_loss.json"
+"""The sum of the losses since the last log; only training needs it. Earlier versions wrote none."""
 OPTIMIZER_NAME = "optimizer.pt"
 SCALER_NAME = "scaler.pt"
 _RESUMED_FROM = (OPTIMIZER_NAME, "scheduler.pt", "rng_state.pth")
@@ -46,10 +50,22 @@ def step_of(checkpoint: Path) -> int:
 
 def is_valid(checkpoint: Path) -> bool:
     """Tell whether every file that a checkpoint is loaded from is complete."""
+    return fault_of(checkpoint) is None
+
+
+def fault_of(checkpoint: Path) -> str | None:
+    """Return why a checkpoint is not valid, in words; None if it is."""
     written = [CONFIG_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME]
     if (checkpoint / EXTENSIONS_NAME).exists():
         written.append(EXTENSIONS_NAME)
-    return all(_parses(checkpoint / name) for name in written) and _opens(checkpoint / WEIGHTS_NAME)
+    damaged = [name for name in written if not _parses(checkpoint / name)]
+    if not damaged and is_checkpoint(checkpoint) and not _has_step(checkpoint):
+        return f"{STATE_NAME} is of another step"
+    if not _opens(checkpoint / WEIGHTS_NAME):
+        damaged.append(WEIGHTS_NAME)
+    if damaged:
+        return f"{damaged[0]} is missing or cut off"
+    return fault_of_sizes(checkpoint, [*written, WEIGHTS_NAME]) if has_manifest(checkpoint) else None
 
 
 def has_state(checkpoint: Path) -> bool:
@@ -74,6 +90,19 @@ def log_history(checkpoint: Path) -> list[dict[str, Any]]:
     """Return everything that was logged up to a checkpoint, oldest first; each entry has its `step`."""
     history: list[dict[str, Any]] = read_json(checkpoint / STATE_NAME)["log_history"]
     return history
+
+
+def read_unlogged_loss(checkpoint: Path) -> tuple[float, int] | None:
+    """Return the sum of the losses that were not logged before a checkpoint, and the step of the last log.
+
+    Raises:
+        TypeError, KeyError: if the file is malformed.
+    """
+    file = checkpoint / UNLOGGED_NAME
+    if not file.is_file():
+        return None
+    unlogged = read_json(file)
+    return float(unlogged["sum"]), int(unlogged["after_step"])
 
 
 def is_loadable(folder: Path) -> bool:
@@ -122,6 +151,9 @@ def read_members(folder: Path) -> list[dict[str, Any]]:
         raise PokemonGenError(f"{file}: it does not describe an ensemble") from error
     if not folders:
         raise PokemonGenError(f"{file}: it names no members")
+    for name in folders:  # an ensemble that somebody shared must not reach outside its folder
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name):
+            raise PokemonGenError(f"{file}: {name!r} is not the name of a folder inside {folder}")
     return members
 
 
@@ -135,7 +167,7 @@ def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
     """Copy the files that a checkpoint is loaded from to a new folder; only training needs the others."""
     folder.mkdir(parents=True)
     for file in checkpoint.iterdir():
-        if file.suffix in (".json", ".safetensors"):
+        if file.suffix in (".json", ".safetensors") and file.name not in (MANIFEST_NAME, UNLOGGED_NAME):
             shutil.copy2(file, folder)
 
 
@@ -152,6 +184,14 @@ def fingerprint_checkpoint(folder: Path) -> str:
     for name in (WEIGHTS_NAME, CONFIG_NAME, PALETTE_NAME):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
+
+
+def _has_step(checkpoint: Path) -> bool:
+    """Tell whether the state of `Trainer` is that of the step in the folder's name."""
+    state = read_json(checkpoint / STATE_NAME)
+    logged = state.get("log_history") if isinstance(state, dict) else None
+    is_log = isinstance(logged, list) and all(isinstance(one, dict) and "step" in one for one in logged)
+    return is_log and type(state.get("global_step")) is int and state["global_step"] == step_of(checkpoint)
 
 
 def _parses(file: Path) -> bool:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from pokemon_gen.config_files.sections import locations
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_object
+from pokemon_gen.files import read_json, read_object
 from pokemon_gen.models.checkpoints import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -27,6 +27,7 @@ from pokemon_gen.models.checkpoints import (
 from pokemon_gen.models.choice import CheckpointFiles, resolve_checkpoint
 from pokemon_gen.models.devices import to_best_device
 from pokemon_gen.models.ensemble import CompletionModel, Ensemble, members_of, palette_size
+from pokemon_gen.models.environment import ENVIRONMENT_NAME
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
@@ -106,8 +107,17 @@ def load_checkpoint(place: str | Path | CheckpointFiles) -> Checkpoint:
         "sha256": fingerprint_checkpoint(files.folder),
         "chosen_for": files.reason,
         "chosen_on": files.chosen_on,
+        "trained_with": _trained_with(files.folder),
     }
     return Checkpoint(model, palette, files.settings, files.folder, files.detector, provenance)
+
+
+def _trained_with(folder: Path) -> dict[str, str] | None:
+    """Return with what a checkpoint, or the first member of an ensemble, was trained, if it is recorded."""
+    while is_ensemble(folder):
+        folder = member_folders(folder)[0]
+    file = folder / ENVIRONMENT_NAME
+    return read_json(file) if file.is_file() else None
 
 
 def _load_model(folder: Path) -> tuple[CompletionModel, Palette]:

@@ -4,6 +4,7 @@ A run resumes with the settings it started with, except for its length, what is 
 computed. Loads no torch, so that another run under the same name is reported before anything is loaded.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,25 @@ from pokemon_gen.files import read_object
 from pokemon_gen.models.checkpoints import (
     OPTIMIZER_NAME,
     can_resume_from,
+    fault_of,
     has_state,
     is_checkpoint,
     trained_on,
 )
+from pokemon_gen.models.manifest import fault_of_contents, has_manifest
 from pokemon_gen.models.runs import (
     DETECTOR_NAME,
     contents,
     last_checkpoint,
     member_runs,
+    named_checkpoints,
     valid_checkpoints,
 )
 from pokemon_gen.settings import LOCATION_OF_SPRITES, PRECISION, Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.training.members import check_members
 
+_log = logging.getLogger(__name__)
 _MAY_CHANGE = {
     "num_train_epochs",
     "max_steps",
@@ -98,7 +103,7 @@ def _resumed_settings(settings: Settings, checkpoint: Path, sprites: Sprites) ->
 
 
 def resumable_checkpoint(run: Path, fp16: bool) -> Path:
-    """Return the latest checkpoint that a run can resume from.
+    """Return the latest checkpoint that a run can resume from; those that are damaged are named.
 
     Args:
         run: its folder, with one valid checkpoint or more.
@@ -107,10 +112,13 @@ def resumable_checkpoint(run: Path, fp16: bool) -> Path:
     Raises:
         PokemonGenError: if every checkpoint lacks a file that training resumes from.
     """
-    checkpoints = valid_checkpoints(run)[::-1]
-    for checkpoint in checkpoints:
-        if can_resume_from(checkpoint, fp16):
+    for checkpoint in named_checkpoints(run)[::-1]:
+        fault = fault_of(checkpoint) or fault_of_contents(checkpoint)
+        if fault is None and can_resume_from(checkpoint, fp16):
             return checkpoint
+        fault = fault or "a file that training resumes from is missing or cut off"
+        _log.warning("%s is skipped: %s", checkpoint, fault)
+    checkpoints = valid_checkpoints(run)[::-1]
     why = "it and every checkpoint before it are damaged"
     if not any((checkpoint / OPTIMIZER_NAME).exists() for checkpoint in checkpoints):
         why = "it was saved without its optimizer (training.save_only_model)"
@@ -137,13 +145,21 @@ def _refuse_other_contents(folder: Path) -> None:
         for path in replaced_by_training(folder)
         if path.name not in (SETTINGS_NAME, "runs")
         and not (path.is_file() and path.name.startswith(".settings-"))  # a write was cut off
-        and not (is_checkpoint(path) and not has_state(path))
+        and not (is_checkpoint(path) and _is_cut_off(path))
     ]
     if kept:
         raise PokemonGenError(
             f"{folder} exists and is kept: a run cannot resume from {kept[0].name}. Choose another name "
             "(name=...), or start again with --overwrite."
         )
+
+
+def _is_cut_off(checkpoint: Path) -> bool:
+    """Tell whether a kill or an incomplete copy left a checkpoint that nothing can be loaded from."""
+    fault = fault_of(checkpoint) if has_manifest(checkpoint) else None
+    if fault:
+        _log.warning("%s is replaced: %s", checkpoint, fault)
+    return fault is not None or not has_state(checkpoint)
 
 
 def _settings_before(checkpoint: Path) -> Settings:

@@ -8,8 +8,11 @@ palette and settings, and none of our own pickles.
 
 import math
 import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -21,11 +24,18 @@ from transformers import EvalPrediction, PreTrainedModel, ProgressCallback
 
 from pokemon_gen.augmentation import Augmentation, prepend_identity, strip_conditioning
 from pokemon_gen.constants import LENGTH
-from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import share_files, write_json
-from pokemon_gen.models.checkpoints import EXTENSIONS_NAME, SPRITES_NAME
+from pokemon_gen.errors import PokemonGenError, first_line
+from pokemon_gen.files import folder_or_nothing, share_files, write_json
+from pokemon_gen.models.checkpoints import (
+    EXTENSIONS_NAME,
+    SPRITES_NAME,
+    UNLOGGED_NAME,
+    read_unlogged_loss,
+)
+from pokemon_gen.models.environment import ENVIRONMENT_NAME, environment
 from pokemon_gen.models.likelihood import completion_nll, token_nll
 from pokemon_gen.models.loading import weights_not_finite
+from pokemon_gen.models.manifest import write_manifest
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
@@ -44,6 +54,7 @@ from pokemon_gen.training.extensions import (
     call_own,
     require_returned,
 )
+from pokemon_gen.training.hooks import HookedTrainer
 from pokemon_gen.training.muon import Muon, MuonWithAux, hidden_weights
 
 
@@ -136,7 +147,7 @@ def _factor(schedule: ScheduleFunction, step: int, steps: int) -> float:
     return float(factor)
 
 
-class SpriteTrainer(FiniteLossTrainer):
+class SpriteTrainer(HookedTrainer, FiniteLossTrainer):
     """`Trainer` that augments sprites, measures their NLL, and saves what a checkpoint needs."""
 
     sprites: Sprites
@@ -145,6 +156,7 @@ class SpriteTrainer(FiniteLossTrainer):
     own_code: dict[str, str]
     augmentation: Augmentation
     lr_scheduler: Any
+    _before: tuple[float, int] | None = None
 
     def draw(self, inputs: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Draw the transform of each sprite; the person's own augmentation comes first."""
@@ -221,6 +233,47 @@ class SpriteTrainer(FiniteLossTrainer):
         finally:
             self.args.dataloader_drop_last = drop_last
 
+    @contextmanager
+    def loading_state(self, checkpoint: Path) -> Iterator[None]:
+        """Load an optimizer, a schedule or random states.
+
+        Raises:
+            PokemonGenError: if they are of another run, or hold something else than tensors and numbers.
+        """
+        try:
+            yield
+            _check_shapes(getattr(self.optimizer, "optimizer", self.optimizer))
+            self._before = read_unlogged_loss(checkpoint)
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, UnpicklingError) as error:
+            raise PokemonGenError(
+                f"{checkpoint}: optimizer.pt, scheduler.pt or rng_state.pth is not of this run: "
+                f"{first_line(error)}. Delete this checkpoint to resume from the one before it."
+            ) from error
+
+    @contextmanager
+    def saving(self, folder: Path) -> Iterator[None]:
+        """Save a checkpoint and, last of all, its manifest; on a full disk, leave none half written.
+
+        `Trainer` logs the mean of the losses since the last log. After a resume it would lack those before
+        the checkpoint, so their sum is saved too.
+
+        Raises:
+            PokemonGenError: if it cannot be written.
+        """
+        with folder_or_nothing(folder):
+            yield
+            unlogged = {"sum": float(self.unlogged_loss), "after_step": self.last_logged_step}
+            write_json(folder / UNLOGGED_NAME, unlogged)
+            write_manifest(folder)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Take a step; the first one after a resume also returns the losses that were not logged before."""
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self._before is not None:
+            (total, self.last_logged_step), self._before = self._before, None
+            loss = loss.float() + total
+        return loss
+
     def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
         """Save weights and config together with palette, settings and the sprites' fingerprint.
 
@@ -235,11 +288,24 @@ class SpriteTrainer(FiniteLossTrainer):
         self.sprites.palette.save(folder)
         self.settings.save(folder)
         write_json(folder / SPRITES_NAME, self.sprites.origin)
+        write_json(folder / ENVIRONMENT_NAME, environment())
         if self.own_code:
             write_json(folder / EXTENSIONS_NAME, self.own_code)
         share_files(folder, like=folder / SPRITES_NAME)
         # A pickle that nothing loads: a checkpoint that is shared is safer without it.
         (folder / "training_args.bin").unlink(missing_ok=True)
+
+
+def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
+    """Check that an optimizer's state belongs to its parameters, which torch does not.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    for parameter, state in optimizer.state.items():
+        sizes = [value.numel() for value in state.values() if isinstance(value, Tensor) and value.dim()]
+        if isinstance(parameter, Tensor) and any(size != parameter.numel() for size in sizes):
+            raise ValueError(f"the optimizer has {sizes[0]} values for {parameter.numel()} weights")
 
 
 def _nll_of_batch(logits: Any, labels: Tensor, palette_size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """`training/resuming.py`, `training/callbacks.py`: interrupts, kills, damaged checkpoints, new settings."""
 
 import json
+import logging
 import shutil
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from pokemon_gen.models.checkpoints import can_resume_from, log_history, step_of
+from pokemon_gen.models.manifest import MANIFEST_NAME
 from pokemon_gen.models.runs import last_checkpoint, valid_checkpoints
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
@@ -289,6 +291,37 @@ def test_a_resumed_run_skips_a_damaged_checkpoint(
     assert_weights_equal(RUN / "checkpoint-6", expected)
 
 
+def test_a_checkpoint_that_differs_from_its_manifest_is_skipped_with_a_message(
+    tiny: MakeSettings, few_sprites: Sprites, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of the right size and form, as a drive that synchronises file by file can leave."""
+    settings = tiny(training={"save_steps": 1})
+    train(settings, few_sprites)
+    expected = weights_of(RUN / "checkpoint-4")
+    shutil.rmtree(RUN / "checkpoint-4")
+    scheduler = RUN / "checkpoint-3" / "scheduler.pt"
+    scheduler.write_bytes(scheduler.read_bytes()[:-1] + b"\1")
+    with caplog.at_level(logging.WARNING, logger="pokemon_gen"):
+        train(settings, few_sprites)
+    assert "checkpoint-3 is skipped: scheduler.pt" in caplog.text
+    assert_weights_equal(RUN / "checkpoint-4", expected)
+
+
+def test_the_loss_of_steps_before_a_kill_is_logged(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    """`Trainer` logs a mean over several steps, and forgets those before the checkpoint."""
+    fields = {"max_steps": 8, "save_steps": 1, "logging_strategy": "steps", "logging_steps": 5}
+    killed, whole = two_runs(tiny, training=fields)
+    train(whole, few_sprites)
+    for step in (2, 4, 7):
+        with pytest.raises(RuntimeError, match="killed"):
+            train(killed, few_sprites, [KillAfterSave(step)])
+    train(killed, few_sprites)
+    logs = [log_history(run / "checkpoint-8") for run in (INTERRUPTED, UNINTERRUPTED)]
+    losses = [[(entry["step"], entry["loss"]) for entry in log if "loss" in entry] for log in logs]
+    assert losses[0] == losses[1]
+    assert [step for step, _ in losses[1]] == [5, 8] or [step for step, _ in losses[1]] == [5]
+
+
 def test_a_run_with_only_damaged_checkpoints_cannot_resume(tiny: MakeSettings, few_sprites: Sprites) -> None:
     train(tiny(training={"max_steps": 2}), few_sprites)
     (RUN / "checkpoint-2" / "optimizer.pt").write_bytes(b"cut off")
@@ -322,8 +355,9 @@ def test_a_damaged_checkpoint_of_a_later_step_does_not_displace_a_new_one(
 def test_a_run_does_not_resume_from_a_checkpoint_that_lacks_weights(
     tiny: MakeSettings, few_sprites: Sprites
 ) -> None:
-    """`Trainer` would only warn, and continue with random values."""
+    """`Trainer` would only warn, and continue with random values. An earlier version wrote no manifest."""
     train(tiny(), few_sprites)
+    (RUN / "checkpoint-4" / MANIFEST_NAME).unlink()
     weights, missing = weights_of(RUN / "checkpoint-4"), "transformer.h.0.attn.c_attn.weight"
     del weights[missing]
     save_file(weights, RUN / "checkpoint-4" / "model.safetensors", {"format": "pt"})
