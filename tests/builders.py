@@ -114,7 +114,9 @@ def make_run(folder: Path, nll: dict[int, float], kept: list[int]) -> Path:
             (checkpoint / name).write_text("{}")
         (checkpoint / "optimizer.pt").touch()
         logged = [entry for entry in history if entry["step"] <= step]
-        (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": logged}))
+        (checkpoint / "trainer_state.json").write_text(
+            json.dumps({"global_step": step, "log_history": logged})
+        )
     return folder
 
 

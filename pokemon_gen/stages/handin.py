@@ -59,7 +59,8 @@ _REPRODUCE = """\
 # How to reproduce {name}
 
 1. Install Python {python} and the versions that were used: `pip install -r requirements.txt`.
-2. In this folder, run `{command}`.
+2. In this folder, run `{command}`. Or run `python -m pokemon_gen reproduce {name}.json`, which compares the
+   bytes too.
 
 The result is `submissions/{name}.txt`. Its SHA-256 was `{sha256}`.
 Other hardware, other versions or another number of threads change the last bits of sums, and may so change

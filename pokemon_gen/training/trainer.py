@@ -244,6 +244,8 @@ class SpriteTrainer(HookedTrainer, FiniteLossTrainer):
             yield
             _check_shapes(getattr(self.optimizer, "optimizer", self.optimizer))
             self._before = read_unlogged_loss(checkpoint)
+        except torch.OutOfMemoryError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, UnpicklingError) as error:
             raise PokemonGenError(
                 f"{checkpoint}: optimizer.pt, scheduler.pt or rng_state.pth is not of this run: "
