@@ -80,7 +80,9 @@ def line_chart(title: str, series: Sequence[Series], mark: tuple[float, str] | N
         return round(across, 1), round(down, 1)
 
     lines = []
-    for number, one in enumerate(drawn):
+    for number, one in enumerate(series):  # a run keeps its colour and dashes in all charts
+        if not one.points:
+            continue
         places = [place(x, y) for x, y in one.points]
         path = "M" + "L".join(f"{x} {y}" for x, y in places)
         lines.append({"name": one.name, "path": path, "dash": DASHES[number % len(DASHES)], "places": places})

@@ -83,7 +83,8 @@ class ReportContent:
         settings: all settings of the run.
         commands: that make the run and the report again.
         missing: section → what it lacks, and which command makes it; empty if it lacks nothing.
-        made_from: identifies everything that was read; a report with the same value shows the same.
+        made_from: identifies the checkpoint, the detector, the settings, the logs and the scorecard; a
+            report of the same version with the same value shows the same.
     """
 
     name: str

@@ -298,6 +298,43 @@ def test_a_drag_of_the_slider_is_one_step(opened: Any) -> None:
     assert state(opened) == before
 
 
+def test_a_drag_there_and_back_does_not_join_the_next_one(opened: Any) -> None:
+    slider = opened.locator("#rows").bounding_box()
+    middle = slider["y"] + slider["height"] / 2
+    for shares in ((0.6, 0.7, 0.6), (0.6, 0.4)):
+        opened.mouse.move(slider["x"] + slider["width"] * shares[0], middle)
+        opened.mouse.down()
+        for share in shares[1:]:
+            opened.mouse.move(slider["x"] + slider["width"] * share, middle)
+        opened.mouse.up()
+    assert opened.evaluate("moving") is False
+    assert opened.evaluate("history_.before.length") == 2
+
+
+def test_numbers_without_a_fraction_are_rounded(opened: Any) -> None:
+    for field, value in (("top-k", "2.5"), ("count", "2.4"), ("seed", "1.6")):
+        opened.fill(f"#{field}", value)
+    assert opened.evaluate("[settings().topK, settings().count, settings().seed]") == [3, 2, 2]
+
+
+def test_a_candidate_keeps_the_line(opened: Any) -> None:
+    complete(opened)
+    opened.click("[data-tool=erase]")
+    tap(opened, 325)
+    complete(opened)
+    opened.click("#candidates button:nth-child(2)")
+    assert state(opened)[1:] == (240, 400)
+
+
+def test_an_open_pixel_does_not_show_what_is_hidden(opened: Any) -> None:
+    before = opened.evaluate("[colour, history_.before.length]")
+    for tool in ("pick", "fill"):
+        opened.click(f"[data-tool={tool}]")
+        tap(opened, 330)
+        wait_for(opened, "open")
+    assert opened.evaluate("colour") == before[0]
+
+
 def test_pictures_are_saved(opened: Any, few_sprites: Sprites) -> None:
     assert opened.is_disabled("#png-1")
     tokens = np.array(complete(opened))

@@ -210,7 +210,9 @@ function change(action) {
 }
 
 function use(position, first) {
-  if (tool === "pick") {
+  if (["pick", "fill"].includes(tool) && position >= picture().filled) {
+    say(`${placeOf(position)} is open, so it has no colour yet.`, true);
+  } else if (tool === "pick") {
     chooseColour(picture().tokens[position]);
     chooseTool("paint");
   } else if (tool === "ask") {
@@ -315,7 +317,9 @@ $("rows").addEventListener("input", (event) => {
   moving = true;
   give(rows);
 });
-$("rows").addEventListener("change", () => (moving = false));
+for (const end of ["change", "pointerup", "pointercancel", "keyup", "blur"]) {
+  $("rows").addEventListener(end, () => (moving = false)); // a drag there and back again changes nothing
+}
 $("grip").addEventListener("pointerdown", (event) => {
   event.target.setPointerCapture(event.pointerId);
   beginChange();
@@ -330,8 +334,9 @@ $("grip").addEventListener("pointermove", (event) => {
 /** A number of the form, within its limits. */
 function number(id) {
   const field = $(id), value = Number(field.value);
-  const low = Number(field.min), high = Number(field.max);
-  const kept = field.value === "" || Number.isNaN(value) ? Number(field.defaultValue) : Math.min(high, Math.max(low, value));
+  const low = Number(field.min), high = Number(field.max), whole = Number(field.step) >= 1;
+  const clamped = field.value === "" || Number.isNaN(value) ? Number(field.defaultValue) : Math.min(high, Math.max(low, value));
+  const kept = whole ? Math.round(clamped) : clamped;
   field.value = kept;
   return kept;
 }
@@ -354,7 +359,7 @@ function complete() {
   if (alone) asking.count = 1;
   picture().filled = prompt.length;
   const own = (candidates = {
-    from: prompt.length, known: prompt.length, chosen: 0, running: true, alone,
+    from: prompt.length, known: prompt.length, chosen: 0, running: true, alone, line: picture().line,
     tokens: Array.from({ length: asking.count }, () => Int32Array.from(picture().tokens)),
     nll: new Float64Array(asking.count),
   });
@@ -450,7 +455,7 @@ function showCandidates() {
 function keepCandidate(own, chosen) {
   if (!own.running) history_.keep();
   own.chosen = chosen;
-  picture().line = own.from;
+  picture().line = own.line;
   showChosen();
   [...$("candidates").children].forEach((button, i) => button.setAttribute("aria-pressed", i === chosen));
   if (!own.running) lookAgain();
@@ -501,7 +506,10 @@ async function look() {
   } else showOverlay(null);
 }
 
+const HINT = $("legend").innerHTML;
+
 function showOverlay(found) {
+  if (!found) $("legend").innerHTML = HINT;
   overlay = found;
   draw();
 }
@@ -528,7 +536,7 @@ function showAttention() {
   }
   for (let i = 0; i < count; i++) values[i] /= used;
   const most = Math.max(1e-6, ...values);
-  $("legend").textContent = `Attention when ${placeOf(asked)} is predicted: a full square is ${(100 * most).toFixed(0)} % of the model's look back.`;
+  $("legend").textContent = `Attention when ${placeOf(asked)} is predicted: a full square is ${(100 * most).toFixed(0)} % of the ${settings().members > 1 ? "first " : ""}model's look back.`;
   showOverlay({ values, most });
 }
 
@@ -593,7 +601,8 @@ async function open(file) {
     const { tokens, done } = toTokens(image, PALETTE);
     if (animated) done.unshift("only its first frame");
     beginChange();
-    history_.picture = new Picture(tokens, picture().line, Math.max(1, Math.min(picture().line, LENGTH - 1)));
+    const line = Math.max(picture().line, 1);
+    history_.picture = new Picture(tokens, line, line);
     forget();
     say(["Opened the picture", ...done, "its colours are the nearest of the palette"].join("; ") + ".");
     refresh();
