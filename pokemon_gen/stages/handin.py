@@ -136,8 +136,8 @@ def run_handin(plan: HandinPlan) -> HandedIn:
     return HandedIn(plan.file, list(contents))
 
 
-def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each file of the archive."""
+def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the name and the content of each file of the archive."""
     settings = plan.settings
     for file in sorted(PACKAGE.rglob("*")):
         if file.suffix in KINDS and "__pycache__" not in file.parts:
@@ -155,6 +155,9 @@ def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, 
     for setting, place in named_functions(settings).items():
         file, _ = check_place(setting, place)
         yield place.rpartition(":")[0], file.read_text(encoding="utf-8")
+    palette = Path(settings.sprites.palette or "")
+    if palette.is_file() and not palette.is_absolute() and ".." not in palette.parts:
+        yield palette.as_posix(), palette.read_bytes()
     yield "run.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     yield NOTEBOOK, _notebook(settings)
     yield plan.sidecar.name, plan.sidecar.read_text(encoding="utf-8")

@@ -93,6 +93,16 @@ def test_the_settings_are_those_of_the_submission(
         assert yaml.safe_load(archive.read("run.yaml"))["completion"]["seed"] == 7
 
 
+def test_a_palette_file_is_packed(submitted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_try", lambda *_: None)
+    Path("mine.hex").write_text("ff0000\n")
+    sidecar = Path("submissions/tiny.json")
+    made = json.loads(sidecar.read_text())
+    made["settings"]["sprites"]["palette"] = "mine.hex"
+    sidecar.write_text(json.dumps(made))
+    assert "mine.hex" in handin("tiny").names
+
+
 def test_a_submission_of_another_checkpoint_is_refused(submitted: Settings) -> None:
     first = next(iter(sorted(Path("checkpoints/tiny").glob("checkpoint-*"))))
     submit(first, overwrite=True)
