@@ -307,9 +307,12 @@ def reproduce(sidecar: Path, overwrite: bool) -> None:
 
     The run <name>-reproduced does so; it resumes if it was stopped. The exit status is 1 if the bytes differ.
     """
-    from pokemon_gen.reproduction import reproduce as make_again
+    from pokemon_gen.stages.plans import plan_reproduction
 
-    made = make_again(sidecar, overwrite)
+    plan = plan_reproduction(sidecar)  # reports mistakes before torch loads
+    from pokemon_gen.reproduction import run_reproduction
+
+    made = run_reproduction(plan, overwrite)
     if made.equal:
         click.echo(f"{made.file}: equal, SHA-256 {made.sha256}")
         return

@@ -5,6 +5,7 @@ operating system renames a file completely or not at all, so a killed process le
 or none.
 """
 
+import hashlib
 import json
 import re
 import secrets
@@ -101,6 +102,12 @@ def share_files(folder: Path, like: Path) -> None:
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(mode)
+
+
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def remove(paths: Iterable[Path]) -> None:

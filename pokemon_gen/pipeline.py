@@ -118,12 +118,11 @@ def run(
         return _run(settings, sprites, extensions, overwrite)
 
 
-def run_to_submission(settings: Settings, overwrite: bool = False) -> RunResult:
-    """Do the stages of a run up to its submission: no scorecard and no report; see `run`."""
+def run_to_submission(settings: Settings, sprites: Sprites, overwrite: bool) -> Submission | None:
+    """Do a run up to its submission, without scorecard and report; return None if it is interrupted."""
     check_settings(settings)
-    sprites = load_sprites_of(settings.sprites)
     with writing_to(CHECKPOINTS / settings.name):
-        return _run(settings, sprites, Extensions(), overwrite, scored=False)
+        return _run(settings, sprites, Extensions(), overwrite, scored=False).submission
 
 
 def _run(

@@ -5,14 +5,12 @@ run follows from these. What is left are the last bits of sums, which depend on 
 of threads. So where the bytes differ, what differs of these is named first.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pokemon_gen import __version__
-from pokemon_gen.config_files.validation import validate
 from pokemon_gen.constants import CHECKPOINTS, LENGTH
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_object
@@ -20,12 +18,12 @@ from pokemon_gen.models.choice import resolve_checkpoint
 from pokemon_gen.models.environment import environment
 from pokemon_gen.models.runs import BEST_NAME
 from pokemon_gen.pipeline import run_to_submission
-from pokemon_gen.settings import Settings
+from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
-from pokemon_gen.stages.submit import run_submission
+from pokemon_gen.stages.plans import ReproductionPlan, plan_reproduction
+from pokemon_gen.stages.submit import Submission, run_submission
 from pokemon_gen.submission import exact_requirements, git_commit
 
-_log = logging.getLogger(__name__)
 SUFFIX = "-reproduced"
 """The end of the name of a run that makes a submission again."""
 
@@ -49,20 +47,6 @@ class Reproduction:
     causes: list[str]
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A submission as its sidecar describes it."""
-
-    sidecar: Path
-    settings: Settings
-    metadata: Mapping[str, Any]
-
-    @property
-    def text(self) -> Path:
-        """The submission itself, which may be missing."""
-        return self.sidecar.with_suffix(".txt")
-
-
 def reproduce(sidecar: str | Path, overwrite: bool = False) -> Reproduction:
     """Make a submission again, as the run `<name>-reproduced`, and compare it with the old one.
 
@@ -75,45 +59,36 @@ def reproduce(sidecar: str | Path, overwrite: bool = False) -> Reproduction:
     Raises:
         PokemonGenError: for a file that is no sidecar, or sprites that are missing or not those of then.
     """
-    made = _read(Path(sidecar))
-    sprites = load_sprites_of(made.settings.sprites)
-    known = made.metadata["sprites"]["fingerprint"]
+    return run_reproduction(plan_reproduction(sidecar), overwrite)
+
+
+def run_reproduction(plan: ReproductionPlan, overwrite: bool) -> Reproduction:
+    """Do what a plan says; see `reproduce`."""
+    sprites = load_sprites_of(plan.settings.sprites)
+    known = plan.metadata["sprites"]["fingerprint"]
     if known != sprites.fingerprint:
         raise PokemonGenError(
-            f"{made.sidecar}: its sprites had the fingerprint {known}, but those of {sprites.source} have "
+            f"{plan.sidecar}: its sprites had the fingerprint {known}, but those of {sprites.source} have "
             f"{sprites.fingerprint}. Provide the same sprites (sprites.source in the sidecar)."
         )
-    file, sha256 = _make_again(made, overwrite)
-    equal = sha256 == made.metadata["sha256"]
-    difference = "" if equal else _first_difference(made.text, file)
-    return Reproduction(file, equal, sha256, difference, changes(made.metadata))
+    submission = _make_again(plan, sprites, overwrite)
+    sha256 = str(read_object(submission.sidecar)["sha256"])
+    equal = sha256 == plan.metadata["sha256"]
+    difference = "" if equal else _first_difference(plan.sidecar.with_suffix(".txt"), submission.file)
+    return Reproduction(submission.file, equal, sha256, difference, changes(plan.metadata))
 
 
-def _read(place: Path) -> _Made:
-    """Read a sidecar."""
-    sidecar = place.with_suffix(".json")
-    metadata = read_object(sidecar)
-    try:
-        metadata["sha256"], metadata["sprites"]["fingerprint"], Path(metadata["checkpoint"]["folder"])
-        values = {**metadata["settings"]}
-    except (KeyError, TypeError) as error:
-        raise PokemonGenError(f"{sidecar}: this is not the sidecar of a submission") from error
-    settings = validate(Settings, values, lambda place: f"{sidecar}: {'.'.join(map(str, place))}")
-    return _Made(sidecar, settings, metadata)
-
-
-def _make_again(made: _Made, overwrite: bool) -> tuple[Path, str]:
-    """Do the run again up to its submission; return this and its SHA-256."""
-    settings = made.settings.model_copy(update={"name": f"{made.settings.name}{SUFFIX}"})
-    result = run_to_submission(settings, overwrite)
-    submission = result.submission
+def _make_again(plan: ReproductionPlan, sprites: Sprites, overwrite: bool) -> Submission:
+    """Do the run again up to its submission."""
+    settings = plan.settings.model_copy(update={"name": f"{plan.settings.name}{SUFFIX}"})
+    submission = run_to_submission(settings, sprites, overwrite)
     if submission is None:
         raise PokemonGenError("the run was interrupted; the same command resumes it")
-    chosen = Path(made.metadata["checkpoint"]["folder"]).name
-    if chosen != BEST_NAME:  # a checkpoint that was named by hand
-        files = resolve_checkpoint(CHECKPOINTS / settings.name / chosen)
-        submission = run_submission(files, load_sprites_of(settings.sprites), overwrite=True)
-    return submission.file, str(read_object(submission.sidecar)["sha256"])
+    chosen = Path(plan.metadata["checkpoint"]["folder"]).name
+    if chosen == BEST_NAME:
+        return submission
+    files = resolve_checkpoint(CHECKPOINTS / settings.name / chosen)  # a checkpoint that was named by hand
+    return run_submission(files, sprites, overwrite=True)
 
 
 def _first_difference(old: Path, new: Path) -> str:

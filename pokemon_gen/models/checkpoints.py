@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from pokemon_gen.constants import PALETTE_NAME, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
-from pokemon_gen.models.manifest import MANIFEST_NAME, fault_of_sizes, has_manifest
+from pokemon_gen.models.manifest import MANIFEST_NAME, fault_of_sizes
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -65,7 +65,7 @@ def fault_of(checkpoint: Path) -> str | None:
         damaged.append(WEIGHTS_NAME)
     if damaged:
         return f"{damaged[0]} is missing or cut off"
-    return fault_of_sizes(checkpoint, [*written, WEIGHTS_NAME]) if has_manifest(checkpoint) else None
+    return fault_of_sizes(checkpoint, [*written, WEIGHTS_NAME])
 
 
 def has_state(checkpoint: Path) -> bool:

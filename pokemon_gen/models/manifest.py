@@ -5,14 +5,13 @@ files are missing, cut off or old. The manifest tells them from complete ones: s
 looked for, which costs nothing, and hashes before a training resumes from one.
 """
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from pokemon_gen.constants import SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, write_json
+from pokemon_gen.files import file_sha256, read_json, write_json
 
 MANIFEST_NAME = "manifest.json"
 """The last file of a checkpoint to be written. Checkpoints of earlier versions have none."""
@@ -21,7 +20,7 @@ MANIFEST_NAME = "manifest.json"
 def write_manifest(folder: Path) -> None:
     """Write the manifest of all files that a folder holds now, except the settings, which people edit."""
     files = {
-        file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        file.name: {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
         for file in sorted(folder.iterdir())
         if file.is_file() and file.name not in (MANIFEST_NAME, SETTINGS_NAME)
     }
@@ -37,9 +36,11 @@ def fault_of_sizes(folder: Path, names: Collection[str] | None = None) -> str | 
     """Return which file is missing or has another size than the manifest says; None if all are right.
 
     Args:
-        folder: with a manifest.
+        folder: one without a manifest, as earlier versions wrote them, has no fault.
         names: of the files to look at; None looks at all.
     """
+    if not has_manifest(folder):
+        return None
     try:
         for name, entry in _entries(folder).items():
             if names is not None and name not in names:
@@ -55,17 +56,12 @@ def fault_of_sizes(folder: Path, names: Collection[str] | None = None) -> str | 
 
 
 def fault_of_contents(folder: Path) -> str | None:
-    """Return which file differs from what the manifest says, in size or content; None if none does.
-
-    A folder without a manifest, as earlier versions wrote them, has no fault.
-    """
-    if not has_manifest(folder):
-        return None
+    """Return which file differs from what the manifest says, in size or content; None if none does."""
     fault = fault_of_sizes(folder)
-    if fault:
+    if fault or not has_manifest(folder):
         return fault
     entries = _entries(folder).items()
-    changed = (name for name, entry in entries if _sha256(folder / name) != entry.get("sha256"))
+    changed = (name for name, entry in entries if file_sha256(folder / name) != entry.get("sha256"))
     name = next(changed, None)
     return f"{name} was changed after it was saved" if name else None
 
@@ -73,8 +69,3 @@ def fault_of_contents(folder: Path) -> str | None:
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = read_json(folder / MANIFEST_NAME)["files"]
     return entries
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -9,13 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.config_files.validation import validate
 from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import number_file, read_json, require_absent
+from pokemon_gen.files import number_file, read_json, read_object, require_absent
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, is_loadable
 from pokemon_gen.models.choice import CheckpointFiles, Choice, choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
@@ -312,9 +313,41 @@ def _submitted_settings(sidecar: Path, folder: Path) -> Settings:
             f"the training continued. Hand in that checkpoint, or write the submission again with "
             f"`pokemon-gen submit {folder} --overwrite`."
         )
-    return validate(
-        Settings, made.get("settings") or {}, lambda place: f"{sidecar}: {'.'.join(map(str, place))}"
-    )
+    return _settings_of(sidecar, made.get("settings") or {})
+
+
+def _settings_of(sidecar: Path, values: dict[str, Any]) -> Settings:
+    """Return the settings that a sidecar records.
+
+    Raises:
+        PokemonGenError: for invalid ones, naming the sidecar and the setting.
+    """
+    return validate(Settings, values, lambda place: f"{sidecar}: {'.'.join(map(str, place))}")
+
+
+@dataclass(frozen=True)
+class ReproductionPlan:
+    """A submission that `reproduce` makes again: its sidecar, the content of it, and the settings in it."""
+
+    sidecar: Path
+    metadata: dict[str, Any]
+    settings: Settings
+
+
+def plan_reproduction(place: str | Path) -> ReproductionPlan:
+    """Resolve the argument of `reproduce`; see there.
+
+    Raises:
+        PokemonGenError: for a file that is no sidecar.
+    """
+    sidecar = Path(place).with_suffix(".json")
+    metadata = read_object(sidecar)
+    try:
+        metadata["sha256"], metadata["sprites"]["fingerprint"], Path(metadata["checkpoint"]["folder"])
+        values = {**metadata["settings"]}
+    except (KeyError, TypeError) as error:
+        raise PokemonGenError(f"{sidecar}: this is not the sidecar of a submission") from error
+    return ReproductionPlan(sidecar, metadata, _settings_of(sidecar, values))
 
 
 def plan_preview(

@@ -19,7 +19,7 @@ from pokemon_gen.evaluation.inspection import (
     training_run,
 )
 from pokemon_gen.evaluation.memorisation import nearest_train_sprites
-from pokemon_gen.files import write_text
+from pokemon_gen.files import file_sha256, write_text
 from pokemon_gen.models.checkpoints import STATE_NAME, fingerprint_checkpoint, is_checkpoint, step_of
 from pokemon_gen.models.choice import current_selection
 from pokemon_gen.models.runs import BEST_NAME, SELECTION_NAME, valid_checkpoints
@@ -64,11 +64,9 @@ def run_report(plan: PagePlan, sprites: Sprites | None = None) -> HtmlPage:
 def current_report(run: str | Path) -> HtmlPage | None:
     """Return the report of a run, unless writing it now would give another one."""
     plan = plan_report(run, None, overwrite=True)
-    if not plan.file.is_file() or f'content="{_made_from(plan)}"' not in plan.file.read_text(
-        encoding="utf-8"
-    ):
-        return None
-    return HtmlPage(plan.file)
+    if plan.file.is_file() and _made_from(plan) in plan.file.read_text(encoding="utf-8"):
+        return HtmlPage(plan.file)
+    return None
 
 
 def _made_from(plan: PagePlan) -> str:
@@ -80,7 +78,7 @@ def _made_from(plan: PagePlan) -> str:
         files += [run / SELECTION_NAME, *(folder / STATE_NAME for folder in valid_checkpoints(run))]
     parts = [
         __version__, plan.given, *weights, checkpoint.settings.model_dump(mode="json"), checkpoint.reason,
-        *(hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None for file in files),
+        *(file_sha256(file) if file.is_file() else None for file in files),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -1,6 +1,5 @@
 """The completions that a scorecard is about: read from a text file or a folder, or made by a checkpoint."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from pokemon_gen.discriminator.classifier import metadata_of
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inspection import completions_sha256
-from pokemon_gen.files import read_json
+from pokemon_gen.files import file_sha256, read_json
 from pokemon_gen.models.checkpoints import is_loadable
 from pokemon_gen.models.choice import resolve_checkpoint
 from pokemon_gen.models.loading import Checkpoint, load_checkpoint
@@ -108,7 +107,7 @@ def _read_sidecar(sidecar: Path, path: Path) -> tuple[SpriteSettings, str, dict[
         checkpoint["trained_on"]
     except (KeyError, TypeError, ValidationError) as error:
         raise PokemonGenError(f"{sidecar}: not a sidecar of completions") from error
-    if metadata.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+    if metadata.get("sha256") not in (None, file_sha256(path)):
         raise PokemonGenError(
             f"{path}: not the file that {sidecar.name} describes (its SHA-256 differs). Move it away from "
             "the sidecar, and score it with sprites.source=..."

@@ -41,6 +41,9 @@ class HookedTrainer(Trainer):
         """Surround the loading of an optimizer, a schedule or random states."""
         yield
 
+    def optimizer_loaded(self, checkpoint: Path) -> None:
+        """Do something after the optimizer's state is loaded, before the first step."""
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
@@ -49,6 +52,7 @@ class HookedTrainer(Trainer):
         if checkpoint is not None:
             with self.loading_state(Path(checkpoint)):
                 super()._load_optimizer_and_scheduler(checkpoint)
+                self.optimizer_loaded(Path(checkpoint))
 
     def _load_rng_state(self, checkpoint: Any) -> None:
         if checkpoint is not None:

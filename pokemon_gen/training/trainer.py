@@ -242,8 +242,6 @@ class SpriteTrainer(HookedTrainer, FiniteLossTrainer):
         """
         try:
             yield
-            _check_shapes(getattr(self.optimizer, "optimizer", self.optimizer))
-            self._before = read_unlogged_loss(checkpoint)
         except torch.OutOfMemoryError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, UnpicklingError) as error:
@@ -251,6 +249,11 @@ class SpriteTrainer(HookedTrainer, FiniteLossTrainer):
                 f"{checkpoint}: optimizer.pt, scheduler.pt or rng_state.pth is not of this run: "
                 f"{first_line(error)}. Delete this checkpoint to resume from the one before it."
             ) from error
+
+    def optimizer_loaded(self, checkpoint: Path) -> None:
+        """Check the optimizer's state, and read the losses that were not logged before the checkpoint."""
+        _check_shapes(getattr(self.optimizer, "optimizer", self.optimizer))
+        self._before = read_unlogged_loss(checkpoint)
 
     @contextmanager
     def saving(self, folder: Path) -> Iterator[None]:
