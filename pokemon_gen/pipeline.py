@@ -187,7 +187,7 @@ def _score(settings: Settings, sprites: Sprites) -> Score:
 
 def _report(name: str, sprites: Sprites) -> HtmlPage:
     """Return the report that exists and still holds, or write it."""
-    current = current_report(name)
+    current = current_report(name, sprites)
     if current:
         _log.debug("report: %s still holds", current.file)
     return current or write_report(name, sprites=sprites)

@@ -1,4 +1,4 @@
-"""The standard error of a distance, by a jackknife that leaves out a fifth of the sprites.
+"""The standard errors of means and distances; of a distance, by a jackknife that leaves out a fifth.
 
 The resamples of a bootstrap contain duplicates, which bias FID upwards: 80 sprites in hundreds of dimensions
 are farther from any set with duplicates than without. A bootstrap reports 1.1 to 3.3 times the true error.
@@ -9,6 +9,7 @@ to 1.2 times the true error on normal features (`LOG.md`).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +76,48 @@ def error_of_draws(grams: GramMatrices, size: int, generator: np.random.Generato
     return float(np.sqrt(variance))
 
 
+def error_of_mean(values: NDArray[np.float64]) -> float | None:
+    """Return the standard error of the mean of values, one of each sprite; None for a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+
+
+def mean_with_reference(
+    completions: NDArray[np.float64],
+    real: NDArray[np.float64],
+    error: Callable[[NDArray[np.float64]], float | None] = error_of_mean,
+) -> dict[str, Any]:
+    """Return the means of completions and of real sprites with their 95 % intervals, for a scorecard.
+
+    Args:
+        completions: the value of each completion, (N,).
+        real: of each real sprite, (M,).
+        error: the standard error of the mean of such values.
+    """
+    found: dict[str, Any] = {}
+    for name, values in (("completions", completions), ("real", real)):
+        mean = float(values.mean())
+        found |= {name: mean, f"{name}_interval": normal_interval(mean, error(values))}
+    return found
+
+
+def error_of_pairwise_mean(means: NDArray[np.float64]) -> float | None:
+    """Return the standard error of a mean over all pairs of sprites.
+
+    This is the jackknife that leaves out one sprite, which has a closed form for such means (Arvesen 1969,
+    "Jackknifing U-Statistics"). A sprite is in many pairs, so the pairs are not independent.
+
+    Args:
+        means: the mean over the pairs of each sprite, (N,).
+
+    Returns:
+        The error, or None for two sprites, which have one pair.
+    """
+    n, error = len(means), error_of_mean(means)
+    return None if error is None or n < 3 else 2 * error * (n - 1) / (n - 2)
+
+
 def normal_interval(value: float, error: float | None) -> list[float] | None:
-    """Return the 95 % interval of a distance, at least 0; None without a standard error."""
+    """Return the 95 % interval of a value that is at least 0; None without a standard error."""
     return None if error is None else [max(0.0, value - 1.96 * error), value + 1.96 * error]
 
 

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pokemon_gen.augmentation import flip_table, hue_shift_table
+from pokemon_gen.evaluation.jackknife import mean_with_reference
 from pokemon_gen.evaluation.pixels import nearest_rows
 from pokemon_gen.palette import Palette
 
+Tokens = NDArray[np.int64]
 HUES = 12
 """Hue shifts of the training sprites that the check searches, as many as the config `strong` trains on."""
-Tokens = NDArray[np.int64]
 
 
 def memorisation_check(completions: Tokens, real: Tokens, train: Tokens, palette: Palette) -> dict[str, Any]:
@@ -30,8 +31,8 @@ def memorisation_check(completions: Tokens, real: Tokens, train: Tokens, palette
         palette: the colours of all of them.
 
     Returns:
-        The mean distances `completions` and `real`, all `distances`, and the test's `statistic` and
-        `p_value`.
+        The mean distances `completions` and `real` with their 95 % intervals, all `distances`, and the test's
+        `statistic` and `p_value`.
     """
     sprites = np.concatenate([completions, real])  # one pass over the augmented training sprites
     nearest = nearest_train_distance(sprites, train, palette)
@@ -39,7 +40,7 @@ def memorisation_check(completions: Tokens, real: Tokens, train: Tokens, palette
     distances = {"completions": of_completions, "real": of_real}
     test = stats.ks_2samp(of_completions, of_real)
     return {
-        **{name: float(values.mean()) for name, values in distances.items()},
+        **mean_with_reference(of_completions, of_real),
         "distances": {name: values.tolist() for name, values in distances.items()},
         "statistic": float(test.statistic),
         "p_value": float(test.pvalue),

@@ -15,7 +15,13 @@ from pokemon_gen.constants import PROMPT_LENGTH
 
 def pixel_accuracy(sprites: NDArray[Any], truth: NDArray[Any]) -> float:
     """Return the share of the completions' pixels that equal the true ones; both arrays are (N, 400)."""
-    return float((_completion(sprites) == _completion(truth)).mean())
+    return float(accuracies(sprites, truth).mean())
+
+
+def accuracies(sprites: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the pixel accuracy of each completion, (N,); both arrays are (N, 400)."""
+    equal: NDArray[np.float64] = (_completion(sprites) == _completion(truth)).mean(1)
+    return equal
 
 
 def nearest_distances(sprites: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
@@ -42,18 +48,29 @@ def nearest_rows(
 
 def mean_pairwise_distance(sprites: NDArray[Any]) -> float:
     """Return the diversity of completions: the mean share of pixels that differ between two of them."""
+    return float(distances_to_others(sprites).mean())
+
+
+def distances_to_others(sprites: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean share of pixels that differ between each completion and all others, (N,)."""
     distances = _distances(_completion(sprites), _completion(sprites))
-    return float(distances[np.triu_indices(len(sprites), 1)].mean())
+    means: NDArray[np.float64] = distances.sum(1) / (len(sprites) - 1)
+    return means
 
 
 def new_colours(sprites: NDArray[Any]) -> float:
-    """Return the mean number of colours in a completion that are not in its prompt; sprites are (N, 400).
+    """Return the mean of `new_colour_counts`."""
+    return float(new_colour_counts(sprites).mean())
+
+
+def new_colour_counts(sprites: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the number of colours in each completion that are not in its prompt; (N, 400) → (N,).
 
     The completion of a real sprite mostly uses the colours of its prompt. Colours from the tail of a
     predicted distribution appear as specks, which neither the likelihood nor a distance in pixels detects.
     """
     rows = np.asarray(sprites)
-    return float(np.mean([len(np.setdiff1d(row[PROMPT_LENGTH:], row[:PROMPT_LENGTH])) for row in rows]))
+    return np.array([float(len(np.setdiff1d(row[PROMPT_LENGTH:], row[:PROMPT_LENGTH]))) for row in rows])
 
 
 def match_truth(sprites: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.int64] | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pokemon_gen.constants import MEASURING_SEED
 from pokemon_gen.discriminator.judge import Judge, JudgeResult
@@ -30,15 +31,22 @@ from pokemon_gen.evaluation.distances import (
 )
 from pokemon_gen.evaluation.frechet import GramMatrices
 from pokemon_gen.evaluation.inception import Inception
+from pokemon_gen.evaluation.jackknife import (
+    error_of_mean,
+    error_of_pairwise_mean,
+    mean_with_reference,
+    normal_interval,
+)
 from pokemon_gen.evaluation.memorisation import memorisation_check
-from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours, pixel_accuracy
+from pokemon_gen.evaluation.pixels import accuracies, distances_to_others, new_colour_counts
 from pokemon_gen.evaluation.sliced import sliced_distance
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.folds import copies_of
 
+Values = NDArray[np.float64]
 UNKNOWN_TRUTH = "the true sprites of these prompts are unknown"
 """Why a paired value is missing."""
-SCHEMA = 7
+SCHEMA = 8
 """The version of the scorecard's format. It changes when a field is added or changes its meaning."""
 
 
@@ -55,7 +63,7 @@ class ScorecardInputs:
         dev: real sprites that no model was trained on; the completions' values are compared with theirs.
         train: the training sprites, for the memorisation check. They also replace dev as the real sprites of
             the unpaired distance if dev is its reference.
-        nll: the likelihood of the true completions under the model, nats/token; None if the model or the
+        nll: (N,) the mean NLL of each true completion under the model, nats/token; None if the model or the
             truth is unknown.
         judge: the judge, or the reason why it is missing.
         inception: the network, or the reason why it is missing.
@@ -74,7 +82,7 @@ class ScorecardInputs:
     reference: Reference
     dev: Reference
     train: Reference
-    nll: float | None
+    nll: Values | None
     judge: Judge | str
     inception: Inception | str
     cache: Path
@@ -118,11 +126,11 @@ def make_scorecard(
         "pdr": _detection_rate(inputs, result),
         "auc": _auc(inputs),
         "sliced": _sliced(inputs),
-        "nll": inputs.nll,
-        "pixel_accuracy": pixel_accuracy(inputs.completions, truth.sprites) if truth else None,
+        **_mean("nll", inputs.nll),
+        **_mean("pixel_accuracy", accuracies(inputs.completions, truth.sprites) if truth else None),
         "nearest_training_completion": _memorisation(inputs),
-        "diversity": _with_reference(inputs, mean_pairwise_distance),
-        "new_colours": _with_reference(inputs, new_colours),
+        "diversity": _with_reference(inputs, distances_to_others, error_of_pairwise_mean),
+        "new_colours": _with_reference(inputs, new_colour_counts, error_of_mean),
         "verdicts": _verdicts(inputs, paired.get("fid"), result, grams, baselines),
         "warnings": _warnings(inputs, paired, result, baselines, metadata),
     }
@@ -219,14 +227,23 @@ def _memorisation(inputs: ScorecardInputs) -> dict[str, Any]:
     return {**check, "real_sprites": real.name}
 
 
-def _with_reference(inputs: ScorecardInputs, metric: Callable[[Tokens], float]) -> dict[str, Any]:
-    """Return a metric of the completions and of real sprites."""
+def _mean(name: str, values: Values | None) -> dict[str, Any]:
+    """Return the mean of a value of each completion and its 95 % interval, None if they are unknown."""
+    if values is None:
+        return {name: None, f"{name}_interval": None}
+    mean = float(values.mean())
+    return {name: mean, f"{name}_interval": normal_interval(mean, error_of_mean(values))}
+
+
+def _with_reference(
+    inputs: ScorecardInputs,
+    metric: Callable[[Tokens], Values],
+    error: Callable[[Values], float | None],
+) -> dict[str, Any]:
+    """Return the mean of a metric over the completions and over real sprites, with 95 % intervals."""
     real = _real_sprites(inputs)
-    return {
-        "completions": metric(inputs.completions),
-        "real": metric(real.sprites),
-        "real_sprites": real.name,
-    }
+    found = mean_with_reference(metric(inputs.completions), metric(real.sprites), error)
+    return {**found, "real_sprites": real.name}
 
 
 def _verdicts(

@@ -6,7 +6,9 @@ are reported: over all 399 predicted tokens, and over the completion's 160 token
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pokemon_gen.augmentation import prepend_identity, strip_conditioning
@@ -58,3 +60,9 @@ def sprite_nll(model: CompletionModel, sprites: Any) -> Tensor:
 def true_completion_nll(model: CompletionModel, sprites: Any) -> float:
     """Return the mean NLL of the true completions under a model, in nats/token; see `sprite_nll`."""
     return float(completion_nll(sprite_nll(model, sprites)).contiguous().mean())
+
+
+def nll_of_completions(model: CompletionModel, sprites: Any) -> NDArray[np.float64]:
+    """Return the mean NLL of each true completion under a model, in nats/token; (N, 400) → (N,)."""
+    found: NDArray[np.float64] = completion_nll(sprite_nll(model, sprites)).double().mean(1).cpu().numpy()
+    return found

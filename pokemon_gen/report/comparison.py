@@ -9,17 +9,18 @@ rise and fall together, for which the interval is too wide rather than too narro
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.report.scorecard_rows import NLL, MetricRow, scorecard_rows
+from pokemon_gen.report.scorecard_rows import MetricRow, scorecard_rows
 
 HOW_JUDGED = (
     "A difference counts if its 95 % interval does not contain 0. The interval follows from those of the two "
-    "values, as if these were independent (Zou & Donner 2008); that of the NLL from the differences of the "
-    "same sprites."
+    "values, as if these were independent (Zou & Donner 2008); for the NLL, the pixel accuracy and the new "
+    "colours, it follows from the differences of the same sprites."
 )
 NORMAL = 1.96
 """Standard errors on each side of a mean that contain 95 % of a normal distribution."""
@@ -56,14 +57,15 @@ class ComparedRow:
 
 
 def compared_rows(
-    scorecards: Sequence[Mapping[str, Any] | None], nll: Sequence[NDArray[np.float64]] = ()
+    scorecards: Sequence[Mapping[str, Any] | None],
+    of_each: Mapping[str, Sequence[NDArray[np.float64]]] = MappingProxyType({}),
 ) -> list[ComparedRow]:
     """Return the rows of scorecards side by side, each compared with the first run's.
 
     Args:
         scorecards: one for each run; None where a run has none.
-        nll: the mean NLL of each true completion, (N,) for each run on the same sprites; empty if the runs
-            have no sprites in common.
+        of_each: name of a row → its value of each sprite, (N,) for each run on the same sprites. These rows
+            are compared sprite by sprite, which shows smaller differences.
     """
     found = [
         {row.name: row for row in scorecard_rows(card) if row.metric} if card else {} for card in scorecards
@@ -74,7 +76,8 @@ def compared_rows(
         rows = [run.get(name) for run in found]
         cells = [_first_cell(rows[0])]
         for number, row in enumerate(rows[1:], start=1):
-            paired = _paired_difference(nll[0], nll[number]) if name == NLL and len(nll) else None
+            values = of_each.get(name)
+            paired = _paired_difference(values[0], values[number]) if values else None
             cells.append(_cell(rows[0], row, paired))
         compared.append(ComparedRow(name, cells))
     return compared

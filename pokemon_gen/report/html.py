@@ -7,6 +7,7 @@ escaped.
 """
 
 import base64
+import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -83,8 +84,8 @@ class ReportContent:
         settings: all settings of the run.
         commands: that make the run and the report again.
         missing: section → what it lacks, and which command makes it; empty if it lacks nothing.
-        made_from: identifies the checkpoint, the detector, the settings, the logs and the scorecard; a
-            report of the same version with the same value shows the same.
+        made_from: identifies the checkpoint, the detector, the settings, the sprites, the logs, the scorecard
+            and the templates; a report of the same version with the same value shows the same.
     """
 
     name: str
@@ -116,7 +117,7 @@ class ComparedRun:
     Attributes:
         name: of the run.
         completions: (N, 400) of the dev prompts.
-        nll: (N,) the mean NLL of each true completion, nats/token.
+        of_each: name of a scorecard's row → its value of each completion, (N,).
         history: the log of the training.
         scorecard: of the run; None if it has none.
         missing: what to do about a scorecard that is missing or about other completions; else empty.
@@ -126,7 +127,7 @@ class ComparedRun:
 
     name: str
     completions: NDArray[np.int64]
-    nll: NDArray[np.float64]
+    of_each: Mapping[str, NDArray[np.float64]]
     history: Sequence[Mapping[str, Any]]
     scorecard: dict[str, Any] | None
     missing: str
@@ -164,6 +165,12 @@ def build_report(content: ReportContent) -> str:
     )
 
 
+def templates_sha256() -> str:
+    """Return the SHA-256 of the templates, styles and scripts of the pages."""
+    files = sorted(file for file in TEMPLATES.iterdir() if file.is_file())
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def build_comparison(
     runs: Sequence[ComparedRun], truth: NDArray[np.int64] | None, palette: Palette, notes: Sequence[str]
 ) -> str:
@@ -175,8 +182,9 @@ def build_comparison(
         palette: the colours of all sprites; without `truth` it is not used.
         notes: what makes the runs incomparable.
     """
-    same = truth is not None
-    rows = compared_rows([run.scorecard for run in runs], [run.nll for run in runs] if same else ())
+    paired = truth is not None and not any(run.missing for run in runs)
+    of_each = {name: [run.of_each[name] for run in runs] for name in runs[0].of_each} if paired else {}
+    rows = compared_rows([run.scorecard for run in runs], of_each)
     return _render(
         "compare.html.j2",
         title=" and ".join(run.name for run in runs),

@@ -14,6 +14,8 @@ MISSING = "not computed: see below"
 IDEAL = "ideal: 0.5, no difference"
 SINGLE = "one draw each, not chosen by the detector"
 NLL = "NLL of the completion, nats/token"
+ACCURACY = "pixel accuracy"
+NEW_COLOURS = "new colours per completion (not in the prompt)"
 SIGNIFICANT = 0.05
 """The p value below which completions are said to differ from real sprites."""
 
@@ -104,10 +106,10 @@ def verdict_sentence(scorecard: Mapping[str, Any]) -> str:
     return f"{len(names['passed'])} of {len(rows)} bars passed ({'; '.join(parts)})."
 
 
-def with_interval(value: float, interval: Sequence[float] | None, digits: int) -> str:
-    """Return a value with its interval, if it has one."""
-    if interval is None:
-        return f"{value:.{digits}f}"
+def with_interval(value: float | None, interval: Sequence[float] | None, digits: int) -> str:
+    """Return a value with its interval, if it has one; a dash if the value is missing."""
+    if value is None or interval is None:
+        return number(value, digits)
     return f"{value:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
 
 
@@ -317,38 +319,48 @@ def _plain_metrics(scorecard: Mapping[str, Any]) -> Iterator[MetricRow]:
         )
     yield MetricRow(
         NLL,
-        number(nll, 4),
+        with_interval(nll, scorecard["nll_interval"], 4),
         meaning=likely,
         estimate=nll,
+        interval=scorecard["nll_interval"],
         better="lower",
         basis=basis,
     )
-    yield MetricRow("pixel accuracy", number(accuracy, 3), meaning=equal, estimate=accuracy, basis=basis)
+    yield MetricRow(
+        ACCURACY,
+        with_interval(accuracy, scorecard["pixel_accuracy_interval"], 3),
+        meaning=equal,
+        estimate=accuracy,
+        interval=scorecard["pixel_accuracy_interval"],
+        basis=basis,
+    )
     yield _nearest(scorecard)
     yield MetricRow("", "", "training sprites in any orientation and any hue", "note")
-    for key, label, fewer, more in (
+    for key, label, fewer, as_many, more in (
         (
             "diversity",
             "diversity: share of pixels that differ between two completions",
             "Completions differ less from each other than real sprites do",
+            "Completions differ from each other as much as real sprites do",
             "Completions differ more from each other than real sprites do",
         ),
         (
             "new_colours",
-            "new colours per completion (not in the prompt)",
+            NEW_COLOURS,
             "Completions add fewer colours than real sprites do",
+            "Completions add as many colours as real sprites do",
             "Completions add more colours than real sprites do",
         ),
     ):
         metric = scorecard[key]
-        low, high = f"{metric['completions']:.3f}", f"{metric['real']:.3f}"
-        words = more if metric["completions"] > metric["real"] else fewer
+        mean, interval, real = metric["completions"], metric["completions_interval"], metric["real"]
         yield MetricRow(
             label,
-            number(metric["completions"], 3),
+            with_interval(mean, interval, 3),
             _real(metric),
-            meaning=f"Equal to real sprites: {low}." if low == high else f"{words} ({low} and {high}).",
-            estimate=metric["completions"],
+            meaning=f"{_side(mean, interval, real, fewer, as_many, more)}.",
+            estimate=mean,
+            interval=interval,
             basis=basis,
         )
 
@@ -371,17 +383,18 @@ def _nearest(scorecard: Mapping[str, Any]) -> MetricRow:
         reference += f"; {_difference(metric['p_value'])}"
     return MetricRow(
         "memorisation check: share of pixels that differ from the nearest training sprite",
-        number(metric["completions"], 3),
+        with_interval(metric["completions"], metric["completions_interval"], 3),
         reference,
         meaning=meaning,
         estimate=metric["completions"],
+        interval=metric["completions_interval"],
         basis=_basis(scorecard),
     )
 
 
 def _real(metric: Mapping[str, Any]) -> str:
     """Return the same metric of real sprites."""
-    return f"real ({metric['real_sprites']}): {metric['real']:.3f}"
+    return f"real ({metric['real_sprites']}): {with_interval(metric['real'], metric['real_interval'], 3)}"
 
 
 def _difference(p_value: float) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.evaluation.inspection import Inspection, inspect_run, inspected_facts, scorecard_of
+from pokemon_gen.evaluation.pixels import accuracies, new_colour_counts
 from pokemon_gen.files import write_text
 from pokemon_gen.report.html import ComparedRun, HtmlPage, build_comparison
+from pokemon_gen.report.scorecard_rows import ACCURACY, NEW_COLOURS, NLL
 from pokemon_gen.stages.plans import ComparisonPlan, plan_comparison
 
 
@@ -53,13 +56,22 @@ def _compared(name: str, inspection: Inspection) -> ComparedRun:
     return ComparedRun(
         name=name,
         completions=inspection.completions,
-        nll=inspection.nll[:, PROMPT_LENGTH:].mean(1),
+        of_each=_of_each_sprite(inspection),
         history=inspection.history,
         scorecard=scorecard,
         missing=_missing(name, inspection, scorecard),
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         facts={key: value for facts in inspected_facts(inspection).values() for key, value in facts.items()},
     )
+
+
+def _of_each_sprite(inspection: Inspection) -> dict[str, NDArray[np.float64]]:
+    """Return the values of a scorecard's rows that two runs of the same sprites can compare in pairs."""
+    return {
+        NLL: inspection.nll[:, PROMPT_LENGTH:].mean(1),
+        ACCURACY: accuracies(inspection.completions, inspection.sprites.tokens("dev")),
+        NEW_COLOURS: new_colour_counts(inspection.completions),
+    }
 
 
 def _missing(name: str, inspection: Inspection, scorecard: dict[str, Any] | None) -> str:

@@ -21,7 +21,7 @@ import yaml
 
 import pokemon_gen
 from pokemon_gen.config_files.reading import package_configs
-from pokemon_gen.constants import BASELINES
+from pokemon_gen.constants import BASELINES, PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import PACKAGE, atomic_file, read_json, shipped
 from pokemon_gen.settings import Settings
@@ -155,14 +155,27 @@ def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, 
     for setting, place in named_functions(settings).items():
         file, _ = check_place(setting, place)
         yield place.rpartition(":")[0], file.read_text(encoding="utf-8")
-    palette = Path(settings.sprites.palette or "")
-    if palette.is_file() and not palette.is_absolute() and ".." not in palette.parts:
-        yield palette.as_posix(), palette.read_bytes()
+    for file in _palette_files(settings):
+        yield file.as_posix(), file.read_bytes()
     yield "run.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     yield NOTEBOOK, _notebook(settings)
     yield plan.sidecar.name, plan.sidecar.read_text(encoding="utf-8")
     yield "requirements.txt", "\n".join(sidecar["requirements"]) + "\n"
     yield "REPRODUCE.md", _reproduce(settings, sidecar)
+
+
+def _palette_files(settings: Settings) -> list[Path]:
+    """Return the files of a palette that lies below the working directory: a file, or those of a folder."""
+    place = settings.sprites.palette
+    path = Path((place or "").removeprefix("hub:"))
+    if place is None or path.is_absolute() or ".." in path.parts:
+        return []
+    if path.is_file():
+        return [path]
+    checkpoint = path / PALETTE_NAME  # of all that a checkpoint holds, its palette is needed alone
+    return (
+        [checkpoint] if checkpoint.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    )
 
 
 def _shipped(name: str) -> Path:

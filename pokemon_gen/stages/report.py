@@ -23,7 +23,7 @@ from pokemon_gen.files import file_sha256, write_text
 from pokemon_gen.models.checkpoints import STATE_NAME, fingerprint_checkpoint, is_checkpoint, step_of
 from pokemon_gen.models.choice import current_selection
 from pokemon_gen.models.runs import BEST_NAME, SELECTION_NAME, valid_checkpoints
-from pokemon_gen.report.html import HtmlPage, ReportContent, build_report
+from pokemon_gen.report.html import HtmlPage, ReportContent, build_report, templates_sha256
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.plans import PagePlan, plan_report
 
@@ -61,15 +61,15 @@ def run_report(plan: PagePlan, sprites: Sprites | None = None) -> HtmlPage:
     return HtmlPage(plan.file)
 
 
-def current_report(run: str | Path) -> HtmlPage | None:
+def current_report(run: str | Path, sprites: Sprites) -> HtmlPage | None:
     """Return the report of a run, unless writing it now would give another one."""
     plan = plan_report(run, None, overwrite=True)
-    if plan.file.is_file() and _made_from(plan) in plan.file.read_text(encoding="utf-8"):
+    if plan.file.is_file() and _made_from(plan, sprites) in plan.file.read_text(encoding="utf-8"):
         return HtmlPage(plan.file)
     return None
 
 
-def _made_from(plan: PagePlan) -> str:
+def _made_from(plan: PagePlan, sprites: Sprites) -> str:
     """Return the SHA-256 of what a report of this version depends on, without loading the model."""
     checkpoint, run = plan.checkpoint, training_run(plan.checkpoint.folder)
     weights = fingerprint_checkpoint(checkpoint.folder), fingerprint_of(checkpoint.detector)
@@ -77,7 +77,8 @@ def _made_from(plan: PagePlan) -> str:
     if run:
         files += [run / SELECTION_NAME, *(folder / STATE_NAME for folder in valid_checkpoints(run))]
     parts = [
-        __version__, plan.given, *weights, checkpoint.settings.model_dump(mode="json"), checkpoint.reason,
+        __version__, templates_sha256(), plan.given, sprites.fingerprint, *weights,
+        checkpoint.settings.model_dump(mode="json"), checkpoint.reason,
         *(file_sha256(file) if file.is_file() else None for file in files),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -111,7 +112,7 @@ def _content(plan: PagePlan, inspection: Inspection) -> ReportContent:
         settings=inspection.checkpoint.settings.model_dump(mode="json"),
         commands=["pokemon-gen run settings.json", f"pokemon-gen report {shlex.quote(plan.given)}"],
         missing=_missing(plan, inspection, scorecard, selection, learned),
-        made_from=_made_from(plan),
+        made_from=_made_from(plan, inspection.sprites),
     )
 
 

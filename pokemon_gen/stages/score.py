@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from pokemon_gen.constants import BASELINES, FEATURES, LENGTH, PROMPT_LENGTH, RESULTS, SCORECARD_NAME
 from pokemon_gen.discriminator.detector import ranked_by
@@ -20,7 +21,7 @@ from pokemon_gen.evaluation.scorecard import SCHEMA, ScorecardInputs, make_score
 from pokemon_gen.files import read_json, shipped, write_json
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint
-from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.likelihood import nll_of_completions
 from pokemon_gen.models.loading import Checkpoint
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.notebook import scorecard_html
@@ -225,10 +226,10 @@ def _truth(judged: Scored, reference: Reference) -> Reference | None:
     return None
 
 
-def _nll(checkpoint: Checkpoint | None, truth: Reference | None) -> float | None:
+def _nll(checkpoint: Checkpoint | None, truth: Reference | None) -> NDArray[np.float64] | None:
     if checkpoint is None or truth is None:
         return None
-    return true_completion_nll(checkpoint.model, truth.sprites)
+    return nll_of_completions(checkpoint.model, truth.sprites)
 
 
 def _baselines() -> dict[str, Any]:

@@ -40,7 +40,7 @@ def inputs(procedural: Sprites, tmp_path: Path) -> ScorecardInputs:
         reference=Reference("train", train),
         dev=Reference("dev", dev),
         train=Reference("train", train),
-        nll=1.5,
+        nll=np.full(12, 1.5),
         judge=FixedRateJudge(0.8),
         inception=Projection(),
         cache=tmp_path,

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from pokemon_gen.evaluation.frechet import GramMatrices
-from pokemon_gen.evaluation.jackknife import error_of_draws, error_of_pairs
+from pokemon_gen.evaluation.jackknife import (
+    error_of_draws,
+    error_of_mean,
+    error_of_pairs,
+    error_of_pairwise_mean,
+)
+from pokemon_gen.evaluation.pixels import distances_to_others
 
 Measure = Callable[[np.random.Generator], tuple[float, float | None]]
 
@@ -66,3 +72,33 @@ def test_three_or_more_samples_have_an_error(n: int) -> None:
     for error in (_error_of_pairs(grams, generator), error_of_draws(grams, n, generator)):
         assert error is not None
         assert 0 < error < np.inf
+
+
+def test_the_error_of_a_mean_over_pairs_equals_the_spread_over_other_samples() -> None:
+    """The 780 pairs of 40 sprites are not independent: their plain standard error is a tenth of this one."""
+
+    def sample(seed: int) -> np.ndarray:
+        generator = np.random.default_rng(seed)
+        colours = generator.integers(0, 4, (40, 400))
+        return np.where(generator.random((40, 1)) < 0.5, 0, colours)  # half of them are all of one colour
+
+    of_each = [distances_to_others(sample(seed)) for seed in range(300)]
+    spread = np.std([means.mean() for means in of_each])
+    assert np.mean([error_of_pairwise_mean(means) for means in of_each]) == pytest.approx(spread, rel=0.15)
+    assert error_of_pairwise_mean(of_each[0][:2]) is None
+
+
+def test_the_error_of_a_pairwise_mean_is_the_jackknife_s() -> None:
+    points = np.random.default_rng(0).random(9)
+    distances = np.abs(points[:, None] - points)
+    left_out = []
+    for row in range(9):
+        rest = np.delete(np.delete(distances, row, 0), row, 1)
+        left_out.append(rest.sum() / (8 * 7))
+    error = np.sqrt(8 / 9 * np.sum((np.array(left_out) - np.mean(left_out)) ** 2))
+    assert error_of_pairwise_mean(distances.sum(1) / 8) == pytest.approx(error)
+
+
+def test_the_error_of_a_mean_divides_the_deviation_by_the_root_of_the_number() -> None:
+    assert error_of_mean(np.array([1.0, 3.0])) == pytest.approx(1.0)
+    assert error_of_mean(np.array([1.0])) is None

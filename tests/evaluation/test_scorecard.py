@@ -93,7 +93,7 @@ def test_an_unknown_truth_leaves_the_unpaired_values(inputs: ScorecardInputs) ->
     assert scorecard["unpaired"]["fid"] > 0
     assert scorecard["nearest_training_completion"]["real"] > 0.1  # of dev; train would give 0
     assert scorecard["pdr"]["real"]["sprites"] == "dev"
-    assert scorecard["pixel_accuracy"] is None
+    assert scorecard["pixel_accuracy"] is scorecard["pixel_accuracy_interval"] is None
     assert "FID is missing" in scorecard["verdicts"]["not_judged"]
 
 
@@ -179,3 +179,16 @@ def test_a_truth_that_the_judge_has_learned_is_warned_about(
     assert inputs.truth is not None
     scorecard = scorecard_of(replace(inputs, truth=replace(inputs.truth, name=split)))
     assert any("has learned" in warning for warning in scorecard["warnings"]) == warned
+
+
+def test_every_mean_has_its_interval_of_95_percent(inputs: ScorecardInputs) -> None:
+    nll = np.tile([1.0, 2.0], 20)
+    scorecard = scorecard_of(replace(inputs, nll=nll, inception="no weights"))
+    width = 1.96 * nll.std(ddof=1) / np.sqrt(40)
+    assert scorecard["nll_interval"] == pytest.approx([1.5 - width, 1.5 + width])
+    low, high = scorecard["pixel_accuracy_interval"]
+    assert low < scorecard["pixel_accuracy"] < high
+    for metric in ("diversity", "new_colours", "nearest_training_completion"):
+        for name in ("completions", "real"):
+            low, high = scorecard[metric][f"{name}_interval"]
+            assert low < scorecard[metric][name] < high, metric

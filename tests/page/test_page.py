@@ -260,6 +260,65 @@ def test_a_long_stroke_waits_for_one_answer_at_most(opened: Any) -> None:
     assert opened.evaluate("overlay.values[0] === 0 && Math.max(...overlay.values) > 0")
 
 
+def test_painting_far_below_the_line_says_that_hidden_pixels_are_given(opened: Any) -> None:
+    tap(opened, 245)
+    assert "given" not in opened.inner_text("#status")  # five pixels of the same row, in plain sight
+    tap(opened, 300)
+    assert "54 pixels" in wait_for(opened, "given")
+    opened.keyboard.press("Control+z")
+    assert state(opened)[1:] == (246, 246)
+
+
+def test_a_click_on_the_grip_is_no_step(opened: Any) -> None:
+    opened.click("#grip")
+    assert opened.is_disabled("#undo")
+    assert state(opened)[1] == 240
+
+
+def focused(page: Any) -> str:
+    """Return the id of the element that the keyboard is at, or of the one around it that has an id."""
+    return str(page.evaluate("document.activeElement.closest('[id]')?.id ?? document.activeElement.tagName"))
+
+
+def test_the_keyboard_keeps_its_place(opened: Any) -> None:
+    opened.evaluate(SLOW)
+    opened.focus("#complete")
+    opened.keyboard.press("Enter")
+    wait_for(opened, "Painting")
+    opened.focus("#stop")
+    opened.keyboard.press("Enter")
+    wait_for(opened, "Stopped")
+    assert focused(opened) == "complete"
+    opened.keyboard.press("Enter")
+    opened.focus("#candidates button:nth-child(3)")
+    wait_for(opened, "Done")
+    assert focused(opened) == "candidates"
+    assert opened.evaluate("document.activeElement.matches(':nth-child(3)')")
+    opened.evaluate("lookInto(300)")
+    opened.locator("#likeliest button").nth(4).focus()
+    opened.keyboard.press("Enter")
+    wait_for(opened, "Done")
+    opened.wait_for_function("!looking")
+    assert focused(opened) == "likeliest"
+    while opened.is_enabled("#undo"):
+        opened.focus("#undo")
+        opened.keyboard.press("Enter")
+        opened.wait_for_timeout(50)
+    assert focused(opened) == "board"
+
+
+def test_the_board_says_what_the_keyboard_does(opened: Any) -> None:
+    opened.focus(BOARD)
+    assert opened.evaluate("cursor") == 240
+    opened.keyboard.press("ArrowUp")
+    assert "row 12, column 1" in opened.inner_text("#status")
+    opened.keyboard.press("Space")
+    colour = opened.evaluate("PALETTE.hex(colour)")
+    assert opened.inner_text("#status") == f"row 12, column 1: {colour}"
+    opened.keyboard.press("f")
+    assert "Fill" in opened.inner_text("#status")
+
+
 def test_painting_below_the_line_of_a_finished_picture_is_explained(opened: Any) -> None:
     complete(opened)
     tap(opened, 300)

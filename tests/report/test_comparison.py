@@ -39,10 +39,10 @@ def test_the_interval_of_a_difference_follows_from_both() -> None:
 def test_only_a_difference_beyond_its_interval_is_called_one() -> None:
     nll = np.linspace(1, 2, 40)
     better, same = nll - 0.1, nll + np.tile([0.5, -0.5], 20)
-    rows = compared_rows([_card(1.5), _card(1.4), _card(1.5)], [nll, better, same])
+    rows = compared_rows([_card(1.5), _card(1.4), _card(1.5)], {NLL: [nll, better, same]})
     (compared,) = [one for one in rows if one.metric == NLL]
     assert [cell.kind for cell in compared.cells] == ["none", "better", "same"]
-    rows = compared_rows([_card(1.5), _card(1.7)], [nll, better])
+    rows = compared_rows([_card(1.5), _card(1.7)], {NLL: [nll, better]})
     (compared,) = [one for one in rows if one.metric == NLL]
     assert "-0.1 (-0.1 to -0.1)" in compared.cells[1].words  # of the same sprites, not of the scorecards
 
@@ -50,10 +50,12 @@ def test_only_a_difference_beyond_its_interval_is_called_one() -> None:
 def _card(nll: float) -> dict[str, Any]:
     """Return a scorecard that has nothing but a likelihood."""
     gone = {"not_computed": "missing"}
-    plain = {"completions": 0.5, "real": 0.5, "real_sprites": "dev"}
+    plain: dict[str, Any] = {"completions": 0.5, "completions_interval": None, "real": 0.5}
+    plain |= {"real_interval": None, "real_sprites": "dev"}
     return {
         "name": "x", "n": 40, "paired": gone, "unpaired": gone, "pdr": gone, "auc": gone, "sliced": gone,
-        "judge": {"missing": "missing"}, "nll": nll, "pixel_accuracy": 0.3, "diversity": plain,
+        "judge": {"missing": "missing"}, "nll": nll, "nll_interval": None,
+        "pixel_accuracy": 0.3, "pixel_accuracy_interval": None, "diversity": plain,
         "new_colours": plain, "nearest_training_completion": {**plain, "p": 0.5},
         "verdicts": {"not_judged": "missing"}, "warnings": [], "checkpoint": None, "truth": "dev",
     }  # fmt: skip

@@ -16,6 +16,7 @@ from pokemon_gen.report.html import (
     build_comparison,
     build_report,
 )
+from pokemon_gen.report.scorecard_rows import NLL
 from pokemon_gen.sprites.loading import Sprites
 
 NAME = "<script>alert(1)</script>"
@@ -76,6 +77,8 @@ def test_a_card_opens_turns_and_closes(
     page.keyboard.press("Enter")
     opened = "[...document.querySelectorAll('dialog[open]')].map((dialog) => dialog.id)"
     assert page.evaluate(opened) == ["card-3"]
+    page.click("dialog[open]", position={"x": 4, "y": 4})  # its padding
+    assert len(page.evaluate(opened)) == 1
     page.click("dialog[open] [data-turn='1']")
     assert page.evaluate(opened) == ["card-4"]  # the next in the order that is shown
     page.keyboard.press("Escape")
@@ -104,7 +107,7 @@ def test_runs_without_scorecards_are_compared_by_their_prompts(
 ) -> None:
     runs = [
         ComparedRun(
-            name, content.truth, np.ones(4), content.history, None, f"{name} has no scorecard.", {}, {}
+            name, content.truth, {NLL: np.ones(4)}, content.history, None, f"{name} has no scorecard.", {}, {}
         )
         for name in ("first", "other")
     ]

@@ -103,6 +103,25 @@ def test_a_palette_file_is_packed(submitted: Settings, monkeypatch: pytest.Monke
     assert "mine.hex" in handin("tiny").names
 
 
+@pytest.mark.parametrize("files", [("palette.json", "weights.bin"), ("train.parquet", "README.md")])
+def test_a_folder_s_palette_is_packed(
+    submitted: Settings, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...]
+) -> None:
+    """Of a checkpoint, its palette; a data set of colours whole."""
+    monkeypatch.setattr(stage, "_try", lambda *_: None)
+    Path("colours").mkdir()
+    for name in files:
+        Path("colours", name).write_text("x")
+    sidecar = Path("submissions/tiny.json")
+    made = json.loads(sidecar.read_text())
+    made["settings"]["sprites"]["palette"] = "colours"
+    sidecar.write_text(json.dumps(made))
+    packed = {name for name in handin("tiny").names if name.startswith("colours/")}
+    assert packed == (
+        {"colours/palette.json"} if "palette.json" in files else {f"colours/{f}" for f in files}
+    )
+
+
 def test_a_submission_of_another_checkpoint_is_refused(submitted: Settings) -> None:
     first = next(iter(sorted(Path("checkpoints/tiny").glob("checkpoint-*"))))
     submit(first, overwrite=True)

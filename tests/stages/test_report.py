@@ -46,15 +46,21 @@ def test_a_report_shows_everything_of_a_run(judged: Settings, few_sprites: Sprit
 
 
 @pytest.mark.slow
-def test_a_report_holds_until_something_that_it_shows_changes(judged: Settings) -> None:
-    assert current_report("tiny") is None
+def test_a_report_holds_until_something_that_it_shows_changes(
+    judged: Settings, few_sprites: Sprites, procedural: Sprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert current_report("tiny", few_sprites) is None
     made = write_report("tiny")
-    assert current_report("tiny") == made
+    assert current_report("tiny", few_sprites) == made
+    assert current_report("tiny", procedural) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(report_stage, "templates_sha256", lambda: "other")
+        assert current_report("tiny", few_sprites) is None
     score("tiny")
-    assert current_report("tiny") is None
+    assert current_report("tiny", few_sprites) is None
     write_report("tiny")
     select("tiny", by="nll")
-    assert current_report("tiny") is None
+    assert current_report("tiny", few_sprites) is None
 
 
 @pytest.mark.slow

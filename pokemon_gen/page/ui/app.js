@@ -81,6 +81,21 @@ function placeOf(position) {
   return `row ${Math.floor(position / SIDE) + 1}, column ${(position % SIDE) + 1}`;
 }
 
+// ---------------------------------------------------------------- the focus
+
+/** Replace the children of an element; the keyboard stays at the same place among them, or goes to the board. */
+function replaceChildren(element, ...children) {
+  const at = [...element.querySelectorAll("button")].indexOf(document.activeElement);
+  element.replaceChildren(...children);
+  if (at >= 0) ([...element.querySelectorAll("button")][at] ?? board).focus();
+}
+
+/** Disable or enable a button; the keyboard goes on from another element if the button had the focus. */
+function disable(id, disabled, heir = board) {
+  if (disabled && document.activeElement === $(id)) heir.focus();
+  $(id).disabled = disabled;
+}
+
 // ---------------------------------------------------------------- drawing
 
 const board = $("board");
@@ -108,9 +123,9 @@ function drawBoard() {
   $("rows").value = Math.floor(shown.line / SIDE);
   const rest = shown.line % SIDE;
   $("rows-value").textContent = Math.floor(shown.line / SIDE) + (rest ? ` + ${rest} px` : "");
-  $("undo").disabled = !history_.before.length;
-  $("redo").disabled = !history_.after.length;
-  for (const name of ["png-1", "png-16", "gif", "copy-tokens"]) $(name).disabled = shown.filled < LENGTH;
+  disable("undo", !history_.before.length);
+  disable("redo", !history_.after.length);
+  for (const name of ["png-1", "png-16", "gif", "copy-tokens"]) disable(name, shown.filled < LENGTH);
 }
 
 /** Stripes for pixels that nobody has painted yet. */
@@ -220,12 +235,15 @@ function use(position, first) {
   } else {
     if (first) beginChange();
     const twin = Picture.mirrored(position), places = mirror && twin !== position ? [position, twin] : [position];
+    const open = Math.max(0, Math.max(...places) - picture().filled);
     for (const place of places.sort((a, b) => a - b)) {
       if (tool === "paint") picture().paint(place, colour);
       else if (tool === "fill") picture().fill(place, colour);
       else picture().erase(place);
     }
-    if (tool !== "erase" && picture().filled === LENGTH && position >= picture().line) {
+    if (tool === "paint" && open >= SIDE) {
+      say(`${open} pixels between the line and here are given now, in the colours that they had before they were open. Undo opens them again.`);
+    } else if (tool !== "erase" && picture().filled === LENGTH && position >= picture().line) {
       say("Complete paints all pixels below the line again. To keep yours, move the line below it or erase what follows.");
     }
     refresh();
@@ -235,6 +253,12 @@ function use(position, first) {
 function chooseTool(name) {
   tool = name;
   choose("[data-tool]", (button) => button.dataset.tool === name);
+}
+
+/** Choose a tool by its letter, which nothing near the picture shows to those who do not see the buttons. */
+function takeTool(name) {
+  chooseTool(name);
+  say(`Tool: ${document.querySelector(`[data-tool=${name}]`).textContent}.`);
 }
 
 function chooseColour(token) {
@@ -284,22 +308,34 @@ function between(from, to) {
 }
 
 function moveCursor(dx, dy) {
-  const here = cursor ?? picture().filled % LENGTH;
-  const x = Math.min(SIDE - 1, Math.max(0, (here % SIDE) + dx)), y = Math.min(SIDE - 1, Math.max(0, Math.floor(here / SIDE) + dy));
+  const x = Math.min(SIDE - 1, Math.max(0, (cursor % SIDE) + dx)), y = Math.min(SIDE - 1, Math.max(0, Math.floor(cursor / SIDE) + dy));
   cursor = y * SIDE + x;
-  const known = cursor < picture().filled;
-  say(`${placeOf(cursor)}: ${known ? PALETTE.hex(picture().tokens[cursor]) : "open"}`);
+  say(describe(cursor));
   draw();
+}
+
+/** Use the tool at the cursor, and say what is there then, unless the tool has said more. */
+function useAtCursor() {
+  const before = $("status").textContent;
+  use(cursor, true);
+  if ($("status").textContent === before) say(describe(cursor));
+}
+
+function describe(position) {
+  return `${placeOf(position)}: ${position < picture().filled ? PALETTE.hex(picture().tokens[position]) : "open"}`;
 }
 
 board.addEventListener("keydown", (event) => {
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   if (arrows[event.key]) moveCursor(...arrows[event.key]);
-  else if (event.key === " " || event.key === "Enter") use((cursor ??= 0), true);
+  else if (event.key === " " || event.key === "Enter") useAtCursor();
   else return;
   event.preventDefault();
 });
-board.addEventListener("focus", draw);
+board.addEventListener("focus", () => {
+  cursor ??= picture().filled % LENGTH;
+  draw();
+});
 board.addEventListener("blur", draw);
 
 // ---------------------------------------------------------------- the line
@@ -322,11 +358,15 @@ for (const end of ["change", "pointerup", "pointercancel", "keyup", "blur"]) {
 }
 $("grip").addEventListener("pointerdown", (event) => {
   event.target.setPointerCapture(event.pointerId);
-  beginChange();
+  moving = false;
 });
 $("grip").addEventListener("pointermove", (event) => {
   if (!event.target.hasPointerCapture(event.pointerId)) return;
-  give(Math.round((event.clientY - board.getBoundingClientRect().top) / cell));
+  const rows = Math.round((event.clientY - board.getBoundingClientRect().top) / cell);
+  if (!moving && rows * SIDE === picture().line) return; // a click on the grip changes nothing
+  if (!moving) beginChange();
+  moving = true;
+  give(rows);
 });
 
 // ---------------------------------------------------------------- completing
@@ -404,7 +444,7 @@ function stop() {
 /** Show a completion that no longer runs, as far as it came. */
 function end(own) {
   own.running = false;
-  $("stop").disabled = true;
+  disable("stop", true, $("complete"));
   $("progress").textContent = "";
   showCandidates();
   showChosen();
@@ -436,7 +476,7 @@ function showChosen() {
 function showCandidates() {
   const own = candidates, painted = own.known - own.from;
   own.contexts = [];
-  $("candidates").replaceChildren(...own.tokens.map((sprite, i) => {
+  replaceChildren($("candidates"), ...own.tokens.map((sprite, i) => {
     const button = document.createElement("button"), canvas = thumbnail(sprite, own.known, CANDIDATE_SCALE);
     own.contexts.push(canvas.getContext("2d"));
     const score = painted ? (own.nll[i] / painted).toFixed(2) : "–";
@@ -494,7 +534,7 @@ async function look() {
   if (!ready || candidates?.running) return;
   const shown = picture(), tokens = Array.from(shown.tokens.subarray(0, shown.filled));
   if (asked !== null && asked > shown.filled) asked = null;
-  if (asked === null) $("likeliest").replaceChildren();
+  if (asked === null) replaceChildren($("likeliest"));
   if (!tokens.length || (asked === null && !pressed("surprise"))) return showOverlay(null);
   const seen = await ask({ type: "inspect", tokens, members: settings().members });
   if (outdated || seen.failed || candidates?.running) return;
@@ -549,7 +589,7 @@ function fillSelect(id, count, all) {
 function showLikeliest(probabilities) {
   const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 10);
   const highest = probabilities[order[0]];
-  $("likeliest").replaceChildren(...order.map((token) => {
+  replaceChildren($("likeliest"), ...order.map((token) => {
     const item = document.createElement("li"), button = document.createElement("button");
     const share = `${(100 * probabilities[token]).toFixed(1)} %`, here = asked < picture().filled && picture().tokens[asked] === token;
     button.type = "button";
@@ -640,7 +680,7 @@ function begin(tokens) {
 /** Forget the candidates and the pixel that was asked for: they belong to another picture. */
 function forget() {
   candidates = asked = null;
-  $("candidates").replaceChildren();
+  replaceChildren($("candidates"));
 }
 
 // ---------------------------------------------------------------- saving
@@ -752,8 +792,8 @@ function buildStarts() {
 
 /** Single letters work while the picture has the focus, so that speech input elsewhere does not press them. */
 const KEYS = {
-  b: () => chooseTool("paint"), f: () => chooseTool("fill"), e: () => chooseTool("erase"), p: () => chooseTool("pick"),
-  i: () => chooseTool("ask"), m: () => $("mirror").click(), c: complete, s: () => $("surprise").click(), a: () => $("attention").click(),
+  b: () => takeTool("paint"), f: () => takeTool("fill"), e: () => takeTool("erase"), p: () => takeTool("pick"),
+  i: () => takeTool("ask"), m: () => $("mirror").click(), c: complete, s: () => $("surprise").click(), a: () => $("attention").click(),
 };
 
 addEventListener("keydown", (event) => {

@@ -23,12 +23,18 @@ function turn(dialog, by) {
   dialog.close();
   show(all[(place + by + all.length) % all.length]);
 }
+/** Whether a click was on what is behind a dialog; that counts as one on the dialog, as its padding does. */
+function isOutside(dialog, event) {
+  const box = dialog.getBoundingClientRect();
+  const within = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+  return event.target === dialog && !within;
+}
 for (const button of cards()) button.addEventListener("click", () => show(button));
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("close", () => opener?.focus());
   dialog.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (event.target === dialog || button?.hasAttribute("data-closes")) dialog.close();
+    if (isOutside(dialog, event) || button?.hasAttribute("data-closes")) dialog.close();
     else if (button?.dataset.turn) turn(dialog, Number(button.dataset.turn));
   });
   dialog.addEventListener("keydown", (event) => {
