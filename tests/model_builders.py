@@ -37,6 +37,8 @@ MODEL_TYPES: dict[str, dict[str, Any]] = {
     },
 }
 V = 9
+TIE = 1e-4
+"""The difference of two logits below which either token may be taken."""
 
 
 def weights_of(checkpoint: Path) -> dict[str, Tensor]:
@@ -87,6 +89,17 @@ def sharp_model(model_type: str) -> PreTrainedModel:
             if parameter.ndim == 2:
                 parameter.mul_(20)
     return model
+
+
+def assert_same_but_for_ties(model: PreTrainedModel, tokens: Tensor, ours: Tensor, theirs: Tensor) -> None:
+    """Check that the logits of the first two tokens that differ in a row are nearly equal."""
+    for row in range(len(tokens)):
+        different = (ours[row] != theirs[row]).nonzero()
+        if len(different):
+            first = int(different[0])
+            with torch.no_grad():
+                logits = model(torch.cat([tokens[row], ours[row, :first]])[None]).logits[0, -1]
+            assert abs(logits[ours[row, first]] - logits[theirs[row, first]]) < TIE
 
 
 class Projection(Inception):

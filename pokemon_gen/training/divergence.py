@@ -24,9 +24,21 @@ SKIPPED_IN_A_ROW = 10
 class DivergedError(PokemonGenError):
     """A loss or a weight is not a finite number; `step` counts from 1."""
 
-    def __init__(self, step: int, what: str = "the loss") -> None:
-        """Name the step, and what is not finite there."""
-        super().__init__(f"the training diverged: {what} is not a finite number at step {step}")
+    def __init__(self, step: int, epoch: float, reached: int, what: str = "the loss") -> None:
+        """Name the step and its batch, and what is not finite there.
+
+        Args:
+            step: the first one with such a number.
+            epoch: the epochs that were trained in `reached` steps.
+            reached: the steps that were taken.
+            what: is not finite.
+        """
+        per_epoch = max(1, round(reached / epoch))
+        before, batch = divmod(step - 1, per_epoch)
+        super().__init__(
+            f"the training diverged: {what} is not a finite number at step {step} (batch {batch + 1} of "
+            f"{per_epoch} in epoch {before + 1})"
+        )
         self.step = step
 
 
@@ -57,7 +69,7 @@ class FiniteLossTrainer(CapturingTrainer):
         first = int(self._first_bad)
         scaled = self.accelerator.scaler is not None
         if first and self.state.global_step - first + 1 >= (SKIPPED_IN_A_ROW if scaled else 1):
-            raise DivergedError(first)
+            raise DivergedError(first, self.state.epoch, self.state.global_step)
 
 
 class _StopWhenDiverged(TrainerCallback):

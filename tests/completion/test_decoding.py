@@ -12,11 +12,9 @@ from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.completion.decoding import PreallocatedLayer, can_decode, decode
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.ensemble import Ensemble
-from tests.model_builders import MODEL_TYPES, V, sharp_model
+from tests.model_builders import MODEL_TYPES, V, assert_same_but_for_ties, sharp_model
 
 HYBRID = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
-TIE = 1e-4
-"""The difference of two logits below which either token may be taken."""
 
 
 def greedy(scores: Tensor, number: Tensor) -> Tensor:
@@ -27,17 +25,6 @@ def generate(model: PreTrainedModel, tokens: Tensor, new_tokens: int) -> Tensor:
     config = GenerationConfig(max_new_tokens=new_tokens, do_sample=False)
     sequences = model.generate(tokens, attention_mask=torch.ones_like(tokens), generation_config=config)
     return sequences[:, tokens.shape[1] :]
-
-
-def assert_same_but_for_ties(model: PreTrainedModel, tokens: Tensor, ours: Tensor, theirs: Tensor) -> None:
-    """Check that the logits of the first two tokens that differ in a row are nearly equal."""
-    for row in range(len(tokens)):
-        different = (ours[row] != theirs[row]).nonzero()
-        if len(different):
-            first = int(different[0])
-            with torch.no_grad():
-                logits = model(torch.cat([tokens[row], ours[row, :first]])[None]).logits[0, -1]
-            assert abs(logits[ours[row, first]] - logits[theirs[row, first]]) < TIE
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pokemon_gen.completion.sampling import complete_prompts, draw_candidates
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.build import build_model
 from pokemon_gen.settings import CompletionSettings
-from tests.model_builders import MODEL_TYPES, V, sharp_model
+from tests.model_builders import MODEL_TYPES, V, assert_same_but_for_ties, sharp_model
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,18 @@ def test_a_sampled_sprite_does_not_depend_on_its_batch(model: PreTrainedModel, p
     together = complete_prompts(model, prompts, SAMPLED)
     np.testing.assert_array_equal(complete_prompts(model, prompts[::-1], SAMPLED)[::-1], together)
     np.testing.assert_array_equal(complete_prompts(model, prompts[3:4], SAMPLED)[0], together[3])
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_a_prompt_alone_is_completed_as_among_eighty(model_type: str) -> None:
+    """Greedily, in one batch: a larger matrix product rounds differently, so ties may fall either way."""
+    model = sharp_model(model_type)
+    prompts = np.random.default_rng(1).integers(0, V, (80, 240))
+    together = torch.from_numpy(complete_prompts(model, prompts))
+    for row in (0, 41, 79):
+        alone = torch.from_numpy(complete_prompts(model, prompts[row : row + 1]))
+        given = torch.from_numpy(prompts[row : row + 1])
+        assert_same_but_for_ties(model, given, alone[:, 240:], together[row : row + 1, 240:])
 
 
 def test_the_seed_determines_the_draws(model: PreTrainedModel, prompts: np.ndarray) -> None:

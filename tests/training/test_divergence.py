@@ -60,7 +60,15 @@ def trainer_of(tiny: MakeSettings, sprites: Sprites) -> SpriteTrainer:
 def test_a_training_stops_at_the_step_where_it_diverges(
     tiny: MakeSettings, few_sprites: Sprites, value: float
 ) -> None:
-    with error_with(str(RUN), "step 5", "checkpoint-4", "training.learning_rate (is 0.01)", "--overwrite"):
+    with error_with(
+        str(RUN),
+        "step 5",
+        "batch 2 of 3",
+        "epoch 2",
+        "checkpoint-4",
+        "training.learning_rate (is 0.01)",
+        "--overwrite",
+    ):
         train(tiny(training=EVERY_STEP), few_sprites, [Diverge(5, value)])
     assert [step_of(checkpoint) for checkpoint in valid_checkpoints(RUN)] == [1, 2, 3, 4]
 
@@ -107,6 +115,7 @@ def test_overflows_in_fp16_are_skipped_for_a_few_steps(tiny: MakeSettings, few_s
     trainer = trainer_of(tiny, few_sprites)
     trainer.accelerator.scaler = object()
     trainer._first_bad = torch.tensor(3)
+    trainer.state.epoch = 1.0
     trainer.state.global_step = 3 + SKIPPED_IN_A_ROW - 2
     trainer.check_loss()
     trainer.state.global_step += 1

@@ -319,7 +319,7 @@ def test_the_loss_of_steps_before_a_kill_is_logged(tiny: MakeSettings, few_sprit
     logs = [log_history(run / "checkpoint-8") for run in (INTERRUPTED, UNINTERRUPTED)]
     losses = [[(entry["step"], entry["loss"]) for entry in log if "loss" in entry] for log in logs]
     assert losses[0] == losses[1]
-    assert [step for step, _ in losses[1]] == [5, 8] or [step for step, _ in losses[1]] == [5]
+    assert [step for step, _ in losses[1]] == [5]
 
 
 def test_a_run_with_only_damaged_checkpoints_cannot_resume(tiny: MakeSettings, few_sprites: Sprites) -> None:
