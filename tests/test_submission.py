@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from pokemon_gen import submission
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.submission import check, exact_requirements, write
+from pokemon_gen.submission import check, exact_requirements, hash_prompt, write
 from tests.builders import write_rows
 
 SPRITES = np.random.default_rng(0).integers(0, 167, (80, 400))
@@ -84,6 +84,21 @@ def test_prompts_are_checked_with_a_file_of_prompts_or_else_with_the_sidecar(
         assert fact in report
     written.with_suffix(".json").unlink()
     assert str(check(written)) == "ok: 80 sprites x 400 tokens, prompts not checked"
+
+
+def test_the_last_token_of_a_prompt_is_compared_like_the_first(written: Path, tmp_path: Path) -> None:
+    """By the sidecar's hashes, by a file of prompts, and by a file of whole sprites."""
+    sprite = SPRITES[2].copy()
+    sprite[239] = (sprite[239] + 1) % 167
+    change(written, 3, " ".join(map(str, sprite)))
+    assert "3:1: the prompt" in str(check(written))
+    for rows in (PROMPTS, SPRITES):
+        assert "token 240" in str(check(written, write_rows(tmp_path / "prompts.txt", rows)))
+
+
+def test_a_hash_is_that_of_the_whole_prompt() -> None:
+    text = " ".join(map(str, PROMPTS[0]))
+    assert hash_prompt(PROMPTS[0]) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_complete_sprites_can_serve_as_prompts(written: Path, tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ MOMENTS = (
     "eval/results/small/.report-*.html",
 )
 """What appears during a run, as patterns of paths below its working directory."""
+IN_A_ROW = 4
+"""Kills of one run, after which it goes to its end."""
 POLL = 0.002
 """Seconds between two looks at the working directory."""
 
@@ -161,26 +164,45 @@ def _plain(value: Any) -> Any:
 
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """Return the names of what differs."""
-    return [name for name in expected if expected[name] != found[name]]
+    """Return the names of what differs, with the entries of a log that do."""
+    names = [name for name in expected if expected[name] != found[name]]
+    if "log" in names:
+        pairs = zip_longest(json.loads(expected["log"]), json.loads(found["log"]))
+        names += [f"{before} became {now}" for before, now in pairs if before != now]
+    return names
 
 
-def kill_many(moments: Sequence[str | float], work: Path, expected: dict[str, str]) -> Tally:
-    """Kill runs at these moments, one after another; a run that ends is checked, and a new one begins."""
-    tally, number = Tally(), 0
-    for place, moment in enumerate(moments):
+def moments(whole: float, seed: int) -> Iterator[str | float]:
+    """Yield moments for ever: times within the seconds of a whole run, and appearances, by turns."""
+    draw = random.Random(seed)
+    while True:
+        named = [*MOMENTS]
+        draw.shuffle(named)
+        for moment in named:
+            yield draw.uniform(0.1 * whole, whole)
+            yield moment
+
+
+def kill_many(count: int, whole: float, seed: int, work: Path, expected: dict[str, str]) -> Tally:
+    """Kill runs so many times, one after another; a run that ends is checked, and a new one begins."""
+    tally, number, history = Tally(), 0, []
+    for moment in moments(whole, seed):
         folder = work / f"run-{number}"
         killed = kill_at(folder, moment)
         if killed:
             tally.kills[moment if isinstance(moment, str) else "a random time"] += 1
-        last = place == len(moments) - 1
-        if last or not killed or place % 7 == 6:  # to the end, and on with a new folder
+            history.append(moment)
+        last = sum(tally.kills.values()) == count
+        if last or not killed or len(history) == IN_A_ROW:  # to the end, and on with a new folder
             fault = ended(folder)
             differing = [] if fault else differences(expected, result_of(folder))
             tally.ends += 1
             if fault or differing:
-                tally.faults.append(f"run-{number} after {moment}: {fault or differing}")
-            number += 1
+                tally.faults.append(f"run-{number} after {history}: {fault or differing}")
+            print(f"run-{number}: killed at {history}; {fault or differing or 'equal'}", flush=True)
+            number, history = number + 1, []
+        if last:
+            break
     return tally
 
 
@@ -191,7 +213,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(describe_machine())
-    draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         begun = time.monotonic()
@@ -200,11 +221,7 @@ def main() -> None:
         if fault:
             raise SystemExit(fault)
         print(f"undisturbed: {whole:.0f} s", flush=True)
-        at_random: list[str | float] = [draw.uniform(0.1 * whole, whole) for _ in range(options.kills // 2)]
-        named: list[str | float] = [MOMENTS[n % len(MOMENTS)] for n in range(options.kills - len(at_random))]
-        moments = at_random + named
-        draw.shuffle(moments)
-        tally = kill_many(moments, work, result_of(work / "undisturbed"))
+        tally = kill_many(options.kills, whole, options.seed, work, result_of(work / "undisturbed"))
     for moment, count in sorted(tally.kills.items()):
         print(f"{count:3} x {moment}")
     print(f"{sum(tally.kills.values())} kills, {tally.ends} runs ended; {len(tally.faults)} faults")

@@ -260,15 +260,16 @@ class SpriteTrainer(HookedTrainer, FiniteLossTrainer):
         """Save a checkpoint and, last of all, its manifest; on a full disk, leave none half written.
 
         `Trainer` logs the mean of the losses since the last log. After a resume it would lack those before
-        the checkpoint, so their sum is saved too.
+        the checkpoint, so their sum is saved too, and first: with the state of `Trainer`, which it writes
+        last, a checkpoint has everything that a training resumes from.
 
         Raises:
             PokemonGenError: if it cannot be written.
         """
         with folder_or_nothing(folder):
-            yield
             unlogged = {"sum": float(self.unlogged_loss), "after_step": self.last_logged_step}
             write_json(folder / UNLOGGED_NAME, unlogged)
+            yield
             write_manifest(folder)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:

@@ -14,10 +14,13 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from pokemon_gen.models.checkpoints import log_history
+from pokemon_gen.files import write_json
+from pokemon_gen.models.checkpoints import STATE_NAME, log_history
+from pokemon_gen.models.manifest import write_manifest
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.submit import submit
+from pokemon_gen.training import trainer
 from pokemon_gen.training.run import train
 from tests.builders import TINY_MODEL, MakeSettings
 from tests.model_builders import assert_weights_equal, weights_of
@@ -112,3 +115,27 @@ def test_a_compiled_training_gives_the_same_bytes_twice_and_after_a_kill(
     expected = weights_of(Path("checkpoints/first/checkpoint-4"))
     for settings in runs[1:]:
         assert_weights_equal(Path("checkpoints", settings.name, "checkpoint-4"), expected)
+
+
+@pytest.mark.parametrize("step", [2, 4, 6, 8])
+def test_a_kill_before_the_last_files_of_a_checkpoint_changes_nothing(
+    tiny: MakeSettings, few_sprites: Sprites, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has everything but a manifest then, like those of earlier versions, so the run resumes from it."""
+
+    def kill(place: Path, *args: Any) -> None:
+        folder = place if place.is_dir() else place.parent
+        if folder.name == f"checkpoint-{step}" and (folder / STATE_NAME).is_file():
+            raise KeyboardInterrupt
+        return write_json(place, *args) if args else write_manifest(place)
+
+    training = {"max_steps": STEPS, "save_steps": 2, "logging_steps": 3}
+    whole, cut = (tiny(name=name, training=training) for name in ("whole", "killed"))
+    train(whole, few_sprites)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "write_manifest", kill)
+        patch.setattr(trainer, "write_json", kill)
+        with pytest.raises(KeyboardInterrupt):
+            train(cut, few_sprites)
+    train(cut, few_sprites)
+    assert end_of("killed")["log"] == end_of("whole")["log"]
