@@ -7,7 +7,9 @@ no torch are reported before it is imported.
 import errno
 import io
 import logging
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -532,10 +534,20 @@ def main() -> None:
         first = str(error).split(". ")[0]
         _end(f"{first}. `nvidia-smi` shows which processes use the GPU. CUDA_VISIBLE_DEVICES= uses the CPU.")
     except OSError as error:  # a full disk, or a folder that must not be written to
-        if not error.filename and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.filename:
+            _end(f"{error.filename}: {error.strerror}")
+        if "No usable temporary directory" in str(error):
+            _end("temporary files can be written nowhere. Free some space, or set TMPDIR to another folder.")
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        where = f"{error.filename}: " if error.filename else ""  # a write to an open file names none
-        _end(f"{where}{error.strerror}")
+        _end(f"{error.strerror}: {_free_space()}")  # a write to an open file names none
+
+
+def _free_space() -> str:
+    """Return how much space is left where files may have been written."""
+    places = dict.fromkeys((str(Path.cwd()), tempfile.gettempdir()))
+    free = (f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB are free in {place}" for place in places)
+    return f"{', '.join(free)}. Free some space, or set TMPDIR to another folder for temporary files."
 
 
 def _end(message: str) -> None:
@@ -571,6 +583,7 @@ def _show_log() -> None:
     log.setLevel(logging.INFO)
     log.handlers = [handler for handler in log.handlers if not isinstance(handler, _Echo)]
     log.addHandler(_Echo())
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if it cannot keep its cache at home
 
 
 def _settings_to_train(config: str, overrides: tuple[str, ...]) -> Any:

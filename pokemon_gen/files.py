@@ -7,6 +7,7 @@ or none.
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psutil import pid_exists
 from safetensors import SafetensorError
 
 from pokemon_gen.errors import PokemonGenError, first_line
@@ -23,6 +25,8 @@ PACKAGE = Path(__file__).parent
 """The folder of this package."""
 
 
+MOST_PALETTE_BYTES = 2**20
+"""The most bytes of a palette in text form: 4096 colours take about 50,000."""
 _WRITE_FAILED = re.compile("inline_container|PytorchStreamWriter|write failed")
 """What torch says if `torch.save` cannot write."""
 
@@ -32,19 +36,58 @@ def shipped(name: str) -> tuple[Path, Path]:
     return PACKAGE.parent / name, PACKAGE / name
 
 
+def require_small(file: Path, most: int) -> None:
+    """Refuse a file with more than `most` bytes before it is read into memory.
+
+    Raises:
+        PokemonGenError: naming the file and the limit.
+    """
+    if file.is_file() and file.stat().st_size > most:
+        raise PokemonGenError(
+            f"{file}: {file.stat().st_size:,} bytes are too many for such a file (at most {most:,})"
+        )
+
+
 def require_absent(path: Path, overwrite: bool) -> None:
-    """Raise `PokemonGenError` if `path` exists and must not be replaced."""
+    """Check that a new file can be written, before the work that it is to hold.
+
+    Raises:
+        PokemonGenError: if it exists and must not be replaced, or its folder cannot be written to.
+    """
     if path.exists() and not overwrite:
         raise PokemonGenError(f"{path} already exists. Pass --overwrite to replace it.")
+    require_writable(path.parent)
+
+
+def require_writable(folder: Path) -> None:
+    """Check that files can be written to a folder, which need not exist yet.
+
+    Raises:
+        PokemonGenError: naming the folder, or the one that it would be made in.
+    """
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    if not place.is_dir():
+        raise PokemonGenError(f"{place}: this is a file, so nothing can be written to a folder of that name")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PokemonGenError(
+            f"{place}: files cannot be written to this folder. Change its permissions, or use another folder."
+        )
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, and rename it to `path` when the block ends without an error."""
+    """Yield a temporary path to write to, and rename it to `path` when the block ends without an error.
+
+    The remains of processes that were killed while they wrote the same file are deleted.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_remains(path)
     # The temporary file keeps the suffix, because Pillow chooses the image format by it.
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
-    temporary.touch(exist_ok=False)  # `touch` respects the user's umask; `tempfile` does not
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        temporary.touch(exist_ok=False)  # `touch` respects the user's umask; `tempfile` does not
+    except OSError as error:  # of the file itself, whose name people know
+        raise OSError(error.errno, error.strerror, str(path)) from None
     mode = temporary.stat().st_mode
     try:
         yield temporary
@@ -54,20 +97,32 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _remove_remains(path: Path) -> None:
+    """Delete the temporary files of `path` that belong to no running process."""
+    form = re.compile(rf"\.{re.escape(path.stem)}-([0-9]+)-[0-9a-f]{{8}}{re.escape(path.suffix)}")
+    for file in path.parent.iterdir():
+        written = form.fullmatch(file.name)
+        if written and not pid_exists(int(written[1])):
+            file.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a path for a new folder, which replaces `folder` when the block ends without an error.
 
-    The old folder stays until then. The remains of a killed process at the temporary path are deleted.
+    The old folder stays until then. The remains of a killed process at the temporary paths are deleted.
     """
-    temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary, old = folder.with_name(f".{folder.name}"), folder.with_name(f".{folder.name}-old")
+    for remains in (temporary, old):
+        shutil.rmtree(remains, ignore_errors=True)
     try:
         yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # a folder of another user can be renamed, but not emptied
+            folder.rename(old)
         temporary.rename(folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for remains in (temporary, old):
+            shutil.rmtree(remains, ignore_errors=True)
 
 
 @contextmanager

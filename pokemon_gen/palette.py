@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pokemon_gen.constants import LENGTH, PALETTE_NAME, SIDE
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import read_json, write_json
+from pokemon_gen.files import MOST_PALETTE_BYTES, read_json, require_small, write_json
 
 # Linear sRGB → LMS and LMS^(1/3) → OKLab: the matrices published by Björn Ottosson,
 # "A perceptual color space for image processing" (2020), https://bottosson.github.io/posts/oklab/
@@ -140,6 +140,7 @@ class Palette:
             PokemonGenError: if the file is missing or does not contain a palette.
         """
         path = path / PALETTE_NAME if path.is_dir() else path
+        require_small(path, MOST_PALETTE_BYTES)
         value = read_json(path)
         try:
             if any(type(part) is not int for colour in value["rgb"] for part in colour):

@@ -14,11 +14,11 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback
 
 from pokemon_gen import submission
-from pokemon_gen.constants import CHECKPOINTS
+from pokemon_gen.constants import CHECKPOINTS, RESULTS, SUBMISSIONS
 from pokemon_gen.discriminator.detector import ranked_by
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
-from pokemon_gen.files import read_json, remove
+from pokemon_gen.files import read_json, remove, require_writable
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.devices import best_device
@@ -131,6 +131,8 @@ def _run(
     """Do what `run` does, while the run's folder is locked."""
     check_selection(settings, sprites, overwrite)
     check_given_weights()
+    for folder in (SUBMISSIONS, RESULTS / settings.name):
+        require_writable(folder)
     if settings.members > 1:
         check_members(settings, overwrite)
     kept = None if overwrite else _kept_submission(settings, sprites)

@@ -80,15 +80,15 @@ class ConfigSettings(_Section):
 
 
 NAME_RULE = (
-    "use letters, digits, '.', '_' and '-' only, because it names files; member-0, member-1 and so on are "
-    "reserved for the members of an ensemble"
+    "use letters, digits, '.', '_' and '-' only, at most 100, because it names files; member-0, member-1 and "
+    "so on are reserved for the members of an ensemble"
 )
 """The rule for names of runs, as error messages state it."""
 
 
 def is_name(name: str) -> bool:
     """Tell whether a run can have this name: it follows `NAME_RULE`, or it is the name of a member."""
-    return bool(re.fullmatch(r"(?!member-[0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]*(/member-[0-9]+)?", name))
+    return bool(re.fullmatch(r"(?!member-[0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/member-[0-9]+)?", name))
 
 
 def member_name(ensemble: str, number: int) -> str:

@@ -6,15 +6,20 @@ writes it. A reader reports every fault at once, with line and column, instead o
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pokemon_gen.constants import LENGTH, PROMPT_LENGTH
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import MOST_PALETTE_BYTES, require_small
 
 FAULTS_SHOWN = 20
 """The number of faults that an error lists before it only counts the rest."""
+MOST_FAULTS = 1000
+"""The number of faults after which the rest of a file is not read: it is no such file at all."""
+MOST_EXTRA = 10_000
+"""The number of tokens beyond the longest line that are still counted."""
 WORD_SHOWN = 20
 """The number of characters that an error shows of a word that is not a token."""
 
@@ -55,7 +60,7 @@ def parse_rows(
         the palette, is -1 in its row, so that the positions of the other tokens do not change.
 
     Raises:
-        PokemonGenError: if the file cannot be read as text.
+        PokemonGenError: if the file cannot be read as text, or has more than `MOST_FAULTS` faults.
     """
     rows: list[list[int]] = []
     faults: list[Fault] = []
@@ -70,6 +75,11 @@ def parse_rows(
                 row.append(token)
             if problem:
                 faults.append(Fault(number, match.start() + 1, problem))
+            if len(faults) > MOST_FAULTS:
+                shown = show_faults(path, faults[:FAULTS_SHOWN])
+                raise PokemonGenError(f"{shown}\n... and so on: the rest of the file was not read")
+            if len(row) > max(lengths) + MOST_EXTRA:
+                break
         if not row:
             faults.append(Fault(number, 1, "blank line"))
         elif len(row) not in lengths:
@@ -77,7 +87,8 @@ def parse_rows(
                 expected = " or ".join(map(str, sorted(lengths)))
             else:
                 expected = f"{min(lengths)} to {max(lengths)}"
-            faults.append(Fault(number, len(line.rstrip()) + 1, f"{len(row)} tokens, not {expected}"))
+            more = "more than " if len(row) > max(lengths) + MOST_EXTRA else ""
+            faults.append(Fault(number, len(line.rstrip()) + 1, f"{more}{len(row)} tokens, not {expected}"))
         rows.append(row)
     return rows, faults
 
@@ -124,8 +135,9 @@ def read_colormap(path: Path) -> list[list[int]]:
     """Read a `colormap.txt`, which has one `red green blue` (0..255) per line; return V rows of 3 numbers.
 
     Raises:
-        PokemonGenError: listing the faults with file, line and column.
+        PokemonGenError: listing the faults with file, line and column, or if the file is too large.
     """
+    require_small(path, MOST_PALETTE_BYTES)
     return read_rows(path, 256, (3,))
 
 
@@ -139,8 +151,8 @@ def rows_text(sprites: Iterable[Iterable[int]]) -> str:
     return "".join(f"{row_text(sprite)}\n" for sprite in sprites)
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file.
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file.
 
     Raises:
         PokemonGenError: if the file cannot be read as text.
@@ -154,7 +166,12 @@ def _lines(path: Path) -> list[str]:
         raise PokemonGenError(f"{path}: cannot be read: {error.strerror}") from error
     # Only "\n" and "\r\n" end a line; str.splitlines would also split at form feeds and similar characters.
     # The homework's files have no newline after the last line.
-    return text.removesuffix("\n").split("\n") if text else []
+    begin, length = 0, len(text.removesuffix("\n"))
+    while text and begin <= length:  # a list of all lines would take many times the memory of the text
+        end = text.find("\n", begin, length)
+        end = length if end < 0 else end
+        yield text[begin:end]
+        begin = end + 1
 
 
 def _spacing_fault(space: str, exact: bool, inside: bool) -> str | None:

@@ -184,7 +184,7 @@ def moments(whole: float, seed: int) -> Iterator[str | float]:
 
 
 def kill_many(count: int, whole: float, seed: int, work: Path, expected: dict[str, str]) -> Tally:
-    """Kill runs so many times, one after another; a run that ends is checked, and a new one begins."""
+    """Kill runs `count` times, one after another; a run that ends is checked, and a new one begins."""
     tally, number, history = Tally(), 0, []
     for moment in moments(whole, seed):
         folder = work / f"run-{number}"

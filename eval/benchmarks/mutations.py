@@ -1,4 +1,4 @@
-"""Break the code in ways that would quietly spoil a result; the tests must notice each of them.
+"""Break the code in ways that would falsify a result without an error; the tests must notice each.
 
     uv run python eval/benchmarks/mutations.py
 
@@ -127,11 +127,6 @@ BREAKS = (
     # the training
     Break(
         "labels are shifted twice",
-        "training/trainer.py", '    return {"input_ids": tokens, "labels": tokens}\n',
-        '    return {"input_ids": tokens, "labels": tokens.roll(-1, 1)}\n', f"{TRAIN} {CLASSIFIER}",
-    ),
-    Break(
-        "labels of conditioned batches are shifted twice",
         "training/trainer.py", "    labels = tokens.clone()\n", "    labels = tokens.roll(-1, 1)\n",
         f"{TRAIN} {CLASSIFIER}",
     ),
@@ -309,7 +304,7 @@ def run_tests(folder: Path, tests: str) -> int:
 
 
 def is_caught(one: Break, folder: Path) -> bool:
-    """Break the copy, run its tests, and mend it again.
+    """Break the copy, run its tests, and undo the break.
 
     Raises:
         SystemExit: if the code has changed, or the tests did not run.

@@ -191,7 +191,8 @@ def _has_step(checkpoint: Path) -> bool:
     """Tell whether the state of `Trainer` is that of the step in the folder's name."""
     state = read_json(checkpoint / STATE_NAME)
     logged = state.get("log_history") if isinstance(state, dict) else None
-    is_log = isinstance(logged, list) and all(isinstance(one, dict) and "step" in one for one in logged)
+    entries = logged if isinstance(logged, list) else [None]
+    is_log = all(isinstance(one, dict) and type(one.get("step")) is int for one in entries)
     return is_log and type(state.get("global_step")) is int and state["global_step"] == step_of(checkpoint)
 
 

@@ -51,7 +51,7 @@ def writing_to(run: Path) -> Iterator[None]:
         ) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise
+            raise OSError(error.errno, error.strerror, str(root)) from None  # not the name of the lock
         _log.warning(
             "%s: this file system has no locks, so a second process with this name would not be noticed",
             root,
@@ -67,6 +67,22 @@ def writing_to(run: Path) -> Iterator[None]:
             (root / HOLDER_NAME).unlink(missing_ok=True)
             _remove_empty(root)
         lock.release()
+
+
+@contextmanager
+def writing_for(run: Path) -> Iterator[None]:
+    """Hold the lock of a run while its results are written elsewhere; one that is only read needs no lock.
+
+    Raises:
+        PokemonGenError: if another process writes to the run, or writes its results.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(writing_to(run))
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+        yield
 
 
 def _remove_empty(root: Path) -> None:

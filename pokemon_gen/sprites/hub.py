@@ -5,6 +5,7 @@ dev and test; column `pixel_color`; test rows have 240 tokens) and `lca0503/ml20
 `color`). A data set's own code never runs: only its data files are read.
 """
 
+import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ COLUMN = "pixel_color"
 """The column of tokens in `lca0503/ml2025-hw4-pokemon`."""
 HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
 COLOUR_COLUMN = "color"
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR}
+"""The error numbers of a full disk, and of folders such as HF_HOME that cannot be written to."""
 
 
 def load_hub(dataset: str, palette: Palette | None) -> Sprites:
@@ -170,6 +173,12 @@ def _load(dataset: str) -> Any:
     except StopIteration as error:
         raise PokemonGenError(f"hub:{dataset}: one of the data set's files is empty") from error
     except (OSError, DatasetsError, ValueError) as error:  # ConnectionError is an OSError
+        unwritable = _unwritable(error, local)
+        if unwritable:
+            raise PokemonGenError(
+                f"hub:{dataset}: it is read by way of files that cannot be written: {unwritable}. Free some "
+                "space, or set TMPDIR and HF_HOME to folders that can be written to."
+            ) from error
         if local or isinstance(error, DatasetGenerationError):
             reason = error.__cause__ or error  # the error itself says only that an error occurred
             raise PokemonGenError(f"hub:{dataset}: damaged, or not a data set: {reason}") from error
@@ -179,3 +188,12 @@ def _load(dataset: str) -> Any:
             "Without a network, use sprites.source=procedural (embedded), text:FOLDER or "
             "hub:FOLDER with a copy of the data set."
         ) from error
+
+
+def _unwritable(error: BaseException, local: bool) -> OSError | None:
+    """Return the error or its cause if the library could not write its own files."""
+    refused = _NO_PLACE if local else _NO_PLACE | {errno.EACCES}  # a local file may be unreadable itself
+    for one in (error, error.__cause__):
+        if isinstance(one, OSError) and one.errno in refused:
+            return one
+    return None

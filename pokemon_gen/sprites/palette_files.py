@@ -7,12 +7,14 @@ first pixel.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import MOST_PALETTE_BYTES, require_small
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.pictures import open_picture
 from pokemon_gen.sprites.sources import PALETTE_FILES
@@ -75,8 +77,9 @@ def _palette(path: Path, colours: Sequence[Sequence[int]]) -> Palette:
 def _without_final_copies(colours: Iterator[Colour]) -> list[Colour]:
     """Drop the colours at the end that already occur earlier."""
     kept = list(colours)
-    while kept and kept[-1] in kept[:-1]:
-        kept.pop()
+    counts = Counter(kept)
+    while kept and counts[kept[-1]] > 1:
+        counts[kept.pop()] -= 1
     return kept
 
 
@@ -125,8 +128,9 @@ def _text_lines(path: Path) -> list[str]:
     """Return the lines of a text file.
 
     Raises:
-        PokemonGenError: if it cannot be read as text.
+        PokemonGenError: if it cannot be read as text, or is too large.
     """
+    require_small(path, MOST_PALETTE_BYTES)
     if path.is_file() and path.read_bytes()[:4] == b"RIFF":
         raise PokemonGenError(f"{path}:1:1: RIFF palettes are not supported. Save it as JASC-PAL or .hex.")
     try:

@@ -6,6 +6,7 @@ dark line through the cell. Pillow decodes and quantises; only the choice of eac
 """
 
 import logging
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def open_picture(file: Path) -> Iterator[Image.Image]:
         ) from error
     except UnidentifiedImageError as error:
         raise PokemonGenError(f"{file}: not a picture in one of the formats {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, struct.error) as error:
         # Pillow raises any of these for a broken file.
         raise PokemonGenError(f"{file}: {error}") from error
 

@@ -112,7 +112,7 @@ def run_completion(plan: CompletionPlan, prompts: str | Path | NDArray[Any] | No
     title = f"complete {plan.split or 'prompts'}"
     ranked = rank_completions(checkpoint.model, given.rows, completion, detector, title).best(plan.variants)
     lengths = [len(row) for row in given.rows]
-    palette = checkpoint.palette
+    palette, plan = checkpoint.palette, plan.numbered_again()
     save_picture(
         draw_completions(ranked.sprites, palette, lengths, ranked.captions, given.truth), plan.picture
     )

@@ -7,7 +7,7 @@ same answers.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.config_files.validation import validate
 from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import number_file, read_json, read_object, require_absent
+from pokemon_gen.files import number_file, read_json, read_object, require_absent, require_writable
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, is_loadable
 from pokemon_gen.models.choice import CheckpointFiles, Choice, choose_checkpoint, resolve_checkpoint
 from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
@@ -36,6 +36,8 @@ SELECTION_MAY_SET = ("completion.", *(f"sprites.{field}=" for field in sorted(LO
 """The location of the sprites, but not the size of the fold: the run has learned the rest."""
 MOST_VARIANTS = 160
 """The most completions of a prompt, as of `completion.candidates`."""
+_BESIDE = (".txt", ".json", "")
+"""Suffixes of what `complete` writes beside its picture; the last is a folder."""
 PAGE_NAME, REPORT_NAME, COMPARISON_NAME = "page.html", "report.html", "compare.html"
 
 
@@ -48,12 +50,14 @@ class CompletionPlan:
         split: whose prompts; None for prompts that were passed.
         picture: the PNG.
         variants: the completions of each prompt that are kept.
+        unnumbered: the path that `picture` is numbered after; None if it was given.
     """
 
     checkpoint: CheckpointFiles
     split: str | None
     picture: Path
     variants: int
+    unnumbered: Path | None = None
 
     @property
     def rows(self) -> Path:
@@ -64,6 +68,12 @@ class CompletionPlan:
     def sidecar(self) -> Path:
         """The provenance of the completions."""
         return self.picture.with_suffix(".json")
+
+    def numbered_again(self) -> "CompletionPlan":
+        """Return the plan with the next free number, in case another process has taken it meanwhile."""
+        if self.unnumbered is None:
+            return self
+        return replace(self, picture=number_file(self.unnumbered, *_BESIDE))
 
     @property
     def pictures(self) -> Path:
@@ -99,8 +109,9 @@ def plan_completion(
             f"variants: {checkpoint} completes greedily, so {variants} completions of a prompt would be the "
             "same. Add completion.do_sample=true."
         )
-    picture = _picture(output, default, overwrite, ".txt", ".json", "")
-    plan = CompletionPlan(files, None if prompts is not None else source, picture, variants)
+    picture = _picture(output, default, overwrite, *_BESIDE)
+    unnumbered = None if output or overwrite else default
+    plan = CompletionPlan(files, None if prompts is not None else source, picture, variants, unnumbered)
     written = (plan.picture.resolve(), plan.rows.resolve(), plan.pictures.resolve())
     given = Path(prompts).resolve() if isinstance(prompts, str | Path) else None
     if given and (given in written or plan.pictures.resolve() in given.parents):
@@ -254,6 +265,7 @@ def _html_file(output: str | Path | None, default: Path, overwrite: bool) -> Pat
         PokemonGenError: for an output that exists, or a name that does not end in `.html`.
     """
     if output is None:
+        require_writable(default.parent)
         return default
     file = Path(output)
     if file.suffix.lower() not in (".html", ".htm"):

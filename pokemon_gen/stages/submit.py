@@ -7,11 +7,12 @@ from pathlib import Path
 from pokemon_gen import submission
 from pokemon_gen.completion.reranking import rank_completions
 from pokemon_gen.completion.sidecar import provenance_of
-from pokemon_gen.constants import PROMPT_LENGTH
+from pokemon_gen.constants import CHECKPOINTS, PROMPT_LENGTH
 from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.files import require_absent
 from pokemon_gen.models.choice import CheckpointFiles
 from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.locks import writing_for
 from pokemon_gen.report.sheets import draw_completions, save_picture
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
@@ -47,7 +48,17 @@ def submit(checkpoint: str | Path, *, overrides: Sequence[str] = (), overwrite: 
 
 
 def run_submission(files: CheckpointFiles, sprites: Sprites, overwrite: bool) -> Submission:
-    """Write the submission of a checkpoint that was chosen; see `submit`."""
+    """Write the submission of a checkpoint that was chosen; see `submit`.
+
+    Raises:
+        PokemonGenError: as `submit`, and if another process writes to the run or its submission.
+    """
+    with writing_for(CHECKPOINTS / files.settings.name):
+        return _write(files, sprites, overwrite)
+
+
+def _write(files: CheckpointFiles, sprites: Sprites, overwrite: bool) -> Submission:
+    """Do what `run_submission` does, while the run is locked."""
     checkpoint = load_checkpoint(files)
     settings = checkpoint.settings
     file, sidecar, picture = submission_files(settings.name)

@@ -111,7 +111,7 @@ class SpriteDataset(torch.utils.data.Dataset[Tensor]):
 
 
 def batch_of(tokens: Tensor) -> dict[str, Tensor]:
-    """Make a batch of (B, 400) tokens; the labels are the tokens, since the model shifts them itself."""
+    """Make a batch of (B, 400) tokens. `Trainer` only counts these labels; `model_inputs` makes its own."""
     return {"input_ids": tokens, "labels": tokens}
 
 
@@ -122,7 +122,10 @@ def augmentation_of(settings: Settings, palette: Palette) -> Augmentation:
 
 
 def _conditioned_batch(tokens: Tensor) -> dict[str, Tensor]:
-    """Make a batch of (B, conditioning + 400) tokens; only what follows the first pixel is predicted."""
+    """Make a batch of (B, conditioning + 400) tokens; only what follows the first pixel is predicted.
+
+    The labels are the tokens at their own places, since the model shifts them itself.
+    """
     labels = tokens.clone()
     labels[:, : tokens.shape[1] - LENGTH + 1] = -100  # the cross-entropy of torch ignores this label
     return {"input_ids": tokens, "labels": labels}

@@ -10,9 +10,10 @@ import pytest
 import torch
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from pokemon_gen.discriminator.classifier import Classifier
+from pokemon_gen.discriminator.classifier import Classifier, to_pixels
 from pokemon_gen.discriminator.detector import load_detector
 from pokemon_gen.discriminator.fit import (
+    LIGHTER,
     RealFakeBatches,
     _ClassifierTrainer,
     build_classifier,
@@ -24,7 +25,7 @@ from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.discriminator.negatives import noise, splice
 from pokemon_gen.discriminator.separation import separation, wilson_interval
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.palette import Palette
+from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.settings import ClassifierSettings
 from pokemon_gen.sprites.loading import Sprites
 from tests.builders import TINY_DETECTOR
@@ -82,6 +83,35 @@ def test_half_of_a_batch_is_real_and_the_seed_determines_the_batch(procedural: S
     other_seed = RealFakeBatches(settings(batch_size=40), 1, train, splices, procedural.palette)
     other_batch = other_seed.__getitems__(list(range(40)))
     assert not torch.equal(batch["pixel_values"][0], other_batch["pixel_values"][0])
+
+
+def test_real_sprites_are_augmented_too(procedural: Sprites) -> None:
+    """Half are mirrored, eight of nine are shifted by a pixel, and all are tinted."""
+    train = procedural.tokens("train")[:50]
+    splices = completed(splice(train, 167, np.random.default_rng(0)))
+    batches = RealFakeBatches(settings(batch_size=200), 0, train, splices, procedural.palette)
+    real = batches.__getitems__(list(range(200)))["pixel_values"][:100, :3]
+    original = to_pixels(to_picture(train, procedural.palette), 3)
+    distances = (real[:, None] - original[None]).abs().amax((2, 3, 4))  # (100, 50)
+    assert distances.min() > 0  # tinted
+    unmoved = distances.amin(1) < 2 * LIGHTER
+    assert 0 < unmoved.float().mean() < 0.3
+
+
+def test_completions_and_splices_have_their_shares_of_the_corrupted_sprites(procedural: Sprites) -> None:
+    """Harder types have larger shares, and nothing else shows a detector what models do wrong."""
+    train = procedural.tokens("train")[:50]
+    marked = train.copy()
+    marked[:, 240:] = np.arange(160) % 3  # no other type has such rows
+    batches = RealFakeBatches(settings(batch_size=2000), 0, train, completed(marked), procedural.palette)
+    _, corrupted = batches._pairs(1000, np.random.default_rng(0))
+    shares = {"completions": (corrupted[:, 240:] == marked[0, 240:]).all(1).mean()}
+    bottoms = {row.tobytes() for row in train[:, 240:]}
+    prompts = {row.tobytes() for row in train[:, :240]}
+    spliced = [row[:240].tobytes() in prompts and row[240:].tobytes() in bottoms for row in corrupted]
+    shares["splice"] = float(np.mean(spliced))
+    assert shares["completions"] == pytest.approx(0.4, abs=0.06)
+    assert shares["splice"] == pytest.approx(0.17, abs=0.05)
 
 
 @pytest.mark.parametrize("channel_swaps", [0.0, 1.0])

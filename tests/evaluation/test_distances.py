@@ -56,6 +56,23 @@ def test_an_interval_contains_its_distance(inputs: ScorecardInputs, extract: Fea
             assert low < result[distance] < high
 
 
+def test_a_resample_draws_a_completion_together_with_its_truth(
+    inputs: ScorecardInputs, extract: FeatureExtractor
+) -> None:
+    """Completions that are nearly right vary with their truth; drawn apart, they vary five times as much."""
+    assert inputs.truth is not None
+    completions = inputs.truth.sprites.copy()
+    completions[:, 300:320] = 5
+    low, high = paired(replace(inputs, completions=completions), extract)["kid_interval"]
+    features = (extract(Reference("nearly", completions)), extract(inputs.truth))
+    kernels, generator = Kernels.of(*features), np.random.default_rng(0)
+    apart = [
+        kernels.distance(*(np.bincount(generator.integers(0, 40, 40), minlength=40) for _ in range(2)))
+        for _ in range(200)
+    ]
+    assert high - low < 0.4 * float(np.subtract(*np.quantile(apart, [0.975, 0.025])))
+
+
 def test_wrong_completions_are_closer_than_noise(inputs: ScorecardInputs, extract: FeatureExtractor) -> None:
     result = paired(inputs, extract)
     assert result["noise"]["fid"] == pytest.approx(result["fid"], rel=0.2)  # these completions are noise

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pokemon_gen.discriminator.judge import JudgeResult
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.distances import Reference
-from pokemon_gen.evaluation.scorecard import ScorecardInputs
+from pokemon_gen.evaluation.distances import FeatureExtractor, Reference
+from pokemon_gen.evaluation.frechet import frechet_distance
+from pokemon_gen.evaluation.inception import Inception
+from pokemon_gen.evaluation.scorecard import ScorecardInputs, make_scorecard
 from pokemon_gen.report.scorecard_rows import scorecard_heading
 from pokemon_gen.report.tables import scorecard_table
 from tests.evaluation.builders import FixedRateJudge, scorecard_of
@@ -41,6 +44,29 @@ def test_random_halves_show_how_safe_a_narrow_pass_is(inputs: ScorecardInputs) -
     """The rate is 12.5 % and the bar 10 %: some halves are below the bar."""
     narrow = scorecard_of(replace(inputs, judge=FixedRateJudge(0.125)))
     assert 0.1 < narrow["verdicts"]["2026"]["simple"]["both_halves_pass"] < 0.9
+
+
+def share_of_passing_halves(inputs: ScorecardInputs, fid: float, pdr: float) -> float:
+    """Return in how many random splits both halves pass a bar with these limits."""
+    bars = {"2026": {"bar": {"fid": fid, "pdr": pdr}}}
+    verdicts = make_scorecard(inputs, bars, {"name": "x"})["verdicts"]
+    return float(verdicts["2026"]["bar"]["both_halves_pass"])
+
+
+def test_the_worse_of_two_halves_decides(inputs: ScorecardInputs) -> None:
+    """Of 40 completions 20 pass: one half of a split has ten or fewer, the other one ten or more."""
+    half = replace(inputs, judge=FixedRateJudge(0.5))
+    assert 0.1 < share_of_passing_halves(half, 1e9, 0.5) < 0.4  # exactly ten in both: 25 %
+    assert share_of_passing_halves(half, 1e9, 0.2) > 0.95
+    assert inputs.truth is not None
+    assert isinstance(inputs.inception, Inception)
+    extract = FeatureExtractor(inputs.inception, inputs.palette, inputs.cache)
+    x, y = extract(Reference("a", inputs.completions)), extract(inputs.truth)
+    generator, worse = np.random.default_rng(1), []
+    for _ in range(100):
+        halves = np.array_split(generator.permutation(40), 2)
+        worse.append(max(frechet_distance(x[rows], y[rows]) for rows in halves))
+    assert 0.35 < share_of_passing_halves(half, float(np.median(worse)), 0) < 0.65
 
 
 def test_an_interval_that_contains_a_bar_and_other_data_are_warned_about(inputs: ScorecardInputs) -> None:
@@ -77,6 +103,19 @@ def test_the_rate_of_single_draws_is_reported_if_they_and_a_judge_are_given(inpu
         "interval": [0.7, 0.9],
     }
     assert "single_draw" not in scorecard_of(replace(single, judge="no judge"))["pdr"]
+
+
+def test_the_rate_of_real_sprites_is_that_of_dev(inputs: ScorecardInputs) -> None:
+    """Training sprites pass more often, because the judge has learned them."""
+    dev = {row.tobytes() for row in inputs.dev.sprites}
+
+    class PassesDev(FixedRateJudge):
+        def evaluate(self, sprites: Any) -> JudgeResult:
+            passed = np.array([row.tobytes() in dev for row in sprites])
+            return JudgeResult(passed, float(passed.mean()), 0.0, 1.0, 0.5, self.fingerprint)
+
+    rates = scorecard_of(replace(inputs, judge=PassesDev(0), inception="no weights"))["pdr"]
+    assert (rates["real"]["sprites"], rates["real"]["rate"], rates["rate"]) == ("dev", 1, 0)
 
 
 def test_missing_networks_give_reasons_and_no_values(inputs: ScorecardInputs) -> None:

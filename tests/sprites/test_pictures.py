@@ -1,5 +1,7 @@
 """`sprites/pictures.py`: pictures of any size are brought to 20x20, sharp and with closed outlines."""
 
+import contextlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +90,16 @@ def test_only_safe_formats_are_opened(tmp_path: Path) -> None:
     (tmp_path / "drawing.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\nshowpage\n")
     with pytest.raises(PokemonGenError, match=r"drawing\.png: .*PNG, GIF"):
         read_images([tmp_path / "drawing.png"])
+
+
+def test_a_gif_that_ends_in_its_second_frame_is_named(tmp_path: Path) -> None:
+    """Found by fuzzing: Pillow raises an IndexError when it looks for more frames."""
+    file = io.BytesIO()
+    first = Image.new("RGB", (20, 20), "red")
+    first.save(file, "GIF", save_all=True, append_images=[Image.new("RGB", (20, 20), "blue")])
+    whole = file.getvalue()
+    for length in range(len(whole)):
+        cut = tmp_path / "cut.gif"
+        cut.write_bytes(whole[:length])
+        with contextlib.suppress(PokemonGenError):
+            read_pictures([cut])

@@ -138,3 +138,8 @@ def test_members_that_held_out_other_sprites_are_refused(members: list[str]) -> 
     train(tiny_settings(name="fold", sprites={"source": "text:few", "fold_size": 4}))
     with error_with("checkpoints/fold", PLAIN, "other sprites"):
         ensemble("mixed", [PLAIN, "checkpoints/fold"])
+
+
+def test_ensembles_of_different_seeds_share_no_member() -> None:
+    seeds = [member.seed for seed in range(6) for member in tiny_settings(members=4, seed=seed).each_member()]
+    assert len(set(seeds)) == 24

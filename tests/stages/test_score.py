@@ -14,7 +14,7 @@ from PIL import Image
 from pokemon_gen.cli import cli
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.evaluation.inception import Inception, WeightsMissingError
-from pokemon_gen.evaluation.scorecard import SCHEMA
+from pokemon_gen.evaluation.scorecard import SCHEMA, ScorecardInputs, make_scorecard
 from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.pipeline import run
 from pokemon_gen.report.scorecard_rows import scorecard_notes
@@ -22,6 +22,7 @@ from pokemon_gen.report.tables import scorecard_table
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites
+from pokemon_gen.stages import score as score_stage
 from pokemon_gen.stages.complete import complete
 from pokemon_gen.stages.judge import judge
 from pokemon_gen.stages.score import current_score, score
@@ -138,6 +139,39 @@ def test_a_checkpoint_knows_the_true_sprites_even_if_two_share_a_prompt(
     scorecard = score(RUN).scorecard
     assert scorecard["truth"] == "dev"
     assert scorecard["nll"] > 0
+
+
+@pytest.mark.parametrize(
+    ("completions", "asked", "truth", "reference"),
+    [
+        (str(RUN), "dev", "dev", "train"),  # unpaired means sprites of other prompts
+        (str(RUN), "train", "dev", "train"),
+        ("submissions/tiny.txt", "dev", None, "dev"),
+        ("submissions/tiny.txt", "train", None, "train"),
+    ],
+)
+def test_each_set_of_sprites_is_that_of_its_name(
+    scored: Settings,
+    few_sprites: Sprites,
+    monkeypatch: pytest.MonkeyPatch,
+    completions: str,
+    asked: str,
+    truth: str | None,
+    reference: str,
+) -> None:
+    given: list[ScorecardInputs] = []
+
+    def keep(inputs: ScorecardInputs, *rest: Any) -> dict[str, Any]:
+        given.append(inputs)
+        return make_scorecard(inputs, *rest)
+
+    monkeypatch.setattr(score_stage, "make_scorecard", keep)
+    score(completions, reference=asked, overwrite=True)
+    (inputs,) = given
+    sets = [inputs.dev, inputs.train, inputs.reference, *([inputs.truth] if inputs.truth else [])]
+    assert [one.name for one in sets] == ["dev", "train", reference, *([truth] if truth else [])]
+    for one in sets:
+        np.testing.assert_array_equal(one.sprites, few_sprites.tokens(one.name), err_msg=one.name)
 
 
 def test_with_weights_every_metric_is_computed(

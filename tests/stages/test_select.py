@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.palette import Palette
 from pokemon_gen.selection import selection_is_current
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
@@ -27,6 +29,10 @@ def test_every_checkpoint_is_ranked(judged: Settings, by: Any, on: str) -> None:
     assert (selected.best / "model.safetensors").is_file()
     saved = json.loads((RUN / "selection.json").read_text())
     assert (saved["by"], saved["on"]) == (by, on)
+    sprites = load_sprites("text:few", fold_size=6).tokens(on)
+    for metrics in selected.selection.ranked:  # measured on this split, not on what was learned
+        model = load_checkpoint(RUN / metrics.checkpoint).model
+        assert metrics.nll == pytest.approx(true_completion_nll(model, sprites), rel=1e-6)
     values = [metrics[by] for metrics in saved["checkpoints"]]
     assert values == sorted(values, reverse=by == "detector")
     completed = by == "detector"

@@ -60,6 +60,16 @@ class KillAt(TrainerCallback):
             raise RuntimeError("killed")
 
 
+class StepsTaken(TrainerCallback):
+    """Keeps the number of each step that begins, counted from 1."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.steps.append(state.global_step + 1)
+
+
 def end_of(run: str) -> dict[str, Any]:
     """Return everything that a run has come to."""
     last = valid_checkpoints(Path("checkpoints", run))[-1]
@@ -101,6 +111,17 @@ def test_a_run_that_was_killed_four_times_ends_as_one_that_was_not(
     torch.testing.assert_close(found["state"], expected["state"], rtol=0, atol=0)
     last = Path(expected["step"])
     assert_weights_equal("checkpoints/killed" / last, weights_of("checkpoints/whole" / last))
+
+
+def test_a_resumed_run_takes_no_step_again_that_its_checkpoint_has(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    """It would end with the same bits either way, because each step depends on its number alone."""
+    settings, taken = tiny(training={"max_steps": STEPS}), StepsTaken()
+    with pytest.raises(RuntimeError, match="killed"):
+        train(settings, few_sprites, [KillAt(6)])
+    train(settings, few_sprites, [taken])
+    assert taken.steps == [5, 6, 7, 8, 9]
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")

@@ -26,7 +26,7 @@ from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.run import prepare, train
 from pokemon_gen.training.trainer import SpriteDataset
-from tests.builders import NO_DROPOUT, RUN, TINY_MODEL, MakeSettings, error_with, without_precision
+from tests.builders import NO_DROPOUT, ONE_STEP, RUN, TINY_MODEL, MakeSettings, error_with, without_precision
 from tests.model_builders import MODEL_TYPES, RecordInputs, weights_of
 
 AUGMENTED = {"flips": "all", "hue_shifts": 6, "identity_prob": 0.3}
@@ -101,6 +101,28 @@ def test_the_steps_are_those_of_a_plain_training_loop(tiny: MakeSettings, few_sp
         optimizer.zero_grad()
     for name, value in weights_of(RUN / "checkpoint-4").items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=0, atol=1e-4, msg=name)
+
+
+def test_the_seed_determines_the_transforms_of_the_augmentation(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    drawn: list[Any] = []
+    for seed in (0, 0, 1):
+        recorder = RecordInputs()
+        settings = tiny(name=f"run-{len(drawn)}", seed=seed, augmentation=AUGMENTED, training=ONE_STEP)
+        train(settings, few_sprites, [recorder])
+        drawn.append(
+            recorder.inputs[0][:, :2].sort(dim=0).values.tolist()
+        )  # in whatever order the sprites are
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_dropout_draws_another_mask_in_each_step(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    """Without a learning rate and with all of train in a batch, nothing else changes the loss."""
+    training = {"learning_rate": 0.0, "per_device_train_batch_size": 24}
+    losses = logged_losses(train(tiny(training=training), few_sprites).folder / "checkpoint-4")
+    assert len(losses) == 4
+    assert np.diff(np.sort(losses)).min() > 1e-5
 
 
 @pytest.mark.parametrize("model_type", WITHOUT_DROPOUT)
