@@ -105,7 +105,10 @@ def make_run(folder: Path, nll: dict[int, float], kept: list[int]) -> Path:
         nll: step → the dev NLL of the completion that was logged there.
         kept: the steps of the checkpoints.
     """
-    history = [{"step": step, "eval_completion_nll": value} for step, value in nll.items()]
+    # The NLL of all tokens is lowest where that of the completion is highest.
+    history = [
+        {"step": step, "eval_completion_nll": value, "eval_nll": 9 - value} for step, value in nll.items()
+    ]
     for step in kept:
         checkpoint = folder / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)

@@ -36,6 +36,12 @@ def test_another_colour_converts_to_the_nearest_token() -> None:
     assert FOUR.to_tokens(colours).tolist() == [0, 2, 3, 1]
 
 
+def test_the_nearest_colour_is_the_one_that_looks_nearest() -> None:
+    """To a green, a lime is nearer in OKLab, and a blue in RGB."""
+    blue, lime = [0, 153, 204], [204, 255, 0]
+    assert Palette(np.array([blue, lime])).to_tokens(np.array([0, 255, 153])) == 1
+
+
 def test_oklab_agrees_with_published_values() -> None:
     # The reference values are the conversions of white and of sRGB red in CSS Color Module 4.
     np.testing.assert_allclose(oklab(np.array([255, 255, 255])), [1, 0, 0], atol=1e-4)

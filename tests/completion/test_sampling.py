@@ -161,6 +161,20 @@ def test_a_conditioned_model_without_keys_and_values_gets_the_identity_tokens() 
     np.testing.assert_array_equal(complete_prompts(model, prompts), expected.numpy())
 
 
+def test_generate_draws_no_conditioning_token() -> None:
+    """The model finds them likelier than any colour."""
+    mamba = {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4}
+    model = build_model(mamba, V, seed=0, conditioning=ConditioningTokens(5, (V, V + 2))).eval()
+    prompts = np.arange(2 * 394).reshape(2, 394) % V
+    with torch.no_grad():
+        states = model.backbone(torch.from_numpy(prompts)).last_hidden_state[:, -1]
+        model.get_output_embeddings().weight[V:] = 100 * states.mean(0)
+        conditioned = model(torch.cat([torch.tensor([[V, V + 2]] * 2), torch.from_numpy(prompts)], 1))
+    assert (conditioned.logits[:, -1].argmax(-1) >= V).all()
+    for settings in (CompletionSettings(), CompletionSettings(do_sample=True)):
+        assert complete_prompts(model, prompts, settings).max() < V
+
+
 @pytest.mark.slow
 def test_a_batch_is_split_if_memory_runs_out(
     model: PreTrainedModel, prompts: np.ndarray, monkeypatch: pytest.MonkeyPatch

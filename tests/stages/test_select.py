@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.evaluation.frechet import frechet_distance
+from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
-from pokemon_gen.palette import Palette
+from pokemon_gen.palette import Palette, to_picture
 from pokemon_gen.selection import selection_is_current
 from pokemon_gen.settings import CompletionSettings, SelectionSettings, Settings
 from pokemon_gen.sprites.loading import Sprites, load_sprites
@@ -19,6 +22,7 @@ from pokemon_gen.stages.detector import detector
 from pokemon_gen.stages.select import select
 from pokemon_gen.training.run import train
 from tests.builders import RUN, MakeSettings, error_with, tiny_settings, write_palette
+from tests.model_builders import Projection
 
 
 @pytest.mark.slow
@@ -43,6 +47,21 @@ def test_every_checkpoint_is_ranked(judged: Settings, by: Any, on: str) -> None:
     assert selected.picture is not None
     with Image.open(selected.picture) as picture:
         assert (picture.width > 1000) is completed
+
+
+@pytest.mark.slow
+def test_fid_compares_each_checkpoints_completions_with_the_truth(
+    judged: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Projection()
+    monkeypatch.setattr(Inception, "load", lambda *_: network)
+    truth, palette = load_sprites("text:few", fold_size=6).tokens("dev"), load_sprites("text:few").palette
+    true = network.features(to_picture(truth, palette))
+    for metrics in select(RUN, by="fid").selection.ranked:
+        model = load_checkpoint(RUN / metrics.checkpoint).model
+        completed = complete_prompts(model, truth[:, :240], judged.completion.single_candidate())
+        expected = frechet_distance(network.features(to_picture(completed, palette)), true)
+        assert metrics.fid == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.slow
