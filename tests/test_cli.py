@@ -196,14 +196,15 @@ def test_ctrl_c_ends_a_training_with_what_to_do_next(
     on_step_end = StopOnSignal.on_step_end
 
     def press(self: Any, *args: Any, **kwargs: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        if self.has_stepped:  # before the first step there is nothing to save
+            os.kill(os.getpid(), signal.SIGINT)
         on_step_end(self, *args, **kwargs)
 
     monkeypatch.setattr(StopOnSignal, "on_step_end", press)
     status, out, _ = pg("run", config)
     assert status == 130
     assert out.startswith("sprites: text:few\n")  # a forgotten sprites.source=... shows nowhere else
-    assert "checkpoints/tiny: interrupted, step 1 of 4" in out
+    assert "checkpoints/tiny: interrupted, step 2 of 4" in out
     assert "the same command resumes" in out
     assert "the same command without --overwrite resumes" in pg("run", config, "--overwrite")[1]
     without_optimizer = pg("train", config, "--overwrite", "training.save_only_model=true")[1]

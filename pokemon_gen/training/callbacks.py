@@ -79,10 +79,11 @@ class StopOnSignal(TrainerCallback):
     def __init__(self, asked: threading.Event) -> None:
         """Wait for `asked`."""
         self.asked = asked
-        self.stopping = False
+        self.stopping = self.has_stepped = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask `Trainer` to stop, unless this is the last step, and to save unless an epoch ends here."""
+        self.has_stepped = True
         if self.asked.is_set() and state.global_step < state.max_steps:
             self.stopping = control.should_training_stop = True
             control.should_save = not state.epoch.is_integer()
@@ -98,11 +99,16 @@ class StopOnSignal(TrainerCallback):
 def stop_on_signal(trainers: Sequence[Trainer]) -> Iterator[threading.Event]:
     """Let Ctrl-C or SIGTERM end trainings, each with a checkpoint; a second signal ends the process at once.
 
-    The event that is returned ends them too.
+    The event that is returned ends them too. Before the first step of a single training there is nothing to
+    save, and a compilation may take a minute, so the first signal ends it at once.
+
+    Raises:
+        KeyboardInterrupt: for a signal before the first step.
     """
     asked = threading.Event()
-    for trainer in trainers:
-        trainer.add_callback(StopOnSignal(asked))
+    callbacks = [StopOnSignal(asked) for _ in trainers]
+    for trainer, callback in zip(trainers, callbacks, strict=True):
+        trainer.add_callback(callback)
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread can handle signals
         return
@@ -111,6 +117,8 @@ def stop_on_signal(trainers: Sequence[Trainer]) -> Iterator[threading.Event]:
     def ask(number: int, frame: Any) -> None:
         asked.set()
         signal.signal(number, before[signal.Signals(number)])
+        if len(callbacks) == 1 and not callbacks[0].has_stepped:
+            raise KeyboardInterrupt
 
     try:
         for number in before:

@@ -105,6 +105,23 @@ def test_an_interrupt_saves_a_checkpoint_to_resume_from(
     assert train(settings, few_sprites).status == "finished"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_ends_a_training_at_once(
+    tiny: MakeSettings, few_sprites: Sprites, number: signal.Signals
+) -> None:
+    """The first step may be compiled for a minute, and there is nothing to save."""
+    settings = tiny(training={"max_steps": 2})
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, few_sprites, [SendSignal(1, number)])
+    assert last_checkpoint(RUN) is None
+    train(settings, few_sprites)
+    before = weights_of(RUN / "checkpoint-2")
+    with pytest.raises(KeyboardInterrupt):  # the first step after a resume
+        train(tiny(), few_sprites, [SendSignal(3, number)])
+    assert_weights_equal(RUN / "checkpoint-2", before)
+    assert train(tiny(), few_sprites).status == "finished"
+
+
 @pytest.mark.parametrize("step", [2, 3], ids=["within an epoch", "at the end of an epoch"])
 @pytest.mark.parametrize("save_strategy", ["epoch", "steps"])
 def test_an_interrupted_run_saves_once_and_ends_where_an_uninterrupted_one_does(
