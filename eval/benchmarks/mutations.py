@@ -307,18 +307,28 @@ def is_caught(one: Break, folder: Path) -> bool:
     """Break the copy, run its tests, and undo the break.
 
     Raises:
-        SystemExit: if the code has changed, or the tests did not run.
+        SystemExit: if the tests did not run.
     """
     file = folder / "pokemon_gen" / one.file
     text = file.read_text(encoding="utf-8")
-    if text.count(one.before) != 1:
-        raise SystemExit(f"{one.file}: {one.what}: {text.count(one.before)} places hold {one.before!r}")
     file.write_text(text.replace(one.before, one.after), encoding="utf-8")
     status = run_tests(folder, one.tests)
     file.write_text(text, encoding="utf-8")
     if status not in (0, FAILED):
         raise SystemExit(f"{one.what}: the tests ended with status {status}")
     return status == FAILED
+
+
+def require_pieces() -> None:
+    """Check that the code still holds the piece that each break replaces, once.
+
+    Raises:
+        SystemExit: naming the first break that has to be adapted.
+    """
+    for one in BREAKS:
+        count = (ROOT / "pokemon_gen" / one.file).read_text(encoding="utf-8").count(one.before)
+        if count != 1:
+            raise SystemExit(f"{one.file}: {one.what}: {count} places hold {one.before!r}")
 
 
 def chosen(words: Sequence[str]) -> list[Break]:
@@ -333,6 +343,7 @@ def main() -> None:
         "words", nargs="*", help="try only the breaks whose description contains one of these"
     )
     breaks = chosen(parser.parse_args().words)
+    require_pieces()
     slipped = []
     with tempfile.TemporaryDirectory() as temporary:
         copy_of_repository(Path(temporary))
