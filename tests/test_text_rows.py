@@ -120,3 +120,13 @@ def test_other_files_may_be_aligned_with_spaces_and_tabs(tmp_path: Path) -> None
         (tmp_path / "a.txt").write_bytes(f"1{space}2 3".encode())
         with pytest.raises(PokemonGenError, match=r"a\.txt:1:2: "):
             read_colormap(tmp_path / "a.txt")
+
+
+def test_a_file_of_something_else_is_not_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("x\n" * 1_000_000)
+    with pytest.raises(PokemonGenError, match=r"a\.txt:1:1: (.|\n)*the rest of the file was not read"):
+        parse_rows(file, 167, (3,))
+    file.write_text("0 " * 3_000_000)
+    (fault,) = parse_rows(file, 167, (3,))[1]
+    assert (fault.line, fault.message) == (1, "more than 10004 tokens, not 3")

@@ -93,3 +93,19 @@ def test_an_unknown_format_names_the_known_formats() -> None:
     write_rows(Path("palette.aseprite"), [[1]])
     with pytest.raises(PokemonGenError, match=r"palette\.aseprite: .*\.hex, \.gpl, \.pal, \.png"):
         load_palette("palette.aseprite")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".hex", ".gpl", ".pal", ".json"])
+def test_a_file_much_larger_than_a_palette_is_not_read(tmp_path: Path, suffix: str) -> None:
+    """A colour map of ten million rows took four minutes and 2 GB."""
+    file = tmp_path / f"colours{suffix}"
+    with file.open("wb") as stream:
+        stream.truncate(60_000_000)
+    with pytest.raises(PokemonGenError, match="60,000,000 bytes"):
+        read_palette_file(file)
+
+
+def test_many_copies_at_the_end_are_dropped_in_a_moment(tmp_path: Path) -> None:
+    file = tmp_path / "colours.hex"
+    file.write_text("ff0000\n" + "00ff00\n" * 140_000)
+    assert read_palette_file(file).rgb.tolist() == [[255, 0, 0], [0, 255, 0]]
