@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pokemon_gen.stages.complete import run_completion
 from pokemon_gen.stages.plans import plan_completion
 from pokemon_gen.stages.submit import submit
 from pokemon_gen.training.run import train
-from tests.builders import RUN, TINY_MODEL, MakeSettings, error_with
+from tests.builders import ROOT, RUN, TINY_MODEL, MakeSettings, error_with, write_text_folder
 from tests.models.test_locks import Holder
 
 NO_PROCESS = 2**22 + 1
@@ -149,3 +151,32 @@ def test_a_name_too_long_for_its_files_is_refused() -> None:
     Settings(name="a" * 100, model=TINY_MODEL)
     with pytest.raises(ValueError, match="at most 100"):
         Settings(name="a" * 101, model=TINY_MODEL)
+
+
+ENVIRONMENTS: dict[str, dict[str, str | None]] = {
+    "an ASCII locale": {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "no home": {"HOME": None, "USER": None},
+    "a home that is a file": {"HOME": "a-file", "XDG_CACHE_HOME": "a-file"},
+    "no folder for temporary files": {"TMPDIR": "/no/such/folder"},
+    "a cache of Hugging Face that is a file": {"HF_HOME": "a-file", "HF_DATASETS_CACHE": "a-file"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_commands_work_in_odd_environments_and_folders(
+    few_sprites: Sprites, own_folder: Path, changes: dict[str, str | None]
+) -> None:
+    folder = own_folder / "wé ird 'q' 100% $HOME #2"
+    folder.mkdir()
+    write_text_folder(few_sprites, folder / "mine é")
+    (folder / "a-file").touch()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    kept = {name: value for name, value in environment.items() if value is not None}
+    done = subprocess.run(
+        [sys.executable, "-m", "pokemon_gen", "sprites", "text:mine é"],
+        cwd=folder, env=kept, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert b"24" in done.stdout
+    assert list(folder.rglob("*.png"))
