@@ -18,6 +18,7 @@ from pokemon_gen.constants import CHECKPOINTS, RESULTS, SUBMISSIONS
 from pokemon_gen.discriminator.detector import ranked_by
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import check_given_weights, weights_at_hand
+from pokemon_gen.evaluation.inspection import Inspection, inspect_run
 from pokemon_gen.files import read_json, remove, require_writable
 from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint, resolve_checkpoint
@@ -155,9 +156,9 @@ def _run(
     if not scored:
         return RunResult(trainings, made, None, None)
     progress.begin("score")
-    score = _score(trained, sprites)
+    score, inspection = _score(trained, sprites)
     progress.begin("report")
-    return RunResult(trainings, made, score, _report(settings.name, sprites))
+    return RunResult(trainings, made, score, _report(settings.name, sprites, inspection))
 
 
 def _finish_best(settings: Settings, trainings: list[TrainingResult]) -> None:
@@ -178,21 +179,23 @@ def _submission(settings: Settings, sprites: Sprites, kept: Submission | None, o
     return run_submission(resolve_checkpoint(folder), sprites, overwrite)
 
 
-def _score(settings: Settings, sprites: Sprites) -> Score:
-    """Return the scorecard that exists and still holds, or compute it."""
+def _score(settings: Settings, sprites: Sprites) -> tuple[Score, Inspection | None]:
+    """Return the scorecard that exists and still holds, or compute it, with the completed dev prompts."""
     folder, completion = CHECKPOINTS / settings.name, settings.completion
     current = current_score(folder, sprites, completion)
     if current:
         _log.debug("score: %s still holds", current.file)
-    return current or score(folder, overwrite=True, completion=completion, sprites=sprites)
+        return current, None
+    inspection = inspect_run(resolve_checkpoint(folder), sprites)
+    return score(folder, overwrite=True, inspection=inspection), inspection
 
 
-def _report(name: str, sprites: Sprites) -> HtmlPage:
+def _report(name: str, sprites: Sprites, inspection: Inspection | None) -> HtmlPage:
     """Return the report that exists and still holds, or write it."""
     current = current_report(name, sprites)
     if current:
         _log.debug("report: %s still holds", current.file)
-    return current or write_report(name, sprites=sprites)
+    return current or write_report(name, inspection=inspection)
 
 
 def _progress(settings: Settings, scored: bool = True) -> RunProgress:

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from transformers import TrainerCallback
 
-from pokemon_gen.completion.reranking import complete_best
+from pokemon_gen.completion.reranking import complete_best, rank_completions
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.discriminator.detector import load_detector
+from pokemon_gen.evaluation import inspection
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.palette import Palette, to_picture
@@ -515,3 +516,25 @@ def test_a_preview_counts_the_sprites_of_a_source_and_draws_them(few_folder: Pat
     assert Path("sheet.png").is_file()
     with error_with("sheet.png", "--overwrite"):
         preview(f"text:{few_folder}", output="sheet.png")
+
+
+@pytest.mark.slow
+def test_a_run_completes_dev_once_for_its_scorecard_and_its_report(
+    tiny: MakeSettings, few_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def keep(*arguments: Any) -> Any:
+        titles.append(arguments[-1])
+        return rank_completions(*arguments)
+
+    monkeypatch.setattr(inspection, "rank_completions", keep)
+    first = run(tiny())
+    assert titles == ["complete dev with tiny"]
+    assert first.score is not None
+    assert first.report is not None
+    page = first.report.file.read_bytes()
+    first.report.file.unlink()
+    run(tiny())  # the scorecard still holds, so the report completes dev itself
+    assert len(titles) == 2
+    assert first.report.file.read_bytes() == page

@@ -45,6 +45,7 @@ class Inspection:
     Attributes:
         checkpoint: the loaded one.
         sprites: of its run.
+        completion: how it completes.
         detector: that ranked the candidates, if one did.
         ranked: the candidates of each dev prompt, the best first. The first ones are those of a scorecard.
         nll: (N, 400) the negative log-likelihood of each pixel of the dev sprites, in nats; NaN for the first
@@ -56,6 +57,7 @@ class Inspection:
 
     checkpoint: Checkpoint
     sprites: Sprites
+    completion: CompletionSettings
     detector: Classifier | None
     ranked: Ranked
     nll: NDArray[np.float64] = field(repr=False)
@@ -99,7 +101,8 @@ def inspect_run(files: CheckpointFiles, sprites: Sprites | None = None) -> Inspe
     run = training_run(files.folder)
     nll = np.full((len(ranked.sprites), LENGTH), np.nan)
     nll[:, 1:] = sprite_nll(checkpoint.model, sprites.tokens("dev")).cpu().double().numpy()
-    return Inspection(checkpoint, sprites, detector, ranked, nll, run, _history(run, files.folder))
+    history = _history(run, files.folder)
+    return Inspection(checkpoint, sprites, completion, detector, ranked, nll, run, history)
 
 
 def training_run(checkpoint: Path) -> Path | None:

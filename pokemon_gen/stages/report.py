@@ -36,7 +36,7 @@ def write_report(
     *,
     output: str | Path | None = None,
     overwrite: bool = False,
-    sprites: Sprites | None = None,
+    inspection: Inspection | None = None,
 ) -> HtmlPage:
     """Write the report of a run: its scorecard, all completions, curves, and where the model is unsure.
 
@@ -46,17 +46,17 @@ def write_report(
         run: a checkpoint, or the folder or the name of a run, whose best checkpoint is used.
         output: the HTML file. None: `eval/results/<name>/report.html`, which is replaced.
         overwrite: replace `output` if it exists.
-        sprites: of the run; None loads them.
+        inspection: of the checkpoint, if its dev prompts are completed already.
 
     Raises:
         PokemonGenError: for a missing run, sprites that are missing, or an output that exists.
     """
-    return run_report(plan_report(run, output, overwrite), sprites)
+    return run_report(plan_report(run, output, overwrite), inspection)
 
 
-def run_report(plan: PagePlan, sprites: Sprites | None = None) -> HtmlPage:
+def run_report(plan: PagePlan, inspection: Inspection | None = None) -> HtmlPage:
     """Do what a plan says; see `write_report`."""
-    inspection = inspect_run(plan.checkpoint, sprites)
+    inspection = inspection or inspect_run(plan.checkpoint)
     write_text(plan.file, build_report(_content(plan, inspection)))
     return HtmlPage(plan.file)
 

@@ -16,6 +16,7 @@ from pokemon_gen.discriminator.judge import Judge, find_judge
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.distances import Reference
 from pokemon_gen.evaluation.inception import Inception, Protocol, WeightsMissingError, weights_at_hand
+from pokemon_gen.evaluation.inspection import Inspection
 from pokemon_gen.evaluation.pixels import match_truth
 from pokemon_gen.evaluation.scorecard import SCHEMA, ScorecardInputs, make_scorecard
 from pokemon_gen.files import read_json, shipped, write_json
@@ -61,8 +62,7 @@ def score(
     protocol: Protocol = "pytorch-fid",
     resize: bool = False,
     overwrite: bool = False,
-    completion: CompletionSettings | None = None,
-    sprites: Sprites | None = None,
+    inspection: Inspection | None = None,
 ) -> Score:
     """Score completions.
 
@@ -77,8 +77,7 @@ def score(
         protocol: the FID implementation.
         resize: resize images of other sizes to 20x20; otherwise they are refused.
         overwrite: replace a scorecard that exists.
-        completion: how a checkpoint completes; None: as its own settings say.
-        sprites: of the checkpoint; None loads them.
+        inspection: of the checkpoint, if its dev prompts are completed already.
 
     Returns:
         The scorecard, written to `eval/results/<name>/scorecard.json`.
@@ -88,7 +87,7 @@ def score(
     """
     plan = plan_score(completions, reference, overrides, overwrite, inception_weights)
     baselines, inception = _baselines(), _inception(inception_weights, protocol)
-    judged = load_scored(plan, resize, completion, sprites)
+    judged = load_scored(plan, resize, inspection)
     compared = _reference(reference, judged.sprites, resize, judged.skip_bad_images)
     truth = _truth(judged, compared)
     dev, train = (Reference(split, judged.sprites.tokens(split)) for split in ("dev", "train"))

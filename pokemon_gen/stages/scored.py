@@ -9,22 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.config_files.retired import translate
 from pokemon_gen.constants import LENGTH, SETTINGS_NAME
 from pokemon_gen.discriminator.classifier import metadata_of
-from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.evaluation.inspection import completions_sha256
+from pokemon_gen.evaluation.inspection import Inspection, completions_sha256, inspect_run
 from pokemon_gen.files import file_sha256, read_json
 from pokemon_gen.models.checkpoints import is_loadable
 from pokemon_gen.models.choice import resolve_checkpoint
-from pokemon_gen.models.loading import Checkpoint, load_checkpoint
+from pokemon_gen.models.loading import Checkpoint
 from pokemon_gen.models.runs import BEST_NAME, member_runs, require_checkpoints, valid_checkpoints
 from pokemon_gen.palette import from_picture
-from pokemon_gen.settings import CompletionSettings, SpriteSettings
+from pokemon_gen.settings import SpriteSettings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.pictures import find_images, log_notes, read_pictures
@@ -55,15 +53,13 @@ class Scored:
     detector: dict[str, Any] = field(default_factory=dict)
 
 
-def load_scored(
-    plan: ScorePlan, resize: bool, completion: CompletionSettings | None, sprites: Sprites | None
-) -> Scored:
-    """Load or make the completions that a plan names."""
+def load_scored(plan: ScorePlan, resize: bool, inspection: Inspection | None) -> Scored:
+    """Load or make the completions that a plan names; an inspection of the checkpoint has them already."""
     path = plan.completions
     if path.suffix == ".txt":
         return _load_text(path, plan.overrides)
     if is_loadable(path) or is_loadable(path / BEST_NAME) or valid_checkpoints(path) or member_runs(path):
-        return _complete_dev(path, plan.overrides, completion, sprites)
+        return _completed_dev(inspection or inspect_run(resolve_checkpoint(path, plan.overrides)))
     if not path.is_dir():
         raise PokemonGenError(f"{path}: not a checkpoint, a .txt or a folder of images to score")
     if (path / SETTINGS_NAME).is_file():
@@ -115,17 +111,11 @@ def _read_sidecar(sidecar: Path, path: Path) -> tuple[SpriteSettings, str, dict[
     return known, palette, checkpoint
 
 
-def _complete_dev(
-    path: Path, overrides: Sequence[str], completion: CompletionSettings | None, sprites: Sprites | None
-) -> Scored:
-    """Complete the dev prompts with a checkpoint."""
-    checkpoint = load_checkpoint(resolve_checkpoint(path, overrides))
-    settings = checkpoint.settings
-    sprites = sprites or load_sprites_of(settings.sprites)
-    checkpoint.require_palette_of(sprites)
+def _completed_dev(inspection: Inspection) -> Scored:
+    """Return the dev prompts as a checkpoint completed them, and single draws if a detector chose."""
+    checkpoint, sprites, detector = inspection.checkpoint, inspection.sprites, inspection.detector
+    completion, tokens = inspection.completion, inspection.completions
     prompts = sprites.prompts("dev")
-    completion, detector = ranking(checkpoint, completion or settings.completion)
-    tokens = complete_best(checkpoint.model, prompts, completion, detector, progress="complete dev")
     single_draw = complete_prompts(checkpoint.model, prompts, completion) if detector else None
     recorded = {
         **checkpoint.provenance,
@@ -134,7 +124,7 @@ def _complete_dev(
     }
     metadata = _metadata(sprites, recorded, tokens)
     return Scored(
-        tokens, sprites, checkpoint, metadata, settings.sprites.skip_bad_images, single_draw,
+        tokens, sprites, checkpoint, metadata, checkpoint.settings.sprites.skip_bad_images, single_draw,
         detector=metadata_of(checkpoint.detector),
     )  # fmt: skip
 

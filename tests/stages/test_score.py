@@ -235,7 +235,7 @@ def test_each_scorecard_has_a_folder_of_its_own(scored: Settings) -> None:
 def test_a_mistake_is_reported_before_anything_is_completed(
     scored: Settings, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], fact: str
 ) -> None:
-    monkeypatch.setattr("pokemon_gen.stages.scored.complete_best", lambda *_: pytest.fail("completed"))
+    monkeypatch.setattr("pokemon_gen.stages.scored.inspect_run", lambda *_: pytest.fail("completed"))
     with error_with(fact):
         score(RUN, overwrite=True, **arguments)
 
