@@ -4,6 +4,7 @@ A command imports what it needs when it is called, so that `check` answers witho
 no torch are reported before it is imported.
 """
 
+import contextlib
 import errno
 import io
 import logging
@@ -54,6 +55,14 @@ class _Group(click.Group):
     """The group of all commands."""
 
     command_class = _Command
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; Ctrl-C, or a signal before the first step of a training, is one message."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:
+            click.echo(str(error) or "interrupted", err=True)
+            sys.exit(INTERRUPTED)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -545,9 +554,11 @@ def main() -> None:
 
 def _free_space() -> str:
     """Return how much space is left where files may have been written."""
-    places = dict.fromkeys((str(Path.cwd()), tempfile.gettempdir()))
-    free = (f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB are free in {place}" for place in places)
-    return f"{', '.join(free)}. Free some space, or set TMPDIR to another folder for temporary files."
+    free = ""
+    with contextlib.suppress(OSError):  # no folder for temporary files can be written to
+        for place in dict.fromkeys((str(Path.cwd()), tempfile.gettempdir())):
+            free += f"{shutil.disk_usage(place).free / 2**20:,.0f} MiB are free in {place}. "
+    return f"{free}Free some space, or set TMPDIR to another folder for temporary files."
 
 
 def _end(message: str) -> None:

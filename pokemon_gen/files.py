@@ -5,12 +5,16 @@ operating system renames a file completely or not at all, so a killed process le
 or none.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
+import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +30,13 @@ PACKAGE = Path(__file__).parent
 
 
 MOST_PALETTE_BYTES = 2**20
-"""The most bytes of a palette in text form: 4096 colours take about 50,000."""
+"""The most bytes of a palette in text form: 4096 colours take up to 200,000."""
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+"""Names this machine, or this container, in temporary files."""
+_TEMPORARY = re.compile(r"\..+-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{8}(\.[^.]*)?")
+"""The names of temporary files: that of the file, the machine, the process and a random number."""
+_cleaned: set[Path] = set()
+"""The folders from which this process has removed what others left."""
 _WRITE_FAILED = re.compile("inline_container|PytorchStreamWriter|write failed")
 """What torch says if `torch.save` cannot write."""
 
@@ -42,6 +52,8 @@ def require_small(file: Path, most: int) -> None:
     Raises:
         PokemonGenError: naming the file and the limit.
     """
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise PokemonGenError(f"{file}: not a regular file")
     if file.is_file() and file.stat().st_size > most:
         raise PokemonGenError(
             f"{file}: {file.stat().st_size:,} bytes are too many for such a file (at most {most:,})"
@@ -65,9 +77,10 @@ def require_writable(folder: Path) -> None:
     Raises:
         PokemonGenError: naming the folder, or the one that it would be made in.
     """
-    place = next(place for place in (folder, *folder.parents) if place.exists())
+    places = (folder, *folder.parents)
+    place = next((place for place in places if place.exists() or place.is_symlink()), folder)
     if not place.is_dir():
-        raise PokemonGenError(f"{place}: this is a file, so nothing can be written to a folder of that name")
+        raise PokemonGenError(f"{place}: not a folder, so nothing can be written to {folder}")
     if not os.access(place, os.W_OK | os.X_OK):
         raise PokemonGenError(
             f"{place}: files cannot be written to this folder. Change its permissions, or use another folder."
@@ -78,12 +91,12 @@ def require_writable(folder: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, and rename it to `path` when the block ends without an error.
 
-    The remains of processes that were killed while they wrote the same file are deleted.
+    What killed processes left in its folder is deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_remains(path)
+    _remove_remains(path.parent)
     # The temporary file keeps the suffix, because Pillow chooses the image format by it.
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     try:
         temporary.touch(exist_ok=False)  # `touch` respects the user's umask; `tempfile` does not
     except OSError as error:  # of the file itself, whose name people know
@@ -97,32 +110,49 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_remains(path: Path) -> None:
-    """Delete the temporary files of `path` that belong to no running process."""
-    form = re.compile(rf"\.{re.escape(path.stem)}-([0-9]+)-[0-9a-f]{{8}}{re.escape(path.suffix)}")
-    for file in path.parent.iterdir():
-        written = form.fullmatch(file.name)
-        if written and not pid_exists(int(written[1])):
-            file.unlink(missing_ok=True)
+def _remove_remains(folder: Path) -> None:
+    """Delete the temporary files in a folder that killed processes left, once in this process.
+
+    A process of another machine cannot be asked whether it runs, so its files have a day.
+    """
+    if folder.absolute() in _cleaned:
+        return
+    _cleaned.add(folder.absolute())
+    with contextlib.suppress(OSError):  # a folder of another user
+        for file in folder.iterdir():
+            written = _TEMPORARY.fullmatch(file.name)
+            if written is None:
+                continue
+            is_ours = written[1] == _HOST
+            if not pid_exists(int(written[2])) if is_ours else file.stat().st_mtime < time.time() - 86_400:
+                file.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a path for a new folder, which replaces `folder` when the block ends without an error.
 
-    The old folder stays until then. The remains of a killed process at the temporary paths are deleted.
+    The old folder stays until then, under its own name or, for a moment, as `.<name>-old`; after a kill in
+    that moment it gets its name back.
     """
     temporary, old = folder.with_name(f".{folder.name}"), folder.with_name(f".{folder.name}-old")
-    for remains in (temporary, old):
-        shutil.rmtree(remains, ignore_errors=True)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         yield temporary
-        if folder.exists():  # a folder of another user can be renamed, but not emptied
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
             folder.rename(old)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        for remains in (temporary, old):
-            shutil.rmtree(remains, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The homework's text form: one sprite per line, with its tokens as integers separated by spaces.
 
 The homework's files, its submissions and our own files all have this form, so this module alone reads and
-writes it. A reader reports every fault at once, with line and column, instead of stopping at the first.
+writes it. A reader reports every fault at once, up to a thousand, with line and column, instead of stopping
+at the first.
 """
 
 import re
@@ -18,6 +19,8 @@ FAULTS_SHOWN = 20
 """The number of faults that an error lists before it only counts the rest."""
 MOST_FAULTS = 1000
 """The number of faults after which the rest of a file is not read: it is no such file at all."""
+MOST_BYTES = 2**28
+"""The most bytes of a file of rows: some 160,000 sprites."""
 MOST_EXTRA = 10_000
 """The number of tokens beyond the longest line that are still counted."""
 WORD_SHOWN = 20
@@ -64,6 +67,7 @@ def parse_rows(
     """
     rows: list[list[int]] = []
     faults: list[Fault] = []
+    most = max(lengths) + MOST_EXTRA
     for number, line in enumerate(_lines(path), start=1):
         row: list[int] = []
         for match in re.finditer(r"\S+|\s+", line):
@@ -75,10 +79,7 @@ def parse_rows(
                 row.append(token)
             if problem:
                 faults.append(Fault(number, match.start() + 1, problem))
-            if len(faults) > MOST_FAULTS:
-                shown = show_faults(path, faults[:FAULTS_SHOWN])
-                raise PokemonGenError(f"{shown}\n... and so on: the rest of the file was not read")
-            if len(row) > max(lengths) + MOST_EXTRA:
+            if len(row) > most or len(faults) > MOST_FAULTS:
                 break
         if not row:
             faults.append(Fault(number, 1, "blank line"))
@@ -87,9 +88,12 @@ def parse_rows(
                 expected = " or ".join(map(str, sorted(lengths)))
             else:
                 expected = f"{min(lengths)} to {max(lengths)}"
-            more = "more than " if len(row) > max(lengths) + MOST_EXTRA else ""
+            more = "more than " if len(row) > most else ""
             faults.append(Fault(number, len(line.rstrip()) + 1, f"{more}{len(row)} tokens, not {expected}"))
         rows.append(row)
+        if len(faults) > MOST_FAULTS:
+            shown = show_faults(path, faults[:FAULTS_SHOWN])
+            raise PokemonGenError(f"{shown}\n... and so on: the rest of the file was not looked at")
     return rows, faults
 
 
@@ -155,8 +159,9 @@ def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a UTF-8 file.
 
     Raises:
-        PokemonGenError: if the file cannot be read as text.
+        PokemonGenError: if the file cannot be read as text, or is too large.
     """
+    require_small(path, MOST_BYTES)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # a lone "\r" does not end a line
             text = file.read().replace("\r\n", "\n")

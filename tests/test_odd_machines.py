@@ -1,5 +1,6 @@
 """Machines that refuse something: locked folders, no temporary folder, remains of killed processes."""
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pokemon_gen import cli
+from pokemon_gen import cli, files
 from pokemon_gen.files import atomic_file, atomic_folder, require_absent, write_text
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.pipeline import run
@@ -79,20 +80,42 @@ def test_completions_that_are_made_at_once_get_names_of_their_own(
 
 
 def test_the_remains_of_a_killed_process_are_removed_by_the_next_one() -> None:
-    dead, alive, other = (
-        Path(f".mine-{NO_PROCESS}-0123abcd.txt"),
-        Path(f".mine-{os.getpid()}-0123abcd.txt"),
-        Path(f".other-{NO_PROCESS}-0123abcd.txt"),
-    )
-    for file in (dead, alive, other):
+    """A process of another machine may be alive, so its files have a day."""
+    here, there = files._HOST, "0" * 8
+    dead = [Path(f".mine-{here}-{NO_PROCESS}-0123abcd.txt"), Path(f".other-{here}-{NO_PROCESS}-0123abcd")]
+    alive = [
+        Path(f".mine-{here}-{os.getpid()}-0123abcd.txt"),
+        Path(f".mine-{there}-{NO_PROCESS}-0123abcd.txt"),
+    ]
+    old = Path(f".old-{there}-{NO_PROCESS}-0123abcd.txt")
+    for file in (*dead, *alive, old, Path(".mine-99999999999-0123abcd.txt")):
         file.touch()
+    os.utime(old, (0, 0))
     write_text(Path("mine.txt"), "x")
-    assert [file.exists() for file in (dead, alive, other)] == [False, True, True]
-    for remains in (".best", ".best-old"):
-        Path(remains).mkdir()
-    with atomic_folder(Path("best")) as temporary:
+    assert [file.exists() for file in (*dead, *alive, old)] == [False, False, True, True, False]
+
+
+def test_an_old_folder_is_left_or_comes_back_if_it_cannot_be_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    best = Path("best")
+    best.mkdir()
+    (best / "old").touch()
+    with pytest.raises(FileNotFoundError), atomic_folder(best):
+        pass  # no new folder
+    assert (best / "old").exists()
+    best.rename(".best-old")  # killed between two renames
+    Path(".best").mkdir()
+    with contextlib.suppress(KeyboardInterrupt), atomic_folder(best) as temporary:
+        assert (best / "old").exists()
+        assert not temporary.exists()
+        raise KeyboardInterrupt
+    assert (best / "old").exists()
+    with atomic_folder(best) as temporary:
         temporary.mkdir()
-    assert {path.name for path in Path().iterdir()} == {"mine.txt", "best", alive.name, other.name}
+        (temporary / "new").touch()
+    assert [path.name for path in best.iterdir()] == ["new"]
+    assert [path.name for path in Path().iterdir()] == ["best"]
 
 
 def test_an_error_of_a_write_names_the_file_and_not_the_temporary_one(
@@ -157,8 +180,7 @@ ENVIRONMENTS: dict[str, dict[str, str | None]] = {
     "an ASCII locale": {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "no home": {"HOME": None, "USER": None},
     "a home that is a file": {"HOME": "a-file", "XDG_CACHE_HOME": "a-file"},
-    "no folder for temporary files": {"TMPDIR": "/no/such/folder"},
-    "a cache of Hugging Face that is a file": {"HF_HOME": "a-file", "HF_DATASETS_CACHE": "a-file"},
+    "a TMPDIR that does not exist": {"TMPDIR": "/no/such/folder"},
 }
 
 
@@ -178,5 +200,5 @@ def test_commands_work_in_odd_environments_and_folders(
         cwd=folder, env=kept, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode(errors="replace")
-    assert b"24" in done.stdout
+    assert [line.split()[1] for line in done.stdout.splitlines()[:3]] == [b"24", b"8", b"6"]
     assert list(folder.rglob("*.png"))

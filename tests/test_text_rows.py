@@ -124,9 +124,10 @@ def test_other_files_may_be_aligned_with_spaces_and_tabs(tmp_path: Path) -> None
 
 def test_a_file_of_something_else_is_not_read_to_its_end(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
-    file.write_text("x\n" * 1_000_000)
-    with pytest.raises(PokemonGenError, match=r"a\.txt:1:1: (.|\n)*the rest of the file was not read"):
-        parse_rows(file, 167, (3,))
+    for line in ("x\n", "\n", "x " * 1000 + "\n"):
+        file.write_text(line * 3000)
+        with pytest.raises(PokemonGenError, match=r"a\.txt:1:1: (.|\n)*the rest of the file"):
+            parse_rows(file, 167, (3,))
     file.write_text("0 " * 3_000_000)
     (fault,) = parse_rows(file, 167, (3,))[1]
     assert (fault.line, fault.message) == (1, "more than 10004 tokens, not 3")

@@ -33,7 +33,7 @@ import torch
 from common import argument_parser, outcome
 from machine import describe_machine
 
-from pokemon_gen.models.checkpoints import log_history
+from pokemon_gen.models.checkpoints import STATE_NAME, log_history
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.sprites.loading import load_sprites
 
@@ -78,6 +78,8 @@ MOMENTS = (
 """What appears during a run, as patterns of paths below its working directory."""
 IN_A_ROW = 4
 """Kills of one run, after which it goes to its end."""
+LIMIT = 1800
+"""Seconds that a run may take to its end."""
 POLL = 0.002
 """Seconds between two looks at the working directory."""
 
@@ -115,6 +117,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
 
 def kill_at(folder: Path, moment: str | float) -> bool:
     """Start the run and kill it at a moment, a pattern or seconds; tell whether that was before its end."""
+    before = saved_at(folder)
     present = set(folder.glob(moment)) if isinstance(moment, str) else set()
     process, begun = start(folder), time.monotonic()
     while process.poll() is None:
@@ -122,14 +125,26 @@ def kill_at(folder: Path, moment: str | float) -> bool:
         if passed or (isinstance(moment, str) and set(folder.glob(moment)) - present):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if before.items() - saved_at(folder).items():
+                raise SystemExit(f"{folder}: checkpoints were trained again after a kill")
             return True
         time.sleep(POLL)
     return False
 
 
+def saved_at(folder: Path) -> dict[str, int]:
+    """Return when each valid checkpoint of a run was saved: name → nanoseconds."""
+    checkpoints = valid_checkpoints(folder / "checkpoints/small")
+    return {one.name: (one / STATE_NAME).stat().st_mtime_ns for one in checkpoints}
+
+
 def ended(folder: Path) -> str:
-    """Run to the end; return nothing, or what went wrong."""
-    status = start(folder).wait()
+    """Run to the end; return nothing, or what went wrong: also steps that were trained again."""
+    before = saved_at(folder)
+    status = start(folder).wait(LIMIT)
+    again = sorted(before.items() - saved_at(folder).items())
+    if again:
+        return f"trained again: {again}"
     text = (folder / "stderr.txt").read_text(encoding="utf-8", errors="replace")
     return "" if status == 0 else f"exit status {status}: {text[-500:]}"
 

@@ -61,7 +61,7 @@ def fault_of(checkpoint: Path) -> str | None:
         written.append(EXTENSIONS_NAME)
     damaged = [name for name in written if not _parses(checkpoint / name)]
     if not damaged and is_checkpoint(checkpoint) and not _has_step(checkpoint):
-        return f"{STATE_NAME} is of another step"
+        return f"{STATE_NAME} is of another step, or damaged"
     if not _opens(checkpoint / WEIGHTS_NAME):
         damaged.append(WEIGHTS_NAME)
     if damaged:

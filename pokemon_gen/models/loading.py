@@ -173,8 +173,8 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
         PokemonGenError: if it cannot be loaded; naming weights that are missing, unexpected or not finite.
     """
     _require_plain(folder, what)
-    with (folder / WEIGHTS_NAME).open("rb"):
-        pass  # safetensors calls a file missing that must not be read
+    if (folder / WEIGHTS_NAME).is_file():
+        (folder / WEIGHTS_NAME).open("rb").close()  # safetensors calls a file missing that must not be read
     try:
         with quiet():
             model, loading = auto_class.from_pretrained(

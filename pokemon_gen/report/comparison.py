@@ -15,12 +15,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pokemon_gen.report.scorecard_rows import MetricRow, scorecard_rows
+from pokemon_gen.report.scorecard_rows import MetricRow, interval_of_difference, scorecard_rows
 
 HOW_JUDGED = (
     "A difference counts if its 95 % interval does not contain 0. The interval follows from those of the two "
-    "values, as if these were independent (Zou & Donner 2008); for the NLL, the pixel accuracy and the new "
-    "colours, it follows from the differences of the same sprites."
+    "values, as if these were independent (Zou & Donner 2008)."
+)
+HOW_PAIRED = (
+    " For the NLL, the pixel accuracy and the new colours, it follows from the differences of the same "
+    "sprites."
 )
 NORMAL = 1.96
 """Standard errors on each side of a mean that contain 95 % of a normal distribution."""
@@ -87,10 +90,8 @@ def difference_of(first: MetricRow, other: MetricRow) -> Difference | None:
     """Return other - first with its 95 % interval by MOVER; None if a value has no interval."""
     if first.interval is None or other.interval is None or first.estimate is None or other.estimate is None:
         return None
-    difference = other.estimate - first.estimate
-    low = math.hypot(other.estimate - other.interval[0], first.interval[1] - first.estimate)
-    high = math.hypot(other.interval[1] - other.estimate, first.estimate - first.interval[0])
-    return difference, difference - low, difference + high
+    limits = interval_of_difference(first.estimate, first.interval, other.estimate, other.interval)
+    return other.estimate - first.estimate, *limits
 
 
 def _paired_difference(first: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:

@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from pokemon_gen.constants import COMPLETION_LENGTH, LENGTH, PROMPT_LENGTH, SIDE
 from pokemon_gen.palette import Palette
 from pokemon_gen.report.charts import LOGGED, Chart, line_chart, logged_series
-from pokemon_gen.report.comparison import HOW_JUDGED, ComparedRow, compared_rows, differing_settings
+from pokemon_gen.report.comparison import (
+    HOW_JUDGED,
+    HOW_PAIRED,
+    ComparedRow,
+    compared_rows,
+    differing_settings,
+)
 from pokemon_gen.report.inline import equal_pixels, heat_address, heat_gradient, sprite_address
 from pokemon_gen.report.plots import SELECTION_METRICS
 from pokemon_gen.report.scorecard_rows import number, scorecard_notes, scorecard_rows, verdict_sentence
@@ -193,7 +199,7 @@ def build_comparison(
         summaries=[_summary(rows, number) for number in range(1, len(runs))],
         notes=[*notes, *(run.missing for run in runs if run.missing)],
         remarks=[(run.name, scorecard_notes(run.scorecard)) for run in runs if run.scorecard],
-        how_judged=HOW_JUDGED,
+        how_judged=HOW_JUDGED + (HOW_PAIRED if of_each else ""),
         prompts=_prompts(runs, truth, palette) if truth is not None else [],
         charts=_compared_charts(runs),
         settings=differing_settings([run.settings for run in runs]),

@@ -161,10 +161,10 @@ def _distance_meaning(distance: Mapping[str, Any], metric: str, digits: int) -> 
     """Return how far the completions are, as a set of pictures, in comparison with real sprites."""
     value, interval = distance[metric], distance[f"{metric}_interval"]
     if "real" in distance:
-        limit = distance["real"][metric]
+        limit, words = distance["real"][metric], ("nearer", "as near", "farther away")
         return (
             f"Real sprites are {limit:.{digits}f} away from {distance['reference']}; these completions are "
-            f"{_side(value, interval, limit, 'nearer', 'as near', 'farther away')}."
+            f"{_against_real(value, interval, limit, distance['real'][f'{metric}_interval'], words)}."
         )
     wrong = distance["wrong_completions"][metric]
     share = f", {100 * value / wrong:.0f} % of the distance of completions that belong to other prompts"
@@ -181,20 +181,43 @@ def _side(
     return below if high < limit else above
 
 
+def interval_of_difference(
+    first: float, first_interval: Sequence[float], other: float, other_interval: Sequence[float]
+) -> tuple[float, float]:
+    """Return the 95 % interval of other - first by MOVER (Zou & Donner 2008), for independent values."""
+    difference = other - first
+    low = math.hypot(other - other_interval[0], first_interval[1] - first)
+    high = math.hypot(other_interval[1] - other, first - first_interval[0])
+    return difference - low, difference + high
+
+
+def _against_real(
+    value: float,
+    interval: Sequence[float] | None,
+    real: float,
+    real_interval: Sequence[float] | None,
+    words: tuple[str, str, str],
+) -> str:
+    """Return in words whether a value is below that of real sprites, as it, or above; both have intervals."""
+    if interval is None or real_interval is None:
+        return _side(value, interval, real, *words)
+    return _side(value - real, interval_of_difference(real, real_interval, value, interval), 0, *words)
+
+
 def _pdr(scorecard: Mapping[str, Any]) -> Iterator[MetricRow]:
     """Yield the detection rate, and that of single draws if a detector chose the completions."""
     pdr, judge = scorecard["pdr"], scorecard["judge"]
     if "not_computed" in pdr:
         yield MetricRow("PDR", MISSING)
         return
-    real = pdr["real"]
+    real, number_words = pdr["real"], ("fewer", "as many", "more")
     yield MetricRow(
         f"PDR, {judge['kind']} judge {pdr['judge']}",
         with_interval(pdr["rate"], pdr["interval"], 3),
         f"real ({real['sprites']}): {with_interval(real['rate'], real['interval'], 3)}",
         meaning=f"The judge takes {100 * pdr['rate']:.0f} of 100 completions for real, and "
         f"{100 * real['rate']:.0f} of 100 real sprites: "
-        f"{_side(pdr['rate'], pdr['interval'], real['rate'], 'fewer', 'as many', 'more')}.",
+        f"{_against_real(pdr['rate'], pdr['interval'], real['rate'], real['interval'], number_words)}.",
         estimate=pdr["rate"],
         interval=pdr["interval"],
         better="higher",
@@ -354,11 +377,12 @@ def _plain_metrics(scorecard: Mapping[str, Any]) -> Iterator[MetricRow]:
     ):
         metric = scorecard[key]
         mean, interval, real = metric["completions"], metric["completions_interval"], metric["real"]
+        words = fewer, as_many, more
         yield MetricRow(
             label,
             with_interval(mean, interval, 3),
             _real(metric),
-            meaning=f"{_side(mean, interval, real, fewer, as_many, more)}.",
+            meaning=f"{_against_real(mean, interval, real, metric['real_interval'], words)}.",
             estimate=mean,
             interval=interval,
             basis=basis,

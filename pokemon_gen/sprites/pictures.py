@@ -102,7 +102,7 @@ def open_picture(file: Path) -> Iterator[Image.Image]:
         raise PokemonGenError(f"{file}: not a picture in one of the formats {', '.join(FORMATS)}") from error
     except (OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, struct.error) as error:
         # Pillow raises any of these for a broken file.
-        raise PokemonGenError(f"{file}: {error}") from error
+        raise PokemonGenError(f"{file}: a damaged picture ({type(error).__name__}: {error})") from error
 
 
 def read_each(

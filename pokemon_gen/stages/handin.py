@@ -23,7 +23,7 @@ import pokemon_gen
 from pokemon_gen.config_files.reading import package_configs
 from pokemon_gen.constants import BASELINES, PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.files import PACKAGE, atomic_file, read_json, shipped
+from pokemon_gen.files import MOST_PALETTE_BYTES, PACKAGE, atomic_file, read_json, shipped
 from pokemon_gen.settings import Settings
 from pokemon_gen.stages.plans import HandinPlan, plan_handin
 from pokemon_gen.validation import check_place, named_functions
@@ -101,6 +101,10 @@ packages = ["pokemon_gen"]
 """From it the code of the archive, which may be run without being installed, knows what it needs."""
 
 
+DATA = (".parquet", ".arrow", ".json", ".jsonl", ".csv", ".txt", ".md")
+"""Suffixes of the files that a data set of colours may consist of."""
+
+
 @dataclass(frozen=True)
 class HandedIn:
     """The archive, and the names of the files in it."""
@@ -172,10 +176,11 @@ def _palette_files(settings: Settings) -> list[Path]:
         return []
     if path.is_file():
         return [path]
-    checkpoint = path / PALETTE_NAME  # of all that a checkpoint holds, its palette is needed alone
-    return (
-        [checkpoint] if checkpoint.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    )
+    if (path / PALETTE_NAME).is_file():
+        return [path / PALETTE_NAME]  # of all that a checkpoint holds, its palette is needed alone
+    names = (file.relative_to(path) for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    kept = [path / name for name in names if not any(part.startswith(".") for part in name.parts)]
+    return sorted(file for file in kept if file.suffix in DATA and file.stat().st_size <= MOST_PALETTE_BYTES)
 
 
 def _shipped(name: str) -> Path:

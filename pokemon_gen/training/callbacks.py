@@ -79,7 +79,7 @@ class StopOnSignal(TrainerCallback):
     def __init__(self, asked: threading.Event) -> None:
         """Wait for `asked`."""
         self.asked = asked
-        self.stopping = self.has_stepped = False
+        self.stopping = self.has_stepped = False  # both in this process
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask `Trainer` to stop, unless this is the last step, and to save unless an epoch ends here."""
@@ -118,7 +118,7 @@ def stop_on_signal(trainers: Sequence[Trainer]) -> Iterator[threading.Event]:
         asked.set()
         signal.signal(number, before[signal.Signals(number)])
         if len(callbacks) == 1 and not callbacks[0].has_stepped:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped before the first step, so there was nothing to save")
 
     try:
         for number in before:

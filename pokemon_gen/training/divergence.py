@@ -5,6 +5,7 @@ better than any other. Here the loss of every step is examined: on a CPU at once
 number waits for all work before it, whenever something is logged, evaluated or saved.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,21 +25,9 @@ SKIPPED_IN_A_ROW = 10
 class DivergedError(PokemonGenError):
     """A loss or a weight is not a finite number; `step` counts from 1."""
 
-    def __init__(self, step: int, epoch: float, reached: int, what: str = "the loss") -> None:
-        """Name the step and its batch, and what is not finite there.
-
-        Args:
-            step: the first one with such a number.
-            epoch: the epochs that were trained in `reached` steps.
-            reached: the steps that were taken.
-            what: is not finite.
-        """
-        per_epoch = max(1, round(reached / epoch))
-        before, batch = divmod(step - 1, per_epoch)
-        super().__init__(
-            f"the training diverged: {what} is not a finite number at step {step} (batch {batch + 1} of "
-            f"{per_epoch} in epoch {before + 1})"
-        )
+    def __init__(self, step: int, place: str, what: str = "the loss") -> None:
+        """Name the step and its place in the epoch, and what is not finite there."""
+        super().__init__(f"the training diverged: {what} is not a finite number at step {step} ({place})")
         self.step = step
 
 
@@ -69,7 +58,16 @@ class FiniteLossTrainer(CapturingTrainer):
         first = int(self._first_bad)
         scaled = self.accelerator.scaler is not None
         if first and self.state.global_step - first + 1 >= (SKIPPED_IN_A_ROW if scaled else 1):
-            raise DivergedError(first, self.state.epoch, self.state.global_step)
+            raise DivergedError(first, self.place_of(first))
+
+    def place_of(self, step: int) -> str:
+        """Return in words which batches of which epoch a step takes; steps count from 1."""
+        batches = math.ceil(len(self.train_dataset) / self.args.train_batch_size)
+        each = self.args.gradient_accumulation_steps
+        before, number = divmod(step - 1, math.ceil(batches / each))
+        first, last = number * each + 1, min((number + 1) * each, batches)
+        which = f"batch {first}" if first == last else f"batches {first} to {last}"
+        return f"{which} of {batches} in epoch {before + 1}"
 
 
 class _StopWhenDiverged(TrainerCallback):

@@ -292,7 +292,7 @@ class SpriteTrainer(HookedTrainer, FiniteLossTrainer):
         self.check_loss()
         if weights_not_finite(self.model):
             step = self.state.global_step
-            raise DivergedError(step, self.state.epoch, step, "a weight")
+            raise DivergedError(step, self.place_of(step), "a weight")
         super().save_model(output_dir, *args, **kwargs)
         folder = Path(output_dir or self.args.output_dir)
         self.sprites.palette.save(folder)

@@ -109,8 +109,8 @@ def test_a_folder_s_palette_is_packed(
 ) -> None:
     """Of a checkpoint, its palette; a data set of colours whole."""
     monkeypatch.setattr(stage, "_try", lambda *_: None)
-    Path("colours").mkdir()
-    for name in files:
+    Path("colours/.git").mkdir(parents=True)
+    for name in (*files, ".git/config.txt", "photograph.jpg"):
         Path("colours", name).write_text("x")
     sidecar = Path("submissions/tiny.json")
     made = json.loads(sidecar.read_text())

@@ -115,12 +115,22 @@ def test_overflows_in_fp16_are_skipped_for_a_few_steps(tiny: MakeSettings, few_s
     trainer = trainer_of(tiny, few_sprites)
     trainer.accelerator.scaler = object()
     trainer._first_bad = torch.tensor(3)
-    trainer.state.epoch = 1.0
     trainer.state.global_step = 3 + SKIPPED_IN_A_ROW - 2
     trainer.check_loss()
     trainer.state.global_step += 1
     with pytest.raises(DivergedError, match="step 3"):
         trainer.check_loss()
+
+
+def test_the_batches_of_a_step_are_named(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    """24 sprites in batches of 5 are five batches; two of them are a step."""
+    accumulated = {"per_device_train_batch_size": 5, "gradient_accumulation_steps": 2}
+    model, arguments, settings = prepare(tiny(training=accumulated), few_sprites.palette, RUN)
+    trainer = make_trainer(model, arguments, few_sprites, settings)
+    places = [trainer.place_of(step) for step in (1, 3, 5)]
+    assert places == [
+        "batches 1 to 2 of 5 in epoch 1", "batch 5 of 5 in epoch 1", "batches 3 to 4 of 5 in epoch 2",
+    ]  # fmt: skip
 
 
 def test_one_bad_batch_makes_a_step_with_several_batches_bad(

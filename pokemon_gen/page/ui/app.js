@@ -72,7 +72,10 @@ function ask(message, transfer = []) {
 
 // ---------------------------------------------------------------- messages
 
+let said = 0; // messages so far
+
 function say(text, wrong = false) {
+  said++;
   $("status").textContent = text;
   $("status").classList.toggle("wrong", wrong);
 }
@@ -316,9 +319,9 @@ function moveCursor(dx, dy) {
 
 /** Use the tool at the cursor, and say what is there then, unless the tool has said more. */
 function useAtCursor() {
-  const before = $("status").textContent;
+  const before = said;
   use(cursor, true);
-  if ($("status").textContent === before) say(describe(cursor));
+  if (said === before) say(describe(cursor));
 }
 
 function describe(position) {
@@ -363,7 +366,7 @@ $("grip").addEventListener("pointerdown", (event) => {
 $("grip").addEventListener("pointermove", (event) => {
   if (!event.target.hasPointerCapture(event.pointerId)) return;
   const rows = Math.round((event.clientY - board.getBoundingClientRect().top) / cell);
-  if (!moving && rows * SIDE === picture().line) return; // a click on the grip changes nothing
+  if (!moving && rows === Math.round(picture().line / SIDE)) return; // a click on the grip changes nothing
   if (!moving) beginChange();
   moving = true;
   give(rows);
