@@ -76,6 +76,26 @@ def test_a_disk_that_fills_up_with_checkpoints_ends_the_run_with_the_last_ones_i
 
 
 @needs_mount
+def test_a_disk_without_space_for_the_chosen_checkpoint_keeps_all_others(config: str) -> None:
+    """All checkpoints fit, and the copy of the best one does not."""
+    whole = subprocess.run(
+        [sys.executable, "-m", "pokemon_gen", "train", config], capture_output=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert whole.returncode == 0
+    files = [path for path in Path("checkpoints").rglob("*") if path.is_file()]
+    used = sum(-(-path.stat().st_size // 4096) * 4 for path in files)  # KiB, in pages
+    done = run_on_small_disk("checkpoints", used + 60, config, "kept")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr
+    left = valid_checkpoints(Path("kept/tiny"))
+    assert [one.name for one in left] == [f"checkpoint-{step}" for step in range(1, 9)]
+    assert [fault_of_contents(one) for one in left] == [None] * 8
+    assert not list(Path("kept/tiny").glob("*best*"))
+
+
+@needs_mount
 @pytest.mark.parametrize(("folder", "size"), [("submissions", 8), ("eval", 8)])
 def test_a_full_disk_for_results_is_one_message(config: str, folder: str, size: int) -> None:
     done = run_on_small_disk(folder, size, config, "kept")

@@ -22,7 +22,7 @@ from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.kid import Kernels
 from pokemon_gen.evaluation.scorecard import ScorecardInputs, make_scorecard
 from pokemon_gen.palette import Palette
-from pokemon_gen.sprites.pictures import find_images, on_white, open_picture, upright_rgba
+from pokemon_gen.sprites.pictures import find_images, open_picture, upright_rgb
 
 ImageSet: TypeAlias = NDArray[np.uint8] | str | Path
 """A set of images: an (N, H, W, 3) uint8 RGB array, or the path of a folder of images of one size."""
@@ -164,7 +164,7 @@ def _read_images(folder: Path) -> NDArray[np.uint8]:
     pictures: list[NDArray[np.uint8]] = []
     for file in find_images(folder):
         with open_picture(file) as image:
-            picture = on_white(upright_rgba(image))
+            picture = upright_rgb(image)
         if pictures and picture.shape != pictures[0].shape:
             (height, width), (first_height, first_width) = picture.shape[:2], pictures[0].shape[:2]
             raise PokemonGenError(

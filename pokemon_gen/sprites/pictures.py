@@ -164,7 +164,7 @@ def read_pictures(files: list[Path], skip_bad_images: bool = False, any_size: bo
         width, height = image.size
         if (width, height) != (SIDE, SIDE):
             other_sizes.append(f"{file}: {width}x{height} pixels, not {SIDE}x{SIDE}")
-        rgb = on_white(upright_rgba(image))
+        rgb = upright_rgb(image)
         found = max(width, height) > SIDE, width != height or height < SIDE, frames_of(image) > 1
         for change, happened in zip(changes, found, strict=True):
             changes[change] += happened
@@ -220,10 +220,21 @@ def enlargement(square: NDArray[np.uint8]) -> int:
 
 def upright_rgba(image: Image.Image) -> NDArray[np.uint8]:
     """Return the first frame of a picture, upright: (H, W, 4)."""
+    return np.asarray(_upright(image).convert("RGBA"))
+
+
+def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the first frame of a picture, upright, on white where it is transparent: (H, W, 3)."""
+    if image.has_transparency_data:
+        return on_white(upright_rgba(image))
+    return np.asarray(_upright(image).convert("RGB"))  # in half the time
+
+
+def _upright(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
-        upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-    return np.asarray(upright.convert("RGBA"))
+        return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+    return upright
 
 
 def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -242,6 +253,8 @@ def pad_to_square(pixels: NDArray[np.uint8], colour: Sequence[int]) -> NDArray[n
     """Centre a picture on a square of one colour, of at least 20x20; (H, W, C) → (S, S, C)."""
     height, width = pixels.shape[:2]
     size = max(height, width, SIDE)
+    if height == width == size:
+        return pixels
     top, left = (size - height) // 2, (size - width) // 2
     square = np.full((size, size, len(colour)), colour, dtype=np.uint8)
     square[top : top + height, left : left + width] = pixels
