@@ -362,7 +362,7 @@ def test_the_stages_of_a_run_are_counted(pg: RunCommand, config: str) -> None:
         assert f"stage {number} of 6: {stage}" in err
     assert "left in all" in err
     bars = {line.partition(":")[0].strip() for line in re.split(r"[\r\n]", err)}
-    assert {"complete test", "complete dev"} <= bars
+    assert {"complete test", "complete dev with tiny"} <= bars
 
 
 def test_a_note_is_shown_once(pg: RunCommand, config: str) -> None:
