@@ -95,9 +95,7 @@ def test_the_remains_of_a_killed_process_are_removed_by_the_next_one() -> None:
     assert [file.exists() for file in (*dead, *alive, old)] == [False, False, True, True, False]
 
 
-def test_an_old_folder_is_left_or_comes_back_if_it_cannot_be_replaced(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_old_folder_is_left_or_comes_back_if_it_cannot_be_replaced() -> None:
     best = Path("best")
     best.mkdir()
     (best / "old").touch()

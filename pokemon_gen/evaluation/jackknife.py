@@ -81,6 +81,16 @@ def error_of_mean(values: NDArray[np.float64]) -> float | None:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
 
 
+def mean_with_interval(
+    name: str,
+    values: NDArray[np.float64],
+    error: Callable[[NDArray[np.float64]], float | None] = error_of_mean,
+) -> dict[str, Any]:
+    """Return the mean of values as `name` and its 95 % interval as `<name>_interval`, for a scorecard."""
+    mean = float(values.mean())
+    return {name: mean, f"{name}_interval": normal_interval(mean, error(values))}
+
+
 def mean_with_reference(
     completions: NDArray[np.float64],
     real: NDArray[np.float64],
@@ -93,11 +103,10 @@ def mean_with_reference(
         real: of each real sprite, (M,).
         error: the standard error of the mean of such values.
     """
-    found: dict[str, Any] = {}
-    for name, values in (("completions", completions), ("real", real)):
-        mean = float(values.mean())
-        found |= {name: mean, f"{name}_interval": normal_interval(mean, error(values))}
-    return found
+    return {
+        **mean_with_interval("completions", completions, error),
+        **mean_with_interval("real", real, error),
+    }
 
 
 def error_of_pairwise_mean(means: NDArray[np.float64]) -> float | None:

@@ -34,8 +34,8 @@ from pokemon_gen.evaluation.inception import Inception
 from pokemon_gen.evaluation.jackknife import (
     error_of_mean,
     error_of_pairwise_mean,
+    mean_with_interval,
     mean_with_reference,
-    normal_interval,
 )
 from pokemon_gen.evaluation.memorisation import memorisation_check
 from pokemon_gen.evaluation.pixels import accuracies, distances_to_others, new_colour_counts
@@ -231,8 +231,7 @@ def _mean(name: str, values: Values | None) -> dict[str, Any]:
     """Return the mean of a value of each completion and its 95 % interval, None if they are unknown."""
     if values is None:
         return {name: None, f"{name}_interval": None}
-    mean = float(values.mean())
-    return {name: mean, f"{name}_interval": normal_interval(mean, error_of_mean(values))}
+    return mean_with_interval(name, values)
 
 
 def _with_reference(

@@ -23,17 +23,14 @@ from pokemon_gen.stages.submit import submit
 from pokemon_gen.training import trainer
 from pokemon_gen.training.run import train
 from tests.builders import TINY_MODEL, MakeSettings
-from tests.model_builders import assert_weights_equal, weights_of
+from tests.model_builders import MODEL_TYPES, assert_weights_equal, weights_of
 
 pytestmark = pytest.mark.slow  # each test trains several times
 
 STEPS = 9
 """Three epochs of three steps."""
 EPOCHS = {"save_strategy": "epoch", "eval_strategy": "epoch"}
-QWEN3 = {
-    "model_type": "qwen3", "num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 32,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "attention_dropout": 0.2,
-}  # fmt: skip
+QWEN3 = {**MODEL_TYPES["qwen3"], "attention_dropout": 0.2}
 AUGMENTED = {"flips": "all", "hue_shifts": 6, "identity_prob": 0.3}
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {},
@@ -88,6 +85,13 @@ def is_time(name: str) -> bool:
     return "runtime" in name or "per_second" in name
 
 
+def assert_equal_ends(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Check that two runs have come to the same, but for the weights."""
+    for part in ("step", "log", "rows"):
+        assert found[part] == expected[part], part
+    torch.testing.assert_close(found["state"], expected["state"], rtol=0, atol=0)
+
+
 def train_and_kill(settings: Any, sprites: Sprites, steps: Sequence[int]) -> None:
     """Train, with a kill in each of these steps."""
     for step in steps:
@@ -105,10 +109,8 @@ def test_a_run_that_was_killed_four_times_ends_as_one_that_was_not(
     whole, killed = (tiny(name=name, training=training, **sections) for name in ("whole", "killed"))
     train(whole, few_sprites)
     train_and_kill(killed, few_sprites, [2, 4, 6, 9])  # before the first checkpoint, and in each epoch
-    expected, found = end_of("whole"), end_of("killed")
-    for part in ("step", "log", "rows"):
-        assert found[part] == expected[part], part
-    torch.testing.assert_close(found["state"], expected["state"], rtol=0, atol=0)
+    expected = end_of("whole")
+    assert_equal_ends(end_of("killed"), expected)
     last = Path(expected["step"])
     assert_weights_equal("checkpoints/killed" / last, weights_of("checkpoints/whole" / last))
 
@@ -159,7 +161,4 @@ def test_a_kill_before_the_last_files_of_a_checkpoint_changes_nothing(
         with pytest.raises(KeyboardInterrupt):
             train(cut, few_sprites)
     train(cut, few_sprites)
-    expected, found = end_of("whole"), end_of("killed")
-    assert [found[part] for part in ("step", "log", "rows")] == [
-        expected[part] for part in ("step", "log", "rows")
-    ]
+    assert_equal_ends(end_of("killed"), end_of("whole"))
