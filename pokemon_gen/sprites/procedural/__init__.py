@@ -2,7 +2,7 @@
 
 The steps are those of an artist: choose the kind of creature, sketch its parts, pose it on the frame,
 choose colours, then shade and outline it (`bodies` → `sketch` → `schemes` → `shading`). The sprites are not
-stored; each call computes them from the seed.
+stored; each call computes them from the seed. `captions` describes them in words.
 """
 
 import itertools
@@ -10,22 +10,12 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from pokemon_gen.sprites.procedural.bodies import draw_body
+from pokemon_gen.sprites.procedural.bodies import create
 from pokemon_gen.sprites.procedural.colours import PALETTE
-from pokemon_gen.sprites.procedural.dice import Dice
-from pokemon_gen.sprites.procedural.schemes import choose_scheme
 from pokemon_gen.sprites.procedural.shading import render
 from pokemon_gen.sprites.procedural.shapes import SIZE
-from pokemon_gen.sprites.procedural.sketch import pose
 
 __all__ = ["PALETTE", "draw_sprites"]
-
-
-def _draw(seed: int, index: int, attempt: int) -> npt.NDArray[np.uint8]:
-    """Draw one sprite as a row of tokens, (400,). Each attempt gives a different sprite."""
-    dice = Dice(np.random.default_rng([seed, index, attempt]))
-    sketch = pose(draw_body(dice), dice)
-    return render(sketch, choose_scheme(dice), dice).ravel()
 
 
 def draw_sprites(count: int = 792, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -38,7 +28,7 @@ def draw_sprites(count: int = 792, seed: int = 0) -> npt.NDArray[np.uint8]:
     seen: set[bytes] = set()
     for index in range(count):
         for attempt in itertools.count():
-            sprites[index] = _draw(seed, index, attempt)
+            sprites[index] = render(*create(seed, index, attempt)).ravel()
             if sprites[index].tobytes() not in seen:
                 break
         seen.add(sprites[index].tobytes())

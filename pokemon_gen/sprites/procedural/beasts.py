@@ -23,12 +23,14 @@ def ball(sketch: Sketch, dice: Dice) -> None:
     feet = dice.pick(SOCKS)
     for x in (6.0, 12.5):
         sketch.add(Ellipse(x, 10.2 + ry, 2.3, 1.4), feet, Tag.LIMB)
+        sketch.note("foot")
     sketch.add_torso(Ellipse(9.5, 10.0, rx, ry))
     coat(sketch, dice)
     if dice.chance(0.7):
         hand = dice.pick(SOCKS)
         for x in (9.0 - 0.75 * rx, 10.5 + 0.7 * rx):
             sketch.add(Ellipse(x, 12.0, 1.7, 1.4), hand, Tag.LIMB)
+            sketch.note("paw")
     face(sketch, dice, 9.0, 8.8, 5.4, frontal)
 
 
@@ -73,6 +75,7 @@ def _mane(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
     paint = dice.pick((Paint.ALT, Paint.PALE))
     for dx, dy, size in ((1.1, -0.2, 0.8), (1.0, 0.6, 0.85), (0.3, 1.1, 0.85)):
         sketch.add(Ellipse(x + dx * r, y + dy * r, size * r, size * r), paint, Tag.CROWN, Seam.SOFT)
+    sketch.note("collar", parts=3)
 
 
 def bird(sketch: Sketch, dice: Dice) -> None:
@@ -84,9 +87,11 @@ def bird(sketch: Sketch, dice: Dice) -> None:
     for spread in (-0.5, 0.6, 1.6):
         end = (12.0 + rx, 12.0 + 1.5 * spread)
         sketch.add(chain((11.5, 12.0, 1.5), (*end, 0.9)), Paint.ALT, Tag.TAIL, Seam.SOFT)
+    sketch.note("tail", "feathered", 3)
     for x in (9.2, 11.8):
         shin = chain((x, 13.0, 0.9), (x, 10.8 + ry + 1.6, 0.5), (x - 1.6, 10.8 + ry + 2.0, 0.55))
         sketch.add(shin, Paint.TRIM, Tag.LIMB, Seam.SOFT)
+        sketch.note("leg")
     sketch.add_torso(Ellipse(10.0, 11.0, rx, ry, 0.35))
     coat(sketch, dice)
     x, y = dice.between(5.8, 7.0), dice.between(5.2, 6.6)
@@ -104,6 +109,7 @@ def dragon(sketch: Sketch, dice: Dice) -> None:
     wing(sketch, dice, 8.5, 9.5, 0.85 * size, FAR)
     end = (19.0, dice.between(13.0, 18.0))
     sketch.add(chain((11.5, 14.5, 2.3), (15.5, 17.0, 1.5), (*end, 0.5)), Paint.SKIN, Tag.TAIL, Seam.SOFT)
+    sketch.note("tail", "long")
     wing(sketch, dice, 12.0, 10.0, size)
     leg(sketch, (12.0, 14.5), (13.0, 18.7), 1.7, Paint.SKIN, FAR)
     sketch.add_torso(Ellipse(10.3, 12.5, dice.between(3.0, 4.0), 4.0, 0.2))
@@ -120,6 +126,7 @@ def serpent(sketch: Sketch, dice: Dice) -> None:
     thick, x = dice.between(1.7, 2.5), dice.between(5.5, 7.5)
     tip = (18.5, dice.between(8.5, 12.5))
     sketch.add(chain((11.0, 16.0, thick), (16.5, 15.0, 1.4), (*tip, 0.5)), Paint.SKIN, Tag.TAIL, Seam.SOFT)
+    sketch.note("tail", "thin")
     sketch.add(Ellipse(10.5, 13.5, 5.0, 2.2), Paint.SKIN, Tag.TAIL)
     sketch.add_torso(Ellipse(9.8, 16.0, 6.2, 2.5), seam=Seam.HARD)
     coat(sketch, dice, front=False)
@@ -127,7 +134,9 @@ def serpent(sketch: Sketch, dice: Dice) -> None:
     sketch.add(neck, Paint.SKIN, Tag.LIMB)
     throat = chain((9.4, 14.8, 0.8), (10.2, 11.0, 0.9), (x + 0.2, 7.0, 0.8))
     sketch.mark(throat, Paint.PALE, Tag.LIMB)
+    sketch.note("throat")
     if dice.chance(0.4):
         hood = Ellipse(x + 1.2, 7.2, dice.between(3.6, 4.6), 3.4)
         sketch.add(hood, Paint.ALT, Tag.CROWN)
+        sketch.note("hood")
     head(sketch, dice, x, 5.4, dice.between(2.8, 3.7), dice.pick(("", "snout")))

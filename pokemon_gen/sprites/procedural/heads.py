@@ -42,18 +42,19 @@ def face(sketch: Sketch, dice: Dice, x: float, y: float, r: float, frontal: bool
     height = y + dice.between(-0.12, 0.12) * r
     if frontal:
         apart = dice.between(0.42, 0.55) * r
-        sketch.glyph(x + apart, height, *near)
-        sketch.glyph(x - apart, height, *(row[::-1] for row in near))
+        sketch.gaze = "viewer"
+        sketch.glyph(x + apart, height, *near, thing="eye")
+        sketch.glyph(x - apart, height, *(row[::-1] for row in near), thing="eye")
     else:
-        sketch.glyph(x - dice.between(0.0, 0.15) * r, height, *near)
-        sketch.glyph(x - dice.between(0.74, 0.84) * r, height, *far)
+        sketch.glyph(x - dice.between(0.0, 0.15) * r, height, *near, thing="eye")
+        sketch.glyph(x - dice.between(0.74, 0.84) * r, height, *far, thing="eye")
     middle = x if frontal else x - 0.5 * r
     if dice.chance(0.65):
         sketch.glyph(middle, y + 0.6 * r, *dice.pick(MOUTHS))
     if dice.chance(0.12):
-        sketch.glyph(x + 0.45 * r, y + 0.45 * r, "cc")
+        sketch.glyph(x + 0.45 * r, y + 0.45 * r, "cc", thing="blush")
     if dice.chance(0.12):
-        sketch.glyph(middle, y - 0.6 * r, *dice.pick((("i",), ("ww", "ii"))))
+        sketch.glyph(middle, y - 0.6 * r, *dice.pick((("i",), ("ww", "ii"))), thing="gem")
 
 
 def ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -90,6 +91,7 @@ def _pointed_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> N
             Seam.NONE,
             -0.6,
         )
+        sketch.note("ear", "pointed", 2)
 
 
 def _round_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -99,6 +101,7 @@ def _round_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> Non
         cx, cy = x + side * r, y - 0.75 * r
         sketch.add(Ellipse(cx, cy, size, size), paint, Tag.CROWN)
         sketch.add(Ellipse(cx, cy, 0.5 * size, 0.5 * size), Paint.SPARK, Tag.CROWN, Seam.NONE, -1.0)
+        sketch.note("ear", "round", 2)
 
 
 def _long_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -114,6 +117,7 @@ def _long_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None
         )
         if tip:
             sketch.add(Ellipse(*top, 0.4 * r, 0.4 * r), Paint.ALT, Tag.CROWN, Seam.NONE)
+        sketch.note("ear", "long", 2 if tip else 1)
 
 
 def _drooping_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -129,11 +133,13 @@ def _drooping_ears(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> 
             paint,
             Tag.CROWN,
         )
+        sketch.note("ear", "drooping")
 
 
 def _horns(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
     """Draw one horn on the forehead or two on the temples."""
     length, bend = dice.between(0.9, 1.6) * r, dice.between(-0.5, 0.9) * r
+    kind = "long" if length > 1.35 * r else "short" if length < 1.15 * r else ""
     for side in dice.pick(((-0.35,), (-0.6, 0.6), (-0.5, 0.7))):
         base = x + side * r
         sketch.add(
@@ -145,6 +151,7 @@ def _horns(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
             Paint.TRIM,
             Tag.CROWN,
         )
+        sketch.note("horn", kind)
 
 
 def _crest(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -156,6 +163,7 @@ def _crest(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
         reach = length * r * (1.0 if spike % 2 == 0 else 0.75)
         tip = (root[0] + (0.1 + 0.9 * turn) * reach, root[1] - (1.0 - 0.6 * turn) * reach)
         sketch.add(chain((*root, 0.38 * r), (*tip, 0.12 * r)), Paint.ALT, Tag.CROWN, Seam.SOFT)
+    sketch.note("crest", parts=spikes)
 
 
 def _antlers(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -170,12 +178,14 @@ def _antlers(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
             Tag.CROWN,
         )
         sketch.add(Ellipse(*tip, knob, knob), Paint.SPARK, Tag.CROWN)
+        sketch.note("antenna", parts=2)
 
 
 def _snout(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
     """Draw a muzzle that points left, with a nose."""
     paint, reach = dice.pick((Paint.SKIN, Paint.PALE)), dice.between(0.65, 1.0)
     sketch.add(Ellipse(x - reach * r, y + 0.4 * r, 0.52 * r, 0.42 * r), paint, Tag.HEAD, Seam.NONE, 0.2)
+    sketch.note("snout")
     sketch.glyph(x - (reach + 0.35) * r, y + 0.2 * r, dice.pick(("k", "kk", "s")))
 
 
@@ -189,6 +199,7 @@ def _beak(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
         Seam.HARD,
         0.3,
     )
+    sketch.note("beak")
 
 
 def _mask(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
@@ -202,6 +213,7 @@ def _mask(sketch: Sketch, dice: Dice, x: float, y: float, r: float) -> None:
         sketch.mark(Ellipse(x + 0.1 * r, y - 0.85 * r, 1.1 * r, 0.6 * r), Paint.ALT, Tag.HEAD)
     else:
         sketch.mark(chain((x - 0.35 * r, y - r, 0.2 * r), (x - 0.5 * r, y, 0.3 * r)), Paint.PALE, Tag.HEAD)
+    sketch.note("mask", kind)
 
 
 def head(

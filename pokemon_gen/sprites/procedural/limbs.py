@@ -38,8 +38,9 @@ def leg(
         Seam.SOFT,
         lift,
     )
+    sketch.note("foot")
     if sock is Paint.TRIM:
-        sketch.glyph(foot[0] - 1.1 * r, foot[1] - 0.2 * r, "w")
+        sketch.glyph(foot[0] - 1.1 * r, foot[1] - 0.2 * r, "w", thing="claw")
 
 
 def arm(sketch: Sketch, dice: Dice, x: float, y: float, reach: float, r: float, lift: float = 0.0) -> None:
@@ -51,6 +52,7 @@ def arm(sketch: Sketch, dice: Dice, x: float, y: float, reach: float, r: float, 
     if dice.chance(0.6):
         paw = dice.pick((Paint.ALT, Paint.SPARK, Paint.PALE))
         sketch.add(Ellipse(*hand, 1.1 * r, 1.1 * r), paw, Tag.LIMB, Seam.SOFT, lift)
+        sketch.note("paw")
 
 
 def tail(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> None:
@@ -63,16 +65,20 @@ def tail(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> None:
         sketch.add(chain((x, y, 0.9), (fur.x, fur.y, 0.9)), Paint.SKIN, Tag.TAIL)
         sketch.add(fur, dice.pick((Paint.SKIN, Paint.ALT)), Tag.TAIL, Seam.SOFT)
         sketch.mark(Ellipse(*tip, 0.4 * size, 0.42 * size), Paint.PALE, Tag.TAIL)
+        sketch.note("tail", kind, 3)
     elif kind in ("whip", "flame", "leaf"):
         bend = (x + 0.75 * size, y + 0.1 * size)
         sketch.add(chain((x, y, 1.2), (*bend, 0.9), (*tip, 0.6)), Paint.SKIN, Tag.TAIL)
+        sketch.note("tail", "thin")
         _tail_end(sketch, kind, tip, 0.3 * size)
     elif kind == "thick":
         end = (x + size, y + dice.between(-0.3, 0.25) * size)
         sketch.add(chain((x - 1.0, y, 2.1), (*end, 0.5)), Paint.SKIN, Tag.TAIL, Seam.SOFT)
+        sketch.note("tail", kind)
     elif kind == "stub":
         puff = Ellipse(x + 0.25 * size, y - 0.2 * size, 0.3 * size, 0.3 * size)
         sketch.add(puff, dice.pick((Paint.PALE, Paint.ALT)), Tag.TAIL)
+        sketch.note("tail", kind)
     else:
         zig = (
             (x, y, 0.8),
@@ -80,6 +86,7 @@ def tail(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> None:
             (x + 0.35 * size, y - 0.55 * size, 1.0),
         )
         sketch.add(chain(*zig, (x + 0.9 * size, y - 0.9 * size, 1.4)), Paint.ALT, Tag.TAIL)
+        sketch.note("tail", kind)
 
 
 def _tail_end(sketch: Sketch, kind: str, tip: tuple[float, float], r: float) -> None:
@@ -89,12 +96,15 @@ def _tail_end(sketch: Sketch, kind: str, tip: tuple[float, float], r: float) -> 
         sketch.add(chain((x, y, r), (x + 0.3 * r, y - 2.4 * r, 0.3)), Paint.TRIM, Tag.TAIL)
         sketch.add(chain((x - 0.7 * r, y, 0.5 * r), (x - r, y - 1.4 * r, 0.3)), Paint.TRIM, Tag.TAIL)
         sketch.mark(Ellipse(x, y, 0.5 * r, 0.8 * r), Paint.SPARK, Tag.TAIL, 1.0)
+        sketch.note("tail end", kind, 3)
     elif kind == "leaf":
         for side in (-1.0, 1.0):
             lobe = Ellipse(x + 0.8 * side * r, y - 0.5 * r, 1.1 * r, 0.6 * r, 0.6 * side)
             sketch.add(lobe, Paint.ALT, Tag.TAIL, Seam.SOFT)
+        sketch.note("tail end", kind, 2)
     else:
         sketch.add(Ellipse(x, y, 0.8 * r, 0.8 * r), Paint.SPARK, Tag.TAIL)
+        sketch.note("tail end", "ball")
 
 
 def feathers(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: float = 0.0) -> None:
@@ -112,6 +122,7 @@ def feathers(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: 
             lift,
         )
     sketch.mark(Ellipse(x, y, 0.36 * size, 0.34 * size), Paint.SKIN, Tag.WING)
+    sketch.note("wing", "feathered", count + 1)
 
 
 def membrane(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: float = 0.0) -> None:
@@ -125,6 +136,7 @@ def membrane(sketch: Sketch, dice: Dice, x: float, y: float, size: float, lift: 
     for dx, dy in tips[:2]:
         bone = chain((x, y, 0.9), (x + dx, y + dy, 0.5))
         sketch.add(bone, Paint.SKIN, Tag.WING, Seam.NONE, lift)
+    sketch.note("wing", "bat-like", 3)
 
 
 def _heading(angle: float, length: float) -> tuple[float, float]:
@@ -136,10 +148,12 @@ def folded_wing(sketch: Sketch, dice: Dice, x: float, y: float, size: float) -> 
     """Draw a wing folded along the flank, with its tips to the lower right."""
     paint = dice.pick((Paint.ALT, Paint.ALT, Paint.SKIN))
     sketch.add(Ellipse(x, y, 0.62 * size, 0.42 * size, 0.5), paint, Tag.WING)
-    for row in range(dice.count(2, 3)):
+    rows = dice.count(2, 3)
+    for row in range(rows):
         root = (x + 0.1 * size, y + (0.22 * row - 0.1) * size)
         end = (x + (0.95 - 0.2 * row) * size, y + (0.42 + 0.16 * row) * size)
         sketch.add(chain((*root, 1.0), (*end, 0.6)), paint, Tag.WING, Seam.SOFT)
+    sketch.note("wing", "folded", rows + 1)
 
 
 def fin(sketch: Sketch, dice: Dice, x: float, y: float, dx: float, dy: float) -> None:
@@ -153,3 +167,4 @@ def fin(sketch: Sketch, dice: Dice, x: float, y: float, dx: float, dy: float) ->
     sketch.add(polygon(*corners), Paint.ALT, Tag.WING)
     ray = chain((x, y, 0.5), (x + 0.7 * dx, y + 0.7 * dy, 0.4))
     sketch.add(ray, Paint.TRIM, Tag.WING, Seam.NONE)
+    sketch.note("fin", parts=2)

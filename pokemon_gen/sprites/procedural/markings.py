@@ -15,10 +15,12 @@ def belly(sketch: Sketch, dice: Dice) -> None:
     x, y = body.x - 0.25 * body.rx, body.y + 0.3 * body.ry
     rx, ry = dice.between(0.5, 0.72) * body.rx, dice.between(0.6, 0.8) * body.ry
     sketch.mark(Ellipse(x, y, rx, ry), Paint.PALE, Tag.BODY)
-    if dice.chance(0.35):
+    banded = dice.chance(0.35)
+    if banded:
         for band in (-0.35, 0.15, 0.65):
             line = chain((x - rx, y + band * ry, 0.5), (x + rx, y + band * ry, 0.5))
             sketch.mark(line, Paint.PALE, Tag.BODY, -1.3)
+    sketch.note("belly", "banded" if banded else "", 4 if banded else 1)
 
 
 def spots(sketch: Sketch, dice: Dice) -> None:
@@ -30,6 +32,7 @@ def spots(sketch: Sketch, dice: Dice) -> None:
         x = body.x + dice.between(-0.6, 0.9) * body.rx
         y = body.y + dice.between(-0.85, 0.5) * body.ry
         sketch.mark(Ellipse(x, y, size, size), paint, Tag.BODY)
+        sketch.note("spot")
 
 
 def stripes(sketch: Sketch, dice: Dice) -> None:
@@ -42,6 +45,7 @@ def stripes(sketch: Sketch, dice: Dice) -> None:
         x = body.x + ((stripe + 0.7) / count * 1.8 - 0.9) * body.rx
         line = chain((x, body.y - body.ry, width), (x + lean, body.y + depth, 0.4))
         sketch.mark(line, Paint.ALT, Tag.BODY)
+        sketch.note("stripe")
 
 
 def saddle(sketch: Sketch, dice: Dice) -> None:
@@ -49,6 +53,7 @@ def saddle(sketch: Sketch, dice: Dice) -> None:
     body = sketch.torso
     patch = Ellipse(body.x + 0.25 * body.rx, body.y - 0.7 * body.ry, 0.95 * body.rx, 0.8 * body.ry, 0.2)
     sketch.mark(patch, Paint.ALT, Tag.BODY)
+    sketch.note("saddle")
     if dice.chance(0.4):
         sketch.mark(Ellipse(patch.x, patch.y, 0.5 * patch.rx, 0.4 * patch.ry), Paint.SPARK, Tag.BODY)
 
@@ -63,6 +68,7 @@ def plates(sketch: Sketch, dice: Dice) -> None:
         y = body.y - body.ry * (0.75 - 0.3 * share)
         spike = polygon((x - 1.3, y + 0.8), (x + 0.9, y - height), (x + 1.5, y + 0.8))
         sketch.add(spike, paint, Tag.CROWN, Seam.SOFT)
+        sketch.note("plate")
 
 
 def coat(sketch: Sketch, dice: Dice, front: bool = True) -> None:

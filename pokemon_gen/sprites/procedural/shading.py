@@ -6,6 +6,8 @@ outline is selective: near-black on the shaded side, and a dark tone of the adja
 reaches it.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,7 @@ from pokemon_gen.sprites.procedural.shapes import SIZE, Floats, Mask, covers
 from pokemon_gen.sprites.procedural.sketch import Glyph, Paint, Part, Seam, Sketch
 
 Tokens = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.integer]
 
 LIGHT = (-0.62, -0.92)
 """The change in tones of a surface that tilts fully to the right, and of one that tilts fully down."""
@@ -28,6 +31,9 @@ SEAM_SHADE = 1.3
 
 MIDDLE = 3.1
 """The tone of a surface that faces the viewer."""
+
+SIGNS = "kpwics"
+"""The signs of a glyph, which `_sign_tokens` explains."""
 
 BAYER = np.tile(np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]), (5, 5))
 """The ordered dither pattern, (20, 20), with values from 0 to 15."""
@@ -51,6 +57,7 @@ class Canvas:
         tag: (20, 20) the part of the body that each pixel belongs to, 0 where nothing is drawn.
         tone: (20, 20) how many tones the light adds to each pixel.
         line: (20, 20) the pixels of ink lines between parts.
+        part: (20, 20) the number of the part that each pixel shows, from 1; 0 where nothing is drawn.
     """
 
     def __init__(self) -> None:
@@ -59,6 +66,7 @@ class Canvas:
         self.tag = np.zeros((SIZE, SIZE), np.int8)
         self.tone: Floats = np.zeros((SIZE, SIZE))
         self.line: Mask = np.zeros((SIZE, SIZE), np.bool_)
+        self.part = np.zeros((SIZE, SIZE), np.int16)
 
     def add_parts(self, parts: list[Part]) -> None:
         """Draw parts from back to front."""
@@ -66,11 +74,14 @@ class Canvas:
         lifts = np.array([part.lift for part in parts])[:, None, None]
         tones = LIGHT[0] * cover.tilt_x + LIGHT[1] * cover.tilt_y + lifts  # (parts, 20, 20)
         rims = grown(cover.inside) & ~cover.inside
-        for part, inside, tone, rim in zip(parts, cover.inside, tones, rims, strict=True):
+        drawn = zip(parts, cover.inside, tones, rims, strict=True)
+        for number, (part, inside, tone, rim) in enumerate(drawn, start=1):
             if part.on is not None:
-                self._mark(part, inside & (self.tag == part.on))
+                inside = inside & (self.tag == part.on)
+                self._mark(part, inside)
             else:
                 self._draw(part, inside, tone, rim)
+            np.putmask(self.part, inside, number)
 
     def _mark(self, part: Part, inside: Mask) -> None:
         """Recolour the pixels `inside` and keep their light."""
@@ -98,6 +109,10 @@ class Canvas:
         open_sides[:, 1:] -= around[:, :-1]
         open_sides[:, :-1] -= around[:, 1:]
         return (around | (open_sides <= 0)) & ~body
+
+    def ink(self) -> Mask:
+        """Return the pixels of the lines between parts and of the outline, (20, 20)."""
+        return (self.line & (self.tag > 0)) | self.outline()
 
 
 def _spread(paint: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], Mask]:
@@ -164,7 +179,7 @@ def _sign_tokens(scheme: Scheme) -> dict[str, np.uint8]:
     }
 
 
-def _stamp(tokens: Tokens, glyph: Glyph, signs: dict[str, np.uint8]) -> None:
+def _stamp(tokens: Pixels, glyph: Glyph, signs: Mapping[str, int | np.uint8]) -> None:
     """Draw a glyph into tokens (20, 20), but only on pixels of the creature."""
     top = round(glyph.y - (len(glyph.rows) - 1) / 2)
     left = round(glyph.x - (len(glyph.rows[0]) - 1) / 2)
@@ -181,9 +196,23 @@ def render(sketch: Sketch, scheme: Scheme, dice: Dice) -> Tokens:
     tokens = np.zeros((SIZE, SIZE), np.uint8)
     body = canvas.tag > 0
     tokens[body] = _fill(canvas, scheme, dice)[body]
-    lines = (canvas.line & body) | canvas.outline()
+    lines = canvas.ink()
     tokens[lines] = _ink(canvas, scheme, dice)[lines]
     signs = _sign_tokens(scheme)
     for glyph in sketch.glyphs:
         _stamp(tokens, glyph, signs)
     return tokens
+
+
+def visible_parts(sketch: Sketch) -> npt.NDArray[np.int16]:
+    """Return what each pixel of a posed sketch shows, (20, 20).
+
+    With P parts, 0 is the background, i + 1 is part i, P + 1 + j is glyph j, and -1 is an ink line.
+    """
+    canvas = Canvas()
+    canvas.add_parts(sketch.parts)
+    shown = canvas.part.copy()
+    shown[canvas.ink()] = -1
+    for number, glyph in enumerate(sketch.glyphs, start=len(sketch.parts) + 1):
+        _stamp(shown, glyph, dict.fromkeys(SIGNS, number))
+    return shown

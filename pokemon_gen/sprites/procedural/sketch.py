@@ -3,9 +3,12 @@
 Bodies and features add shapes to a `Sketch` in approximate coordinates of about 20 by 20, and `pose` then
 places the creature on the frame. Faces are drawn with glyphs instead, which are small patterns of pixels
 that are not scaled, because an eye 1.3 pixels wide would not be recognisable.
+
+A sketch also records what its parts show, such as an ear or a bushy tail, for the captions. These notes draw
+no random numbers, so they change no pixel.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from pokemon_gen.sprites.procedural.dice import Dice
@@ -68,20 +71,41 @@ class Part:
 
 @dataclass(frozen=True)
 class Glyph:
-    """A pattern of pixels centred on (x, y), one string per row; `shading` explains the signs."""
+    """A pattern of pixels centred on (x, y), one string per row; `shading` explains the signs.
+
+    `thing` is what the glyph shows, such as a claw; empty for what captions do not mention.
+    """
 
     x: float
     y: float
     rows: tuple[str, ...]
+    thing: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing of a creature, such as one ear of the kind "round": parts `first` to `end` - 1 show it."""
+
+    thing: str
+    kind: str
+    first: int
+    end: int
 
 
 @dataclass
 class Sketch:
-    """The parts of a creature from back to front, and the glyphs of its face."""
+    """The parts of a creature from back to front, and the glyphs of its face.
+
+    The name of its body plan, the direction of its gaze ("left", "right" or "viewer") and the notes serve
+    the captions only.
+    """
 
     parts: list[Part] = field(default_factory=list)
     glyphs: list[Glyph] = field(default_factory=list)
     torso: Ellipse = field(default_factory=lambda: Ellipse(9.5, 11.0, 4.0, 4.0))
+    plan: str = ""
+    gaze: str = "left"
+    notes: list[Note] = field(default_factory=list)
 
     def add(self, shape: Shape, paint: Paint, tag: Tag, seam: Seam = Seam.HARD, lift: float = 0.0) -> None:
         """Add a part in front of the existing ones."""
@@ -96,9 +120,14 @@ class Sketch:
         """Recolour the visible pixels of the body part `on` inside a shape."""
         self.parts.append(Part(shape, paint, on, Seam.NONE, lift, on))
 
-    def glyph(self, x: float, y: float, *rows: str) -> None:
+    def glyph(self, x: float, y: float, *rows: str, thing: str = "") -> None:
         """Add a pattern of pixels centred on (x, y)."""
-        self.glyphs.append(Glyph(x, y, rows))
+        self.glyphs.append(Glyph(x, y, rows, thing))
+
+    def note(self, thing: str, kind: str = "", parts: int = 1) -> None:
+        """Record that the last `parts` parts show one thing."""
+        end = len(self.parts)
+        self.notes.append(Note(thing, kind, end - parts, end))
 
     def box(self) -> Box:
         """Return the box around all parts except markings."""
@@ -111,7 +140,7 @@ class Sketch:
         )
 
     def placed(self, fit: Fit) -> "Sketch":
-        """Return the sketch after the placement `fit`, which also mirrors the glyphs if it mirrors."""
+        """Return the sketch after the placement `fit`, which may also mirror the glyphs and the gaze."""
         parts = [
             Part(part.shape.placed(fit), part.paint, part.tag, part.seam, part.lift, part.on)
             for part in self.parts
@@ -119,8 +148,9 @@ class Sketch:
         glyphs = []
         for glyph in self.glyphs:
             rows = glyph.rows if fit.scale_x > 0 else tuple(row[::-1] for row in glyph.rows)
-            glyphs.append(Glyph(*fit.point(glyph.x, glyph.y), rows))
-        return Sketch(parts, glyphs, self.torso.placed(fit))
+            glyphs.append(Glyph(*fit.point(glyph.x, glyph.y), rows, glyph.thing))
+        gaze = "right" if fit.scale_x < 0 and self.gaze == "left" else self.gaze
+        return replace(self, parts=parts, glyphs=glyphs, torso=self.torso.placed(fit), gaze=gaze)
 
 
 def pose(sketch: Sketch, dice: Dice) -> Sketch:
