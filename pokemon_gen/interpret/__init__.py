@@ -1,0 +1,1 @@
+"""What happens inside a model: activations, attention, early predictions, ablations, embeddings, features."""
