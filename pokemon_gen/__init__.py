@@ -1,7 +1,7 @@
 """Small decoder-only transformers, trained from scratch, that complete pixel art.
 
-Every command of the command line is a Python call (`sprites` is `preview`, since `sprites` is a package
-here):
+Every command of the command line is a Python call (`sprites` is `preview`, `text train` is `train_text` and
+`study` is `run_study`, since `sprites`, `text` and `study` are packages here):
 
     from pokemon_gen import load_settings, run
     run(load_settings("quick", ["training.learning_rate=1e-3"]))
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pokemon_gen.stages.doctor import doctor as doctor
     from pokemon_gen.stages.ensemble import ensemble as ensemble
     from pokemon_gen.stages.handin import handin as handin
+    from pokemon_gen.stages.inspect import inspect as inspect
     from pokemon_gen.stages.judge import judge as judge
     from pokemon_gen.stages.page import show as show
     from pokemon_gen.stages.page import write_page as write_page
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
     from pokemon_gen.stages.score import score as score
     from pokemon_gen.stages.select import select as select
     from pokemon_gen.stages.sprites import preview as preview
+    from pokemon_gen.stages.study import run_study as run_study
     from pokemon_gen.stages.submit import submit as submit
     from pokemon_gen.stages.train import train_members as train_members
     from pokemon_gen.submission import check as check
+    from pokemon_gen.text.training import train_text as train_text
     from pokemon_gen.training.run import train as train
 
 _MODULES = {
@@ -72,6 +75,7 @@ _MODULES = {
     "ensemble": "stages.ensemble",
     "fid": "evaluation.metrics",
     "handin": "stages.handin",
+    "inspect": "stages.inspect",
     "judge": "stages.judge",
     "kid": "evaluation.metrics",
     "load_checkpoint": "models.loading",
@@ -80,6 +84,7 @@ _MODULES = {
     "preview": "stages.sprites",
     "reproduce": "reproduction",
     "run": "pipeline",
+    "run_study": "stages.study",
     "score": "stages.score",
     "score_arrays": "evaluation.metrics",
     "select": "stages.select",
@@ -87,6 +92,7 @@ _MODULES = {
     "submit": "stages.submit",
     "train": "training.run",
     "train_members": "stages.train",
+    "train_text": "text.training",
     "write_page": "stages.page",
     "write_report": "stages.report",
 }

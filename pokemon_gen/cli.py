@@ -12,95 +12,35 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from pokemon_gen.cli_parts import (
+    HTML_OUTPUT,
+    INTERRUPTED,
+    OVERRIDES,
+    REPLACE,
+    START_AGAIN,
+    Group,
+    overwrite_option,
+    print_training,
+    shown,
+)
+from pokemon_gen.cli_study import study
+from pokemon_gen.cli_text import text
 from pokemon_gen.errors import OwnCodeError, PokemonGenError
-
-INTERRUPTED = 130
-"""The shell's exit status for a program stopped by Ctrl-C (128 + SIGINT)."""
 
 CRITERIA = ("detector", "fid", "nll")
 """Those of `settings.py`, repeated since that module imports pydantic; a test compares them."""
 
 SHOWN = 8
 """The most pictures that are listed."""
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _CHECKPOINT = "CHECKPOINT is a checkpoint's folder, or a run's folder or name, whose best checkpoint is used."
 
 
-def _overwrite(help_text: str) -> Callable[[_Function], _Function]:
-    """Return the option that replaces what exists."""
-    return click.option("--overwrite", is_flag=True, help=help_text)
-
-
-_replace = _overwrite("Replace files that exist.")
-_start_again = _overwrite("Start again: delete the run's checkpoints and results first.")
-_overrides = click.argument("overrides", nargs=-1)
-_html_output = click.option("--output", type=click.Path(path_type=Path), help="The HTML file.")
-
-
-class _Command(click.Command):
-    """A command that takes -v and --debug after its name, too."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params += _logging_options()
-
-
-class _Group(click.Group):
-    """The group of all commands."""
-
-    command_class = _Command
-
-    def invoke(self, context: click.Context) -> Any:
-        """Run the command; Ctrl-C, or a signal before the first step of a training, is one message."""
-        try:
-            return super().invoke(context)
-        except KeyboardInterrupt as error:
-            click.echo(str(error) or "interrupted", err=True)
-            sys.exit(INTERRUPTED)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params += _logging_options()
-
-
-def _logging_options() -> list[click.Parameter]:
-    """Return the options that say how much is shown."""
-
-    def verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-        if value:
-            logging.getLogger("pokemon_gen").setLevel(logging.DEBUG)
-
-    def debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-        if value:
-            logging.getLogger("pokemon_gen").setLevel(logging.DEBUG)
-            _shown.tracebacks = True
-
-    return [
-        _flag(["-v", "--verbose"], verbose, "Show more messages."),
-        _flag(["--debug"], debug, "Show the traceback behind an error message."),
-    ]
-
-
-def _flag(names: list[str], callback: Any, help_text: str) -> click.Option:
-    return click.Option(names, is_flag=True, expose_value=False, callback=callback, help=help_text)
-
-
-class _Shown:
-    """What the user asked to see."""
-
-    tracebacks = False
-
-
-_shown = _Shown()
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pokemon-gen")
 def cli() -> None:
     """Train a small transformer on 20x20 sprites, and complete sprites with it.
@@ -114,7 +54,7 @@ def cli() -> None:
     epilog="Example: pokemon-gen run quick training.max_steps=100 name=short",
 )
 @click.argument("arguments", nargs=-1, metavar="[CONFIG] [OVERRIDES]...")
-@_start_again
+@START_AGAIN
 def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     """Train, choose the best checkpoint, complete, write a checked submission, score.
 
@@ -134,7 +74,7 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
 
     result = run_all(settings, overwrite)
     for training in result.trainings:
-        _print_training(training, overwrite)
+        print_training(training, overwrite)
     if result.submission is None or result.score is None:
         sys.exit(INTERRUPTED)
     _print_scorecard(result.score.scorecard)
@@ -149,8 +89,8 @@ def run(arguments: tuple[str, ...], overwrite: bool) -> None:
     epilog="Example: pokemon-gen train gpt2-sample sprites.source=text:my_sprites name=mine",
 )
 @click.argument("config")
-@_overrides
-@_start_again
+@OVERRIDES
+@START_AGAIN
 def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train a run, or resume it: checkpoints/<name>/checkpoint-<step>/.
 
@@ -168,7 +108,7 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 
     trainings = train_members(settings, overwrite=overwrite)
     for training in trainings:
-        _print_training(training, overwrite)
+        print_training(training, overwrite)
     if trainings[-1].status == "interrupted":
         sys.exit(INTERRUPTED)
 
@@ -179,12 +119,12 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     " completion.temperature=0.8",
 )
 @click.argument("checkpoint")
-@_overrides
+@OVERRIDES
 @click.option("--split", type=click.Choice(["dev", "test"]), help="Whose prompts to complete; default: test.")
 @click.option("--prompts", help="A .txt of prompts, a picture or a folder of pictures, instead of a split.")
 @click.option("--variants", default=1, help="Completions of each prompt to keep, the best first; default: 1.")
 @click.option("--output", help="The PNG; the rows are written next to it as .txt.")
-@_replace
+@REPLACE
 def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Complete prompts with a CHECKPOINT: a sheet of all, and rows of tokens.
 
@@ -210,8 +150,8 @@ def complete(checkpoint: str, overrides: tuple[str, ...], **options: Any) -> Non
     epilog=f"{_CHECKPOINT} Example: pokemon-gen submit checkpoints/quick completion.do_sample=false",
 )
 @click.argument("checkpoint")
-@_overrides
-@_replace
+@OVERRIDES
+@REPLACE
 def submit(checkpoint: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Complete the test prompts with a CHECKPOINT and write the submission."""
     from pokemon_gen.stages.plans import plan_submission
@@ -271,9 +211,9 @@ def doctor() -> None:
     epilog="Example: pokemon-gen sprites images:my_art sprites.colours=64 --output sheet.png",
 )
 @click.argument("source")
-@_overrides
+@OVERRIDES
 @click.option("--output", type=click.Path(path_type=Path), help="The PNG of the contact sheet.")
-@_replace
+@REPLACE
 def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Show a SOURCE: procedural, hub:ID_OR_FOLDER, text:FOLDER, images:FOLDER, or a FOLDER alone."""
     from pokemon_gen.stages.sprites import preview
@@ -292,7 +232,7 @@ def sprites(source: str, overrides: tuple[str, ...], output: Path | None, overwr
 )
 @click.argument("run")
 @click.option("--output", type=click.Path(path_type=Path), help="The .zip; default: submissions/<name>.zip.")
-@_replace
+@REPLACE
 def handin(run: str, output: Path | None, overwrite: bool) -> None:
     """Pack a finished RUN: code, notebook, settings, sidecar, versions, how to reproduce; no weights or data.
 
@@ -312,7 +252,7 @@ def handin(run: str, output: Path | None, overwrite: bool) -> None:
     epilog="Example: pokemon-gen reproduce submissions/homework.json",
 )
 @click.argument("sidecar", type=click.Path(path_type=Path))
-@_overwrite("Start again, if it was reproduced before.")
+@overwrite_option("Start again, if it was reproduced before.")
 def reproduce(sidecar: Path, overwrite: bool) -> None:
     """Make a submission again from its SIDECAR: settings, seed and source of the sprites.
 
@@ -341,15 +281,21 @@ def reproduce(sidecar: Path, overwrite: bool) -> None:
     epilog="Example: pokemon-gen report quick",
 )
 @click.argument("run")
-@_html_output
-@_replace
+@HTML_OUTPUT
+@REPLACE
 def report(run: str, output: Path | None, overwrite: bool) -> None:
     """Write the report of a RUN or checkpoint: scorecard, completions, curves, and where the model is unsure.
 
     Without --output it is eval/results/<name>/report.html, which is replaced.
     """
+    from pokemon_gen.models.choice import learns_text
     from pokemon_gen.stages.plans import plan_report
 
+    if learns_text(run):
+        from pokemon_gen.stages.text_report import write_text_report
+
+        click.echo(write_text_report(run, output, overwrite).file)
+        return
     plan = plan_report(run, output, overwrite)  # reports mistakes before torch loads
     from pokemon_gen.stages.report import run_report
 
@@ -361,8 +307,8 @@ def report(run: str, output: Path | None, overwrite: bool) -> None:
     epilog="Example: pokemon-gen compare fast strong",
 )
 @click.argument("runs", nargs=-1)
-@_html_output
-@_replace
+@HTML_OUTPUT
+@REPLACE
 def compare(runs: tuple[str, ...], output: Path | None, overwrite: bool) -> None:
     """Compare RUNS: their scorecards, the same prompts completed by each, and their curves.
 
@@ -381,8 +327,8 @@ def compare(runs: tuple[str, ...], output: Path | None, overwrite: bool) -> None
     epilog="Example: pokemon-gen page quick",
 )
 @click.argument("run")
-@_html_output
-@_replace
+@HTML_OUTPUT
+@REPLACE
 def page(run: str, output: Path | None, overwrite: bool) -> None:
     """Write the live page of a RUN or checkpoint: one HTML file that holds the model and needs no server.
 
@@ -397,12 +343,41 @@ def page(run: str, output: Path | None, overwrite: bool) -> None:
 
 
 @cli.command(
+    short_help="Show the inside of a model, as one page.",
+    epilog="Example: pokemon-gen inspect quick --sprite 3 --pixel 13,10",
+)
+@click.argument("run")
+@click.option("--sprite", type=int, help="Sprites: the dev sprite, from 1; default: 1.")
+@click.option("--pixel", metavar="ROW,COLUMN", help="Sprites: whose attention is shown first, from 1.")
+@click.option("--token", type=int, help="Sprites: the colour that is compared in different places.")
+@click.option("--prompt", help="Text: what the model reads; default: the first line of dev.")
+@click.option("--word", help="Text: a word that is compared in different contexts.")
+@click.option("--layer", type=int, help="The layer that is split into features, from 1; default: the middle.")
+@click.option("--features", type=int, help="The most features that are shown; default: 12.")
+@click.option("--feature-steps", type=int, help="Steps of the autoencoder's training; default: 300.")
+@click.option("--output", type=click.Path(path_type=Path), help="The folder of the page and its files.")
+@REPLACE
+def inspect(run: str, output: Path | None, overwrite: bool, **options: Any) -> None:
+    """Show the inside of a RUN or checkpoint, of sprites or of text: where heads look, what layers decide.
+
+    Without --output it is eval/results/<name>/inside/page.html; that folder is replaced.
+    """
+    from pokemon_gen.stages.plans import InspectionOptions, plan_inspection
+
+    shown = InspectionOptions(**{name: value for name, value in options.items() if value is not None})
+    plan = plan_inspection(run, shown, output, overwrite)  # reports mistakes before torch loads
+    from pokemon_gen.stages.inspect import run_inspection
+
+    click.echo(run_inspection(plan).file)
+
+
+@cli.command(
     short_help="Train the detector of a run.",
     epilog="Example: pokemon-gen detector llama detector.classifier.steps=500",
 )
 @click.argument("config")
-@_overrides
-@_replace
+@OVERRIDES
+@REPLACE
 def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     """Train the detector of a run, which chooses its checkpoint: checkpoints/<name>/detector/."""
     settings = _settings_to_train(config, overrides)
@@ -415,9 +390,9 @@ def detector(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
     short_help="Train the frozen judge of a source.", epilog="Example: pokemon-gen judge text:my_sprites"
 )
 @click.argument("source")
-@_overrides
+@OVERRIDES
 @click.option("--sharp", is_flag=True, help="The sharp judge (judge-sharp.yaml): up to an hour on two cores.")
-@_overwrite("Train the judge again: its metrics then differ from those before.")
+@overwrite_option("Train the judge again: its metrics then differ from those before.")
 def judge(source: str, overrides: tuple[str, ...], sharp: bool, overwrite: bool) -> None:
     """Train the frozen judge of a SOURCE of sprites, once: checkpoints/judge-<fingerprint>/.
 
@@ -446,7 +421,7 @@ def judge(source: str, overrides: tuple[str, ...], sharp: bool, overwrite: bool)
 )
 @click.argument("name")
 @click.argument("checkpoints", nargs=-1, required=True)
-@_replace
+@REPLACE
 def ensemble(name: str, checkpoints: tuple[str, ...], overwrite: bool) -> None:
     """Combine two or more CHECKPOINTS, whose probabilities are averaged, in checkpoints/NAME/best/.
 
@@ -473,7 +448,7 @@ _weights = click.option(
     epilog="Example: pokemon-gen select checkpoints/llama --by nll",
 )
 @click.argument("run")
-@_overrides
+@OVERRIDES
 @click.option("--by", type=click.Choice(CRITERIA), help="The criterion; default: that of the config.")
 @click.option("--on", type=click.Choice(["dev", "fold"]), help="Whose sprites; fold: held out of train.")
 @_weights
@@ -498,7 +473,7 @@ def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     epilog="Example: pokemon-gen score checkpoints/llama --inception-weights inception.pth",
 )
 @click.argument("completions")
-@_overrides
+@OVERRIDES
 @click.option(
     "--reference", default="dev", show_default=True, help="dev, train, a FOLDER of images, or a .txt."
 )
@@ -508,7 +483,7 @@ def select(run: str, overrides: tuple[str, ...], **options: Any) -> None:
     show_default=True, help="FID implementation.",
 )  # fmt: skip
 @click.option("--resize", is_flag=True, help="Resize images of other sizes to 20x20.")
-@_replace
+@REPLACE
 def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Score COMPLETIONS: a checkpoint or run, a .txt of sprites, or a folder of images.
 
@@ -525,16 +500,20 @@ def score(completions: str, overrides: tuple[str, ...], **options: Any) -> None:
     click.echo(f"Scorecard: {made.file}")
 
 
+cli.add_command(text)
+cli.add_command(study)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message, never a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # Windows' code pages have no "≤"
     _show_log()
-    _shown.tracebacks = False
+    shown.tracebacks = False
     try:
         cli()
     except OwnCodeError as error:
-        _end(f"{error}" if _shown.tracebacks else f"{error}. --debug shows the traceback.")
+        _end(f"{error}" if shown.tracebacks else f"{error}. --debug shows the traceback.")
     except PokemonGenError as error:
         _end(str(error))
     except RuntimeError as error:
@@ -563,7 +542,7 @@ def _free_space() -> str:
 
 def _end(message: str) -> None:
     """Print an error, with its traceback if `--debug` asks for it, and exit."""
-    if _shown.tracebacks:
+    if shown.tracebacks:
         traceback.print_exc()
     click.echo(f"error: {message}", err=True)
     sys.exit(1)
@@ -637,15 +616,3 @@ def _print_scorecard(scorecard: Any) -> None:
 def _print_submission(made: Any) -> None:
     click.echo(f"Best checkpoint: {made.checkpoint}, {made.reason}")
     click.echo(f"{made.file}: {made.report}")
-
-
-def _print_training(result: Any, overwrite: bool) -> None:
-    dev = ""
-    if result.dev_nll is not None:
-        dev = f"; dev NLL {result.dev_nll:.4f} nats/token, completion {result.dev_completion_nll:.4f}"
-    click.echo(f"{result.folder}: {result.status}, step {result.step} of {result.max_steps}{dev}")
-    if result.status == "interrupted" and result.settings.training.get("save_only_model"):
-        click.echo("The checkpoint has no optimizer (save_only_model), so the run cannot resume.")
-    elif result.status == "interrupted":
-        without = " without --overwrite" if overwrite else ""
-        click.echo(f"A checkpoint was saved; the same command{without} resumes the run.")

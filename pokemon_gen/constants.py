@@ -16,6 +16,8 @@ PALETTE_NAME = "palette.json"
 """Name of the palette's file inside a checkpoint."""
 SETTINGS_NAME = "settings.json"
 """Name of the file with the resolved settings, inside a run's folder and inside each of its checkpoints."""
+SCRATCH = "scratch"
+"""The `model_type` of the Transformer that is written from the equations; see `models/scratch.py`."""
 MEASURING_SEED = 20251108
 """Seed of all random draws of an evaluation, so that equal sprites always get equal metrics."""
 CHECKPOINTS = Path("checkpoints")

@@ -59,7 +59,7 @@ _log = logging.getLogger(__name__)
 class RunResult:
     """What `run` did: one training per member, and no submission or score if one was interrupted."""
 
-    trainings: list[TrainingResult]
+    trainings: list[TrainingResult[Settings]]
     submission: Submission | None
     score: Score | None
     report: HtmlPage | None
@@ -71,7 +71,7 @@ class RunResult:
         return status + (self.score._repr_html_() if self.score else "")
 
     @property
-    def training(self) -> TrainingResult:
+    def training(self) -> TrainingResult[Settings]:
         """The last member's training, or the only one."""
         return self.trainings[-1]
 
@@ -161,7 +161,7 @@ def _run(
     return RunResult(trainings, made, score, _report(settings.name, sprites, inspection))
 
 
-def _finish_best(settings: Settings, trainings: list[TrainingResult]) -> None:
+def _finish_best(settings: Settings, trainings: list[TrainingResult[Settings]]) -> None:
     """Combine the members, or record in `best/` how a single model completes now."""
     if settings.members > 1:
         ensemble(settings.name, [training.folder for training in trainings], True, settings)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -38,11 +39,13 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 """Criteria that can choose a checkpoint. The judge is not among them."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """One section of a config: unknown settings are errors, and so are values of another type."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-class ConfigSettings(_Section):
+class ConfigSettings(Section):
     """All settings of one config, with the place that each one comes from."""
 
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -127,7 +130,7 @@ def _completed_from(default: dict[str, Any]) -> Callable[[Any], Any]:
     return fill
 
 
-class SpriteSettings(_Section):
+class SpriteSettings(Section):
     """The source of the sprites, their palette, and the fold that is held out of train."""
 
     source: str = "procedural"
@@ -163,7 +166,7 @@ class SpriteSettings(_Section):
 Flips = Literal["none", "mirror", "all"]
 
 
-class AugmentationSettings(_Section):
+class AugmentationSettings(Section):
     """How sprites are transformed during training. A conditioning token before the first pixel names
     each transform, so that the model can tell transformed sprites from originals.
     """
@@ -181,7 +184,7 @@ class AugmentationSettings(_Section):
     is none."""
 
 
-class CompletionSettings(_Section):
+class CompletionSettings(Section):
     """How prompts are completed. The names of the sampling settings are those of `transformers`."""
 
     do_sample: bool = False
@@ -215,7 +218,7 @@ class CompletionSettings(_Section):
         return self
 
 
-class GeneratorSettings(_Section):
+class GeneratorSettings(Section):
     """One kind of generators: models trained for a short time, whose completions a detector learns to tell
     from real sprites. Train is divided into folds; each fold is completed by a model trained on the other
     folds.
@@ -282,7 +285,7 @@ class GeneratorSettings(_Section):
         return self
 
 
-class ClassifierSettings(_Section):
+class ClassifierSettings(Section):
     """The detector's image classifier."""
 
     model: Annotated[ModelFields, BeforeValidator(_completed_from(_CLASSIFIER))] = _CLASSIFIER
@@ -307,7 +310,7 @@ class ClassifierSettings(_Section):
     """Weight decay of `AdamW`."""
 
 
-class DetectorSettings(_Section):
+class DetectorSettings(Section):
     """How a detector is trained: a classifier that tells real sprites from completed and corrupted ones.
     The judge has the same settings.
     """
@@ -333,7 +336,7 @@ class DetectorSettings(_Section):
         return (self.generator, *self.more_generators)
 
 
-class SelectionSettings(_Section):
+class SelectionSettings(Section):
     """How the best checkpoint of a run is chosen."""
 
     by: Criterion = "detector"
@@ -344,27 +347,23 @@ class SelectionSettings(_Section):
     above 0 and leaves dev unused by the choice, so that metrics on dev stay unbiased."""
 
 
-class Settings(ConfigSettings):
-    """All settings of a run."""
+class RunSettings(ConfigSettings):
+    """What every run has, whatever it learns from: `learns` names it."""
+
+    learns: ClassVar[Literal["sprites", "text"]] = "sprites"
 
     name: str
     """Name of the run and of its outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Seed of the initial weights, of the order of the sprites and of dropout."""
-    members: int = Field(1, ge=1, le=64)
-    """Number of models to train, each with its own seed: member N, from 0, trains with seed `seed *
-    members + N`. Several models complete together as an ensemble, which averages their probabilities at
-    each token."""
-    sprites: SpriteSettings = SpriteSettings()
-    model: ModelFields
-    """`model_type`, such as `gpt2`, `llama`, `mistral` or `qwen3`, and fields of that type's config in
-    `transformers`. Fields that are not set keep the defaults of `transformers`."""
+    """Seed of the initial weights, of the order of the training samples and of dropout."""
+    start_from: str | None = None
+    """A run, a checkpoint's folder or (on text) a model on the hub, whose weights the training starts from.
+    The model has its type and size, so `model` may be left out. By default, weights are drawn at random."""
+    model: dict[str, Any] = Field({}, validate_default=True)
+    """`model_type`, such as `gpt2`, `llama`, `mistral`, `qwen3` or `scratch`, and fields of that type's
+    config in `transformers`. Fields that are not set keep the defaults of `transformers`."""
     training: dict[str, Any] = {}
-    """Any field of `transformers.TrainingArguments` and of `SpriteTrainingArguments`."""
-    augmentation: AugmentationSettings = AugmentationSettings()
-    completion: CompletionSettings = CompletionSettings()
-    detector: DetectorSettings = DetectorSettings()
-    selection: SelectionSettings = SelectionSettings()
+    """Any field of `transformers.TrainingArguments` and of `RunTrainingArguments`."""
 
     @field_validator("name")
     @classmethod
@@ -372,6 +371,59 @@ class Settings(ConfigSettings):
         if not is_name(name):
             raise ValueError(NAME_RULE)
         return name
+
+    @field_validator("model")
+    @classmethod
+    def _a_new_model_has_a_type(cls, model: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return model if not model and info.data.get("start_from") else _require_type(model)
+
+    def with_training(self, **fields: Any) -> Self:
+        """Return the settings with other fields of `training:`."""
+        return self.model_copy(update={"training": {**self.training, **fields}})
+
+    def each_member(self) -> list[Self]:
+        """Return the settings of each training: one for a run, one for each member of an ensemble."""
+        return [self]
+
+    def training_defaults(self) -> dict[str, Any]:
+        """Return the defaults of `training:` that this kind of run has for itself."""
+        return {}
+
+    def fixed(self) -> dict[str, Any]:
+        """Return section → settings that must not change within a run, as plain values."""
+        return {"model": self.model, "training": self.training}
+
+    def named_functions(self) -> dict[str, str]:
+        """Return the setting and the place, `FILE.py:NAME`, of each function or class that it names."""
+        training = self.training
+        places = {
+            "training.optimizer_function": training.get("optimizer_function"),
+            "training.schedule_function": training.get("schedule_function"),
+        }
+        classes = {f"training.callbacks.{n}": name for n, name in enumerate(training.get("callbacks") or ())}
+        return {setting: place for setting, place in (places | classes).items() if place}
+
+    def save(self, folder: Path) -> None:
+        """Write `settings.json` into `folder`. JSON is YAML too, so the file is a valid config."""
+        write_json(folder / SETTINGS_NAME, self.model_dump(mode="json"))
+
+
+RunKind = TypeVar("RunKind", bound=RunSettings)
+"""The settings of one kind of run."""
+
+
+class Settings(RunSettings):
+    """All settings of a run on sprites."""
+
+    members: int = Field(1, ge=1, le=64)
+    """Number of models to train, each with its own seed: member N, from 0, trains with seed `seed *
+    members + N`. Several models complete together as an ensemble, which averages their probabilities at
+    each token."""
+    sprites: SpriteSettings = SpriteSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    completion: CompletionSettings = CompletionSettings()
+    detector: DetectorSettings = DetectorSettings()
+    selection: SelectionSettings = SelectionSettings()
 
     def same_as(self, saved: dict[str, Any]) -> bool:
         """Tell whether saved settings equal these.
@@ -387,9 +439,18 @@ class Settings(ConfigSettings):
         chosen = {k: v for k, v in before["training"].items() if k in PRECISION}
         return {**now, "training": {**chosen, **now["training"]}} == before
 
-    def with_training(self, **fields: Any) -> Self:
-        """Return the settings with other fields of `training:`."""
-        return self.model_copy(update={"training": {**self.training, **fields}})
+    def fixed(self) -> dict[str, Any]:
+        """Return section → settings that must not change within a run; the sprites have a fingerprint."""
+        return {
+            "sprites": self.sprites.model_dump(exclude=LOCATION_OF_SPRITES),
+            **super().fixed(),
+            "augmentation": self.augmentation.model_dump(),
+        }
+
+    def named_functions(self) -> dict[str, str]:
+        """Return the functions and classes that the settings name, with that of the augmentation."""
+        own = self.augmentation.function
+        return {**({"augmentation.function": own} if own else {}), **super().named_functions()}
 
     def each_member(self) -> list[Self]:
         """Return the settings of each training: one for a run, one for each member of an ensemble."""
@@ -401,10 +462,6 @@ class Settings(ConfigSettings):
         seed = self.seed * self.members + number
         changes = {"name": member_name(self.name, number), "seed": seed, "members": 1}
         return self.model_copy(update=changes)
-
-    def save(self, folder: Path) -> None:
-        """Write `settings.json` into `folder`. JSON is YAML too, so the file is a valid config."""
-        write_json(folder / SETTINGS_NAME, self.model_dump(mode="json"))
 
 
 class JudgeSection(DetectorSettings):
@@ -422,7 +479,11 @@ class JudgeSettings(ConfigSettings):
     judge: JudgeSection
 
 
-class SpritesAlone(_Section):
+class SectionAlone(Section):
+    """One section of settings without a run, to which only overrides apply."""
+
+
+class SpritesAlone(SectionAlone):
     """Settings of a sprite source without a run."""
 
     sprites: SpriteSettings

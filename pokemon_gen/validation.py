@@ -9,6 +9,7 @@ from pathlib import Path
 from pokemon_gen.config_files.checks import (
     CLASSIFIER_REFUSED,
     MODEL_REFUSED,
+    TEXT_MODEL_REFUSED,
     check_family,
     check_model,
     check_training,
@@ -17,7 +18,7 @@ from pokemon_gen.config_files.fields import causal_types, model_fields, training
 from pokemon_gen.config_files.overrides import shipped_types
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
-from pokemon_gen.settings import DetectorSettings, JudgeSettings, Settings, SpriteSettings
+from pokemon_gen.settings import DetectorSettings, JudgeSettings, RunSettings, Settings, SpriteSettings
 from pokemon_gen.sprites.sources import check_palette, parse_source
 
 
@@ -35,7 +36,7 @@ def check_settings(settings: Settings | JudgeSettings) -> None:
         )
 
 
-def check_fields(settings: Settings | JudgeSettings) -> None:
+def check_fields(settings: RunSettings | JudgeSettings) -> None:
     """Check the fields of the sections `training` and `model`, and of the detector's models.
 
     Raises:
@@ -46,36 +47,25 @@ def check_fields(settings: Settings | JudgeSettings) -> None:
             types = causal_types()
             if types is not None:
                 check_family(str(model["model_type"]), types, section)
-            _check_model(settings, section, model, MODEL_REFUSED)
+            learns_text = isinstance(settings, RunSettings) and settings.learns == "text"
+            _check_model(settings, section, model, TEXT_MODEL_REFUSED if learns_text else MODEL_REFUSED)
         for section, model in _classifiers(settings).items():
             _check_model(settings, section, model, CLASSIFIER_REFUSED)
         types = training_types()
-        if isinstance(settings, Settings) and types is not None:
+        if isinstance(settings, RunSettings) and types is not None:
             check_training(settings.training, types)
-        if isinstance(settings, Settings):
+        if isinstance(settings, RunSettings):
             check_functions(settings)
 
 
-def check_functions(settings: Settings) -> None:
+def check_functions(settings: RunSettings) -> None:
     """Check the files of a person's own code that the settings name, without importing them.
 
     Raises:
         SettingError: for another form than `FILE.py:NAME`, a missing file, or a file that may not be run.
     """
-    for setting, place in named_functions(settings).items():
+    for setting, place in settings.named_functions().items():
         check_place(setting, place)
-
-
-def named_functions(settings: Settings) -> dict[str, str]:
-    """Return the setting and the place, `FILE.py:NAME`, of each function or class that the settings name."""
-    training = settings.training
-    places = {
-        "augmentation.function": settings.augmentation.function,
-        "training.optimizer_function": training.get("optimizer_function"),
-        "training.schedule_function": training.get("schedule_function"),
-    }
-    classes = {f"training.callbacks.{n}": place for n, place in enumerate(training.get("callbacks") or ())}
-    return {setting: place for setting, place in (places | classes).items() if place}
 
 
 def check_place(setting: str, place: str) -> tuple[Path, str]:
@@ -119,11 +109,12 @@ def check_sprites(sprites: SpriteSettings) -> None:
         check_palette(sprites.palette)
 
 
-def _language_models(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:
+def _language_models(settings: RunSettings | JudgeSettings) -> dict[str, dict[str, object]]:
     """Return the sections of language models: the run's own, and those of its generators."""
     if isinstance(settings, JudgeSettings):
         return generator_models("judge", settings.judge)
-    return {"model": settings.model, **generator_models("detector", settings.detector)}
+    own: dict[str, dict[str, object]] = {"model": settings.model} if settings.model else {}
+    return own | (generator_models("detector", settings.detector) if isinstance(settings, Settings) else {})
 
 
 def generator_models(role: str, section: DetectorSettings) -> dict[str, dict[str, object]]:
@@ -133,15 +124,17 @@ def generator_models(role: str, section: DetectorSettings) -> dict[str, dict[str
     return {name: kind.model for name, kind in zip(names, section.generators, strict=True)}
 
 
-def _classifiers(settings: Settings | JudgeSettings) -> dict[str, dict[str, object]]:
+def _classifiers(settings: RunSettings | JudgeSettings) -> dict[str, dict[str, object]]:
     """Return the sections of image classifiers."""
     if isinstance(settings, JudgeSettings):
         return {"judge.classifier.model": settings.judge.classifier.model}
-    return {"detector.classifier.model": settings.detector.classifier.model}
+    if isinstance(settings, Settings):
+        return {"detector.classifier.model": settings.detector.classifier.model}
+    return {}
 
 
 def _check_model(
-    settings: Settings | JudgeSettings, section: str, model: dict[str, object], refused: Mapping[str, str]
+    settings: RunSettings | JudgeSettings, section: str, model: dict[str, object], refused: Mapping[str, str]
 ) -> None:
     """Check the fields of one model section, as far as its type's fields can be read without torch."""
     model_type = str(model["model_type"])

@@ -262,6 +262,8 @@ def test_every_command_is_a_python_function() -> None:
         "sprites": "preview",
         "page": "write_page",
         "report": "write_report",
+        "text": "train_text",
+        "study": "run_study",
     }  # packages have the commands' own names
     names = {other_names.get(command, command) for command in COMMANDS}
     assert names <= set(pokemon_gen.__all__)

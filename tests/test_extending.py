@@ -16,6 +16,7 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages.train import train_members
 from pokemon_gen.training.extensions import Extensions
 from pokemon_gen.training.run import train, train_extended
+from pokemon_gen.training.sprites import SpriteData
 from pokemon_gen.validation import check_settings
 from tests.builders import ONE_STEP, ROOT, TINY_MODEL, MakeSettings, error_with
 from tests.model_builders import assert_weights_equal, weights_of
@@ -102,7 +103,7 @@ def test_an_error_in_a_persons_own_code_names_that_code(
 
     own: dict[str, Any] = {code: failing}
     with error_with(code, "ZeroDivisionError", "by my own hand"):
-        train_extended(tiny(), few_sprites, replace(Extensions(), **own), overwrite=False)
+        train_extended(tiny(), SpriteData(few_sprites), replace(Extensions(), **own), overwrite=False)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_own_code_that_returns_something_else_is_named(
 ) -> None:
     own: dict[str, Any] = {code: lambda *_: returned}
     with error_with(code, *facts):
-        train_extended(tiny(), few_sprites, replace(Extensions(), **own), overwrite=False)
+        train_extended(tiny(), SpriteData(few_sprites), replace(Extensions(), **own), overwrite=False)
 
 
 def test_a_mistake_in_an_augmentation_keeps_the_run_that_it_would_replace(

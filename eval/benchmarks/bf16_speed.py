@@ -25,7 +25,7 @@ from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.precision import choose_precision
 from pokemon_gen.training.run import prepare
-from pokemon_gen.training.trainer import batch_of
+from pokemon_gen.training.sprites import SpriteData, batch_of
 
 FASTER_BY = 1.1
 """The least speedup for which bf16 is recommended."""
@@ -55,7 +55,7 @@ def main() -> None:
     settings = load_settings(options.config, [f"sprites.source={options.source}", "training.use_cpu=true"])
     sprites = load_sprites_of(settings.sprites)
     with tempfile.TemporaryDirectory() as folder:
-        model, arguments, _ = prepare(settings, sprites.palette, Path(folder))
+        model, arguments, _ = prepare(settings, SpriteData(sprites), Path(folder))
     batch = torch.from_numpy(sprites.tokens("train")[: arguments.train_batch_size])
     print(describe_machine())
     seconds = fastest_passes(model.train(), prepend_identity(model, batch), options.rounds)

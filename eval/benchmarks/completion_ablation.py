@@ -1,9 +1,8 @@
 r"""What each completion setting contributes: trained models complete sprites that they have not learned.
 
-    uv run python eval/benchmarks/ablation.py eval/benchmarks/ablation_strong.yaml \
-        --source text:FOLDER --keep KEPT
+    uv run pokemon-gen study eval/studies/strong.yaml source=text:FOLDER
     uv run python eval/benchmarks/completion_ablation.py eval/benchmarks/completion_ablation.yaml \
-        --source text:FOLDER --checkpoints KEPT/ablation_strong/unchanged-*/checkpoints/strong/checkpoint-*
+        --source text:FOLDER --checkpoints checkpoints/strong-ablation.ideas.unchanged.*/checkpoint-*
 
 A plan (YAML) names the config to start from and the settings of each idea. The models complete two folds of
 80 sprites, which must be held out from their training. The config's detector and the sharp judge are trained
@@ -25,7 +24,7 @@ import yaml
 from common import argument_parser
 from machine import describe_machine
 from numpy.typing import NDArray
-from training_runs import TWO_FOLDS, absolute_source, two_folds
+from training_runs import absolute_source
 
 from pokemon_gen.completion.reranking import complete_best
 from pokemon_gen.config_files.loading import load_settings
@@ -41,6 +40,7 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector as train_detector
 from pokemon_gen.stages.judge import judge as train_judge
+from pokemon_gen.study.runs import TWO_FOLDS, two_folds
 
 METRICS = (
     "AUC, fold 1",

@@ -25,7 +25,7 @@ from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.run import prepare
-from pokemon_gen.training.trainer import SpriteTrainer, make_trainer
+from pokemon_gen.training.sprites import SpriteData, SpriteTrainer
 
 BAR = 0.03
 STEPS = 8
@@ -74,8 +74,8 @@ class StepTimes(TrainerCallback):
 def measure(side: type[SafeSaves], settings: Settings, sprites: Sprites) -> tuple[float, float]:
     """Return the median seconds of a checkpoint, and of a step."""
     with tempfile.TemporaryDirectory() as folder, quiet():
-        model, arguments, prepared = prepare(settings, sprites.palette, Path(folder))
-        trainer = make_trainer(model, arguments, sprites, prepared)
+        model, arguments, prepared = prepare(settings, SpriteData(sprites), Path(folder))
+        trainer = SpriteData(sprites).trainer(model, arguments, prepared)
         trainer.__class__ = side
         assert isinstance(trainer, SafeSaves)
         times = StepTimes()

@@ -1,17 +1,11 @@
-"""What the benchmarks that train runs share: a clock of steps, sprite sources, folds, and quiet settings."""
+"""What the benchmarks that train runs share: a clock of steps, sprite sources, and quiet settings."""
 
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import TrainerCallback
-
-from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.sprites.collection import FOLD, Sprites
-from pokemon_gen.sprites.folds import random_folds
 
 STEPS_ONLY: dict[str, Any] = {
     "eval_strategy": "no",
@@ -21,23 +15,6 @@ STEPS_ONLY: dict[str, Any] = {
     "disable_tqdm": True,
 }
 """Fields of `training:` for a training that does nothing but its steps until the last one."""
-TWO_FOLDS = ("sprites.fold_size=160", "sprites.fold_seed=1")
-"""Overrides that hold out two folds of 80 sprites at once, apart from the last 80 sprites of train, on which
-many earlier choices were made."""
-
-
-def two_folds(sprites: Sprites) -> list[NDArray[np.int64]]:
-    """Return the two folds of sprites that were loaded with `TWO_FOLDS`, about (80, 400) each.
-
-    Copies of a sprite are in one fold.
-
-    Raises:
-        PokemonGenError: if the sprites have no fold.
-    """
-    if FOLD not in sprites.splits:
-        raise PokemonGenError(f"{sprites.source}: no sprites are held out. Load them with TWO_FOLDS.")
-    held_out = sprites.tokens(FOLD)
-    return [held_out[rows] for rows in random_folds(held_out, [0.5, 0.5], seed=0)]
 
 
 def synchronized_time() -> float:

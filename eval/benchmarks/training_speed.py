@@ -38,7 +38,7 @@ from pokemon_gen.training.captured import why_not_captured
 from pokemon_gen.training.compiling import compile_if_possible
 from pokemon_gen.training.extensions import Extensions
 from pokemon_gen.training.run import prepare
-from pokemon_gen.training.trainer import SpriteDataset, batch_of, make_trainer
+from pokemon_gen.training.sprites import SpriteData, SpriteDataset, batch_of
 
 UNCOUNTED = WARM_UP + 2
 """The steps before the clock starts: the first one compiles, and a GPU captures a later one."""
@@ -78,11 +78,11 @@ def time_trainer(settings: Settings, sprites: Sprites, steps: int) -> float:
     # The last checkpoint is saved after the clock has stopped.
     timed = settings.with_training(**STEPS_ONLY, max_steps=watch.last, logging_strategy="no")
     with tempfile.TemporaryDirectory() as folder, quiet():
-        model, arguments, timed = prepare(timed, sprites.palette, Path(folder))
+        model, arguments, timed = prepare(timed, SpriteData(sprites), Path(folder))
         fit_schedule(arguments, watch.last)
         steps = settings.training.get("max_steps", watch.last)  # those of the config decide whether it pays
         compile_if_possible(model, arguments, steps, why_not_captured(arguments, arguments.capture) is None)
-        make_trainer(model, arguments, sprites, timed, Extensions(callbacks=[watch])).train()
+        SpriteData(sprites).trainer(model, arguments, timed, Extensions(callbacks=[watch])).train()
     print(f"  bf16: {arguments.bf16}, first step {watch.first_step:.1f} s")
     return watch.seconds
 

@@ -33,6 +33,14 @@ MODEL_REFUSED = {
     "pad_token_id": "does not exist, because every token is a colour",
 }
 """Fields of a model's config that cannot be set, and why. The reason follows the word "it"."""
+_NO_SPECIAL_TOKEN = "does not exist, because every token is a piece of text"
+TEXT_MODEL_REFUSED = {
+    "vocab_size": "comes from the tokenizer",
+    "bos_token_id": _NO_SPECIAL_TOKEN,
+    "eos_token_id": _NO_SPECIAL_TOKEN,
+    "pad_token_id": _NO_SPECIAL_TOKEN,
+}
+"""The same for a model of text."""
 CLASSIFIER_REFUSED = {
     "num_labels": "is always two: real or not",
     "num_channels": "is always four: red, green, blue and a mask of the completion",
@@ -147,6 +155,14 @@ def check_model(
         if field not in known:
             near = closest(setting, (f"{section}.{name}" for name in known if name not in refused))
             raise SettingError(setting, f"unknown setting {setting!r} for {model_type}{near}")
+
+
+def same_model(fields: Mapping[str, Any], config: Any) -> str | None:
+    """Return the first field of a `model:` section that differs from a model's config; None if none does."""
+    for field, value in fields.items():
+        if getattr(config, field, None) != value:
+            return field
+    return None
 
 
 def check_family(model_type: str, known: Collection[str], section: str) -> None:

@@ -16,8 +16,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pokemon_gen.constants import SCRATCH
+
 ARGUMENTS = Path(__file__).parent.parent / "training" / "arguments.py"
 """Source file of this package's own fields of `training:`."""
+SCRATCH_MODEL = ARGUMENTS.parent.parent / "models" / "scratch.py"
+"""Source file of this package's own type of model."""
 
 
 class Field(NamedTuple):
@@ -77,7 +81,7 @@ def causal_types() -> Collection[str] | None:
         if isinstance(target, ast.Name) and target.id == "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES":
             pairs = value.args[0] if isinstance(value, ast.Call) and value.args else value
             try:
-                return frozenset(dict(ast.literal_eval(pairs)))  # type: ignore[arg-type]
+                return frozenset({*dict(ast.literal_eval(pairs)), SCRATCH})  # type: ignore[arg-type]
             except (ValueError, TypeError):
                 return None
     return None
@@ -87,7 +91,8 @@ def causal_types() -> Collection[str] | None:
 def model_fields(model_type: str) -> Collection[str] | None:
     """Return the fields of a type's config, or None if the source files do not show them."""
     folder = _transformers(f"models/{model_type.replace('-', '_')}")
-    for file in sorted(folder.glob("configuration_*.py")) if folder else ():
+    files = sorted(folder.glob("configuration_*.py")) if folder else []
+    for file in [SCRATCH_MODEL] if model_type == SCRATCH else files:
         classes = _classes(file)
         for node in classes.values():
             if _literal(node, "model_type") == model_type:
@@ -129,7 +134,7 @@ def _enumerations() -> Mapping[str, Any]:
 
 
 def _own_arguments() -> ast.ClassDef | None:
-    return _classes(ARGUMENTS).get("SpriteTrainingArguments")
+    return _classes(ARGUMENTS).get("RunTrainingArguments")
 
 
 def _transformers(path: str) -> Path | None:

@@ -8,7 +8,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pokemon_gen.config_files.advice import idle_overrides
 from pokemon_gen.config_files.extends import read_config
@@ -23,14 +23,17 @@ from pokemon_gen.config_files.reading import (
     JUDGE_CONFIG,
     JUDGE_CONFIGS,
     SHARP_JUDGE_CONFIG,
+    TEXT_CONFIGS,
     find_config,
     package_configs,
     shipped_configs,
 )
 from pokemon_gen.config_files.sections import locations, value_at
 from pokemon_gen.config_files.validation import validate
+from pokemon_gen.constants import SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.settings import ConfigSettings, JudgeSettings, Settings
+from pokemon_gen.text_settings import TextSettings
 
 _log = logging.getLogger(__name__)
 SAMPLE_CONFIG = "gpt2-sample"
@@ -59,6 +62,28 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     return settings
 
 
+def load_text_settings(path: str | Path, overrides: Sequence[str] = ()) -> TextSettings:
+    """Read the settings of a run on text; see `load_settings`."""
+    return load_config(TextSettings, path, overrides, TEXT_CONFIGS)
+
+
+def load_config(kind: type[_Kind], path: str | Path, overrides: Sequence[str], folder: str) -> _Kind:
+    """Read a config of another kind, such as a study's plan; see `load_settings`.
+
+    Args:
+        kind: the class of its settings.
+        path: what names it.
+        overrides: that change it.
+        folder: the folder of the shipped configs of this kind.
+    """
+    return _load(kind, find_config(path, folder), overrides)
+
+
+def load_saved(kind: type[_Kind], folder: Path) -> _Kind:
+    """Read the settings that a run saved in its folder or in one of its checkpoints."""
+    return _load(kind, folder / SETTINGS_NAME, ())
+
+
 def load_sample_settings() -> Settings:
     """Return the settings of the homework's sample model as they are shipped, whatever `configs/` holds."""
     file = next(config for config in package_configs() if config.stem == SAMPLE_CONFIG)
@@ -85,6 +110,7 @@ def _load(kind: type[_Kind], file: Path, overrides: Sequence[str]) -> _Kind:
     config = read_config(file)
     _log.debug("settings: %s", ", which extends ".join(str(source.path) for source in config.files))
     before, values = config.values, copy.deepcopy(config.values)
+    _require_kind(kind, values, file)
     overridden = apply_overrides(kind, values, overrides)
     for note in (*config.notes, *drop_superseded(values, before, overridden)):
         _log.warning("%s", note)
@@ -102,3 +128,15 @@ def _load(kind: type[_Kind], file: Path, overrides: Sequence[str]) -> _Kind:
     }
     settings.record_places({**places, **dict.fromkeys(replaced, COMMAND_LINE)}, replaced)
     return settings
+
+
+def _require_kind(kind: type[ConfigSettings], values: dict[str, Any], file: Path) -> None:
+    """Refuse a config of text for a run on sprites, and the reverse.
+
+    Raises:
+        PokemonGenError: naming the command that takes it.
+    """
+    if kind is Settings and {"corpus", "tokenizer", "generation"} & set(values):
+        raise PokemonGenError(f"{file}: this is a config of text. `pokemon-gen text train` takes it.")
+    if kind is TextSettings and {"sprites", "detector", "completion", "augmentation"} & set(values):
+        raise PokemonGenError(f"{file}: this is a config of sprites. `pokemon-gen train` takes it.")

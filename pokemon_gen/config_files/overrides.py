@@ -6,7 +6,7 @@ override is dropped (`superseded.py`).
 
 import re
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel
@@ -19,10 +19,19 @@ from pokemon_gen.config_files.sections import value_at
 from pokemon_gen.config_files.superseded import superseded_settings
 from pokemon_gen.config_files.validation import validate
 from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.settings import Settings, SpritesAlone, SpriteSettings
+from pokemon_gen.settings import RunSettings, Section, SpritesAlone, SpriteSettings
+from pokemon_gen.study_settings import SamplingAlone, SamplingGrid
+from pokemon_gen.text_settings import (
+    CorpusAlone,
+    CorpusSettings,
+    GenerationAlone,
+    GenerationSettings,
+    TextSettings,
+)
 
 COMMAND_LINE = "command line"
 """Place of an overridden setting in error messages."""
+_Kind = TypeVar("_Kind", bound=Section)
 _LONGEST_SHOWN = 60
 """Characters of an override's value that an error message shows."""
 
@@ -48,10 +57,40 @@ def override_sprites(known: SpriteSettings, overrides: Sequence[str]) -> SpriteS
     Raises:
         PokemonGenError: for every unknown or mistyped setting, and for settings outside `sprites`.
     """
-    values: dict[str, Any] = {"sprites": known.model_dump()}
+    return _override(SpritesAlone, "sprites", known, overrides).sprites
+
+
+def override_generation(known: TextSettings | None, overrides: Sequence[str]) -> GenerationSettings:
+    """Return how a model of text continues, with `generation.name=value` overrides applied.
+
+    Args:
+        known: the settings of the model's run; None for a model of others.
+        overrides: that change them.
+
+    Raises:
+        PokemonGenError: for every unknown or mistyped setting, and for settings outside `generation`.
+    """
+    section = known.generation if known else GenerationSettings()
+    return _override(GenerationAlone, "generation", section, overrides).generation
+
+
+def override_corpus(known: TextSettings | None, overrides: Sequence[str]) -> CorpusSettings:
+    """Return the corpus of a run, with `corpus.name=value` overrides applied; see `override_generation`."""
+    section = known.corpus if known else CorpusSettings()
+    return _override(CorpusAlone, "corpus", section, overrides).corpus
+
+
+def override_sampling(overrides: Sequence[str]) -> SamplingGrid:
+    """Return the default grid of a study of sampling, with `sampling.name=value` overrides applied."""
+    return _override(SamplingAlone, "sampling", SamplingGrid(), overrides).sampling
+
+
+def _override(kind: type[_Kind], name: str, section: Section, overrides: Sequence[str]) -> _Kind:
+    """Return settings of one section with overrides applied."""
+    values: dict[str, Any] = {name: section.model_dump(mode="json")}
     for override in overrides:
-        _apply(SpritesAlone, values, override)
-    return validate(SpritesAlone, values, lambda location: COMMAND_LINE).sprites
+        _apply(kind, values, override)
+    return validate(kind, values, lambda location: COMMAND_LINE)
 
 
 def is_overridden(dotted: str, overridden: Sequence[str]) -> bool:
@@ -139,7 +178,7 @@ def _is_text(kind: type[BaseModel], keys: Sequence[str]) -> bool:
     Such a value is not parsed: to YAML ` #` begins a comment and `a: b` is a section, and both occur in
     the names of folders.
     """
-    if kind is Settings and len(keys) == 2 and keys[0] == "training":
+    if issubclass(kind, RunSettings) and len(keys) == 2 and keys[0] == "training":
         return _is_text_type((training_types() or {}).get(keys[1]))
     for number, key in enumerate(keys):
         field = kind.model_fields.get(key)

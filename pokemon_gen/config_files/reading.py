@@ -17,6 +17,8 @@ from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.files import shipped
 
+CONFIGS, TEXT_CONFIGS, STUDIES = "configs", "configs/text", "configs/studies"
+"""The folders of shipped configs: of runs on sprites, of runs on text, and of studies."""
 JUDGE_CONFIG, SHARP_JUDGE_CONFIG = "judge", "judge-sharp"
 """Names of the shipped configs of the quick and of the sharp judge."""
 JUDGE_CONFIGS = frozenset({JUDGE_CONFIG, SHARP_JUDGE_CONFIG})
@@ -78,8 +80,12 @@ def read_file(path: Path) -> ConfigFile:
     return ConfigFile(path, root, translate(values) if path.name == SETTINGS_NAME else values)
 
 
-def find_config(path: str | Path) -> Path:
+def find_config(path: str | Path, folder: str = CONFIGS) -> Path:
     """Return the file of a config that is named by its path, as a shipped config or as a run.
+
+    Args:
+        path: what names it.
+        folder: the folder of the shipped configs of its kind.
 
     Raises:
         PokemonGenError: if there is no such config, naming the shipped configs and the runs.
@@ -90,13 +96,14 @@ def find_config(path: str | Path) -> Path:
     if (file / SETTINGS_NAME).is_file():  # the folder of a run or of a checkpoint
         return file / SETTINGS_NAME
     name = file.stem if file.suffix == ".yaml" else file.name
-    shipped = next((config for config in shipped_configs() if config.stem == name), None)
-    if shipped and str(file.parent) in (".", "configs"):
+    known_configs = shipped_configs(folder)
+    shipped = next((config for config in known_configs if config.stem == name), None)
+    if shipped and str(file.parent) in (".", folder):
         return shipped
     run = CHECKPOINTS / file / SETTINGS_NAME  # `train NAME` resumes a run with its own settings
     if run.is_file() and not file.is_absolute() and str(file) != ".":
         return run
-    names = run_names(shipped_configs())
+    names = run_names(known_configs)
     runs = sorted(folder.parent.name for folder in CHECKPOINTS.glob(f"*/{SETTINGS_NAME}"))
     known = f"shipped: {', '.join(names)}" + (f"; runs: {', '.join(runs)}" if runs else "")
     if name in REMOVED_CONFIGS:
@@ -104,9 +111,9 @@ def find_config(path: str | Path) -> Path:
     raise PokemonGenError(f"{path}: no such config or run{closest(str(path), [*names, *runs])} ({known})")
 
 
-def shipped_configs() -> list[Path]:
+def shipped_configs(folder: str = CONFIGS) -> list[Path]:
     """Return the configs of the working directory, which take precedence, and those of the package."""
-    return [*sorted(Path("configs").glob("*.yaml")), *package_configs()]
+    return [*sorted(Path(folder).glob("*.yaml")), *package_configs(folder)]
 
 
 def run_names(configs: Iterable[Path]) -> list[str]:
@@ -114,6 +121,6 @@ def run_names(configs: Iterable[Path]) -> list[str]:
     return sorted({config.stem for config in configs} - JUDGE_CONFIGS)
 
 
-def package_configs() -> list[Path]:
+def package_configs(folder: str = CONFIGS) -> list[Path]:
     """Return the configs that come with the package."""
-    return [config for folder in shipped("configs") for config in sorted(folder.glob("*.yaml"))]
+    return [config for place in shipped(folder) for config in sorted(place.glob("*.yaml"))]

@@ -16,9 +16,18 @@ from pydantic.fields import FieldInfo
 
 from pokemon_gen.config_files.checks import MODEL_REFUSED, TRAINING_REFUSED
 from pokemon_gen.config_files.fields import own_training_fields
-from pokemon_gen.config_files.reading import JUDGE_CONFIG, SHARP_JUDGE_CONFIG, package_configs
+from pokemon_gen.config_files.reading import (
+    CONFIGS,
+    JUDGE_CONFIG,
+    SHARP_JUDGE_CONFIG,
+    STUDIES,
+    TEXT_CONFIGS,
+    package_configs,
+)
 from pokemon_gen.config_files.retired import REMOVED, RENAMED, RETIRED_VALUES
 from pokemon_gen.settings import DetectorSettings, JudgeSection, Settings
+from pokemon_gen.study_settings import SamplingGrid, StudyPlan, Variant
+from pokemon_gen.text_settings import TextSettings
 
 _COLUMNS = ("setting", "type", "default", "meaning")
 _TYPE_WORDS = {int: "integer", float: "number", bool: "true or false", str: "text", dict: "section"}
@@ -94,7 +103,11 @@ def reference_page() -> str:
     parts = [
         _INTRODUCTION,
         "## Shipped configs\n",
-        _table(("config", "purpose"), _shipped_rows()),
+        _table(("config", "purpose"), _shipped_rows(CONFIGS)),
+        "For `pokemon-gen text train` ([text.md](text.md)):\n",
+        _table(("config", "purpose"), _shipped_rows(TEXT_CONFIGS)),
+        "For `pokemon-gen study` ([studies.md](studies.md)):\n",
+        _table(("study", "purpose"), _shipped_rows(STUDIES)),
         _OVERRIDES,
         _EXTENDS,
         "## Settings\n",
@@ -115,6 +128,16 @@ def reference_page() -> str:
         "`--sharp` the second, and adds `sprites.source`. Overrides such as `judge.classifier.steps=100` and "
         "`sprites.palette=colormap.txt` work as for a run.\n",
         _settings_table(JudgeSection, "judge.", skip=tuple(DetectorSettings.model_fields)),
+        "## Settings of runs on text\n",
+        "`name`, `seed`, `start_from`, `model` and `training` are those of a run on sprites, and these are "
+        "added:\n",
+        *_sections(TextSettings),
+        "## Settings of studies\n",
+        _settings_table(StudyPlan),
+        "A variant is a list of overrides, or a section with these settings:\n",
+        _settings_table(Variant),
+        "`pokemon-gen study sampling RUN` has these settings:\n",
+        _settings_table(SamplingGrid, "sampling."),
         "## Settings of earlier versions\n",
         "In a config or an override, these settings are errors that say what replaces them. In the "
         "`settings.json` of an earlier run, they are translated:\n",
@@ -129,10 +152,10 @@ def reference_page() -> str:
     return "\n".join(parts)
 
 
-def _shipped_rows() -> Iterator[tuple[str, ...]]:
-    for config in package_configs():
+def _shipped_rows(folder: str) -> Iterator[tuple[str, ...]]:
+    for config in package_configs(folder):
         comment = config.read_text(encoding="utf-8").partition("\n")[0]
-        yield f"[`{config.stem}`](../configs/{config.name})", comment.removeprefix("#").strip()
+        yield f"[`{config.stem}`](../{folder}/{config.name})", comment.removeprefix("#").strip()
 
 
 def _sections(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -187,6 +210,8 @@ def _type_text(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     if origin in (list, tuple):
         return f"list of {_type_text(arguments[0])}s"
     is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if origin is dict and arguments[1] is not Any:
+        return "section of names"
     word = "section" if is_section else _TYPE_WORDS.get(origin or annotation, "any value")
     signs = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
     bounds = [
@@ -212,7 +237,8 @@ def _or_list(words: list[str]) -> str:
 
 def _value_text(value: Any) -> str:
     """Return a value as a config states it. JSON is YAML too."""
-    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+    plain = isinstance(value, str) and value.isprintable() and value
+    return f"`{value if plain else json.dumps(value)}`"
 
 
 def _one_line(text: str | None) -> str:

@@ -11,7 +11,7 @@ from pokemon_gen.config_files.fields import model_fields, training_types
 from pokemon_gen.config_files.retired import retired_settings
 from pokemon_gen.config_files.sections import value_at
 from pokemon_gen.errors import PokemonGenError, closest
-from pokemon_gen.settings import Settings, SpritesAlone
+from pokemon_gen.settings import RunSettings, SectionAlone
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -63,11 +63,11 @@ def _explain(fault: Any, kind: type[BaseModel], model_type: object) -> str:
 def _dotted_names(kind: type[BaseModel], model_type: object) -> list[str]:
     """Return the dotted names of all settings, with the fields of `training` and of the model's type."""
     names: list[str] = []
-    if kind is Settings:
+    if issubclass(kind, RunSettings):
         names += [f"training.{name}" for name in training_types() or () if name not in TRAINING_REFUSED]
         names += [f"model.{name}" for name in model_fields(str(model_type)) or ()]
     names += _names_in(kind)
-    if kind is not SpritesAlone:
+    if not issubclass(kind, SectionAlone):
         names.append(EXTENDS)
     return names
 
@@ -77,5 +77,5 @@ def _names_in(kind: type[BaseModel]) -> Iterator[str]:
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             yield from (f"{name}.{inner}" for inner in _names_in(section))
-        if kind is not SpritesAlone:
+        if not issubclass(kind, SectionAlone):
             yield name

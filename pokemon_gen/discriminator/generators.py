@@ -32,7 +32,7 @@ from pokemon_gen.sprites.folds import random_folds
 from pokemon_gen.training.arguments import derived_seed, fit_schedule
 from pokemon_gen.training.divergence import FiniteLossTrainer, train_to_end
 from pokemon_gen.training.run import prepare
-from pokemon_gen.training.trainer import make_trainer
+from pokemon_gen.training.sprites import SpriteData
 
 Tokens = NDArray[np.int64]
 _SILENT = {"logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
@@ -164,14 +164,14 @@ def complete_by_sample(sprites: Sprites, steps: int, title: str) -> Tokens:
 
 def _train(settings: Settings, seen: Tokens, palette: Palette, callback: "_AtSnapshots") -> None:
     """Train a run of which nothing is saved or logged on sprites, (S, 400)."""
+    data = SpriteData(Sprites({"train": seen, "dev": seen}, palette, "generators"))
     with tempfile.TemporaryDirectory() as folder:
-        model, arguments, settings = prepare(settings, palette, Path(folder))
+        model, arguments, settings = prepare(settings, data, Path(folder))
         arguments.save_strategy, arguments.eval_strategy = SaveStrategy.NO, IntervalStrategy.NO
         fit_schedule(arguments, arguments.max_steps)
 
         def make() -> FiniteLossTrainer:
-            data = Sprites({"train": seen, "dev": seen}, palette, "generators")
-            trainer = make_trainer(model, arguments, data, settings)
+            trainer = data.trainer(model, arguments, settings)
             trainer.add_callback(callback)
             trainer.remove_callback(PrinterCallback)
             return trainer

@@ -1,15 +1,17 @@
 """A `model:` section → a decoder-only `AutoModelForCausalLM` with fresh weights.
 
-Any decoder-only `model_type` of `transformers` works. This package sets three things: the vocabulary is the
-palette; there is no begin, end or pad token, since every token is a colour (token 2, Llama's default end
-token, would stop a sprite in the middle); and every one of the 400 tokens has a position. The configs of
-`transformers` silently ignore a misspelt field, so the fields are checked here.
+Any decoder-only `model_type` of `transformers` works, and `scratch` (`scratch.py`). This package sets three
+things: the vocabulary is the palette, or that of a tokenizer; there is no begin, end or pad token, since
+every token is a colour or a piece of text (token 2, Llama's default end token, would stop a sprite in the
+middle); and every token of a sprite or a block has a position. The configs of `transformers` silently ignore
+a misspelt field, so the fields are checked here.
 """
 
 import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,9 +21,15 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pokemon_gen.augmentation import NO_CONDITIONING, ConditioningTokens
-from pokemon_gen.config_files.checks import MODEL_REFUSED, check_family, check_model
-from pokemon_gen.constants import LENGTH
+from pokemon_gen.config_files.checks import (
+    MODEL_REFUSED,
+    TEXT_MODEL_REFUSED,
+    check_family,
+    check_model,
+)
+from pokemon_gen.constants import LENGTH, SCRATCH
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.models.scratch import register_scratch
 
 WIDE = 512
 """The width from which on a model's weights are counted before they are allocated."""
@@ -36,7 +44,7 @@ def build_model(
     section: str = "model",
     conditioning: ConditioningTokens = NO_CONDITIONING,
 ) -> PreTrainedModel:
-    """Return a decoder-only model with fresh weights.
+    """Return a decoder-only model of sprites with fresh weights.
 
     Args:
         model: `model_type` and fields of that type's config, as in a config's `model:` section.
@@ -52,26 +60,71 @@ def build_model(
         PokemonGenError: for an unknown type or field, a value that does not fit, too few positions, a model
             too large for memory, or one that sees later tokens.
     """
+    extra = len(conditioning.identity)
+    more = f", of which {extra} describe the augmentation" if extra else ""
+    needs = Needs(palette_size + conditioning.count, LENGTH + extra, more, MODEL_REFUSED)
+    built = _build(model, needs, seed, section)
+    describe_tokens(built, palette_size, conditioning)
+    _check_runs(built, section)
+    return built
+
+
+def build_text_model(
+    model: dict[str, Any], vocabulary: int, block_size: int, seed: int, section: str = "model"
+) -> PreTrainedModel:
+    """Return a decoder-only model of text with fresh weights; see `build_model`.
+
+    Args:
+        model: as in a config's `model:` section.
+        vocabulary: the number of tokens.
+        block_size: the most tokens that the model reads at once.
+        seed: of the initial weights.
+        section: where these fields are in a config, for errors.
+    """
+    built = _build(model, Needs(vocabulary, block_size, " of a block", TEXT_MODEL_REFUSED), seed, section)
+    _check_runs(built, section)
+    return built
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model must have.
+
+    Attributes:
+        vocabulary: the number of tokens.
+        positions: the number of tokens that it reads at once, and `described`, what they are.
+        described: see `positions`.
+        refused: fields of its config that cannot be set, and why.
+    """
+
+    vocabulary: int
+    positions: int
+    described: str
+    refused: Mapping[str, str]
+
+
+def _build(model: dict[str, Any], needs: Needs, seed: int, section: str) -> PreTrainedModel:
+    """Return a model with fresh weights that has what is needed; see `build_model`."""
     model_type, fields = model["model_type"], {k: v for k, v in model.items() if k != "model_type"}
     config_class = _config_class(model_type, section)
-    check_model(fields, config_fields(config_class), model_type, section, MODEL_REFUSED)
+    check_model(fields, config_fields(config_class), model_type, section, needs.refused)
     positions = _positions_field(config_class)
     if positions:
-        fields.setdefault(positions, LENGTH + len(conditioning.identity))
+        fields.setdefault(positions, needs.positions)
     no_tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     with _library_errors(section, model_type, fields):
-        config = config_class(vocab_size=palette_size + conditioning.count, **no_tokens, **fields)
-    if positions:
-        _require_positions(getattr(config, positions), conditioning, f"{section}: {model_type}")
+        config = config_class(vocab_size=needs.vocabulary, **no_tokens, **fields)
+    if positions and getattr(config, positions) < needs.positions:
+        raise PokemonGenError(
+            f"{section}: {model_type}: {getattr(config, positions)} positions cannot hold {needs.positions} "
+            f"tokens{needs.described}"
+        )
     with _library_errors(section, model_type, fields):
         weights = _count_weights(config)
     _require_memory(weights, config, section)
     transformers.set_seed(seed)
     with _library_errors(section, model_type, fields):
-        built = AutoModelForCausalLM.from_config(config)
-    _describe_tokens(built, palette_size, conditioning)
-    _check_runs(built, section)
-    return built
+        return AutoModelForCausalLM.from_config(config)
 
 
 def adopt_model(
@@ -96,12 +149,12 @@ def adopt_model(
     for token in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(model.config, token, None)
         setattr(model.generation_config, token, None)
-    _describe_tokens(model, palette_size, conditioning)
+    describe_tokens(model, palette_size, conditioning)
     _check_runs(model, "model")
     return model
 
 
-def _describe_tokens(model: PreTrainedModel, palette_size: int, conditioning: ConditioningTokens) -> None:
+def describe_tokens(model: PreTrainedModel, palette_size: int, conditioning: ConditioningTokens) -> None:
     """Record in a model which of its tokens are colours, and how its loss counts them."""
     # Some classes (GPT-2) leave this unset, and `Trainer` then divides the loss by 400 tokens per sprite,
     # though only 399 are predicted.
@@ -128,20 +181,9 @@ def _library_errors(section: str, model_type: str, fields: Mapping[str, Any]) ->
         raise PokemonGenError(f"{section}: {model_type} cannot be built from this: {reason}") from error
 
 
-def _require_positions(positions: int, conditioning: ConditioningTokens, where: str) -> None:
-    """Check that a model has a position for each token of a sprite.
-
-    Raises:
-        PokemonGenError: naming both numbers.
-    """
-    needed = LENGTH + len(conditioning.identity)
-    if positions < needed:
-        more = f", of which {needed - LENGTH} describe the augmentation" if needed > LENGTH else ""
-        raise PokemonGenError(f"{where}: {positions} positions cannot hold {needed} tokens{more}")
-
-
 def _config_class(model_type: str, section: str) -> Any:
-    check_family(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, section)
+    register_scratch()
+    check_family(model_type, {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, SCRATCH}, section)
     return CONFIG_MAPPING[model_type]
 
 
@@ -149,6 +191,12 @@ def config_fields(config_class: Any) -> set[str]:
     """Return the fields that a config class of `transformers` has, under all their names."""
     known = set(inspect.signature(config_class.__init__).parameters) | set(config_class.attribute_map)
     return {name for name in known if not name.startswith("_")} - {"self", "kwargs"}
+
+
+def positions_of(config: Any) -> int | None:
+    """Return the number of positions of a model; None if its type has no limit."""
+    field = _positions_field(type(config))
+    return getattr(config, field) if field else None
 
 
 def _positions_field(config_class: Any) -> str | None:

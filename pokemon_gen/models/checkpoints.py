@@ -11,7 +11,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -24,6 +24,12 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 SPRITES_NAME = "sprites.json"
 """The source and the fingerprint of the sprites that the model was trained on."""
+CORPUS_NAME = "corpus.json"
+"""The source and the fingerprint of the corpus that a model of text was trained on."""
+TOKENIZER_NAME = "tokenizer.json"
+"""The tokenizer of a model of text, as `tokenizers` saves it."""
+_OF_DATA = {"sprites": (PALETTE_NAME, SPRITES_NAME), "text": (TOKENIZER_NAME, CORPUS_NAME)}
+"""What a model learned from → what it cannot be used without, and the file that identifies the data."""
 EXTENSIONS_NAME = "extensions.json"
 """A person's own code that the model was trained with, if there was any."""
 ENSEMBLE_NAME = "ensemble.json"
@@ -49,6 +55,11 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
+def learned_from(folder: Path) -> Literal["sprites", "text"]:
+    """Return what the model of a checkpoint learned from, by the files of the folder."""
+    return "text" if any((folder / name).is_file() for name in _OF_DATA["text"]) else "sprites"
+
+
 def is_valid(checkpoint: Path) -> bool:
     """Tell whether every file that a checkpoint is loaded from is complete."""
     return fault_of(checkpoint) is None
@@ -56,7 +67,7 @@ def is_valid(checkpoint: Path) -> bool:
 
 def fault_of(checkpoint: Path) -> str | None:
     """Return why a checkpoint is not valid, in words; None if it is."""
-    written = [CONFIG_NAME, PALETTE_NAME, SETTINGS_NAME, SPRITES_NAME, STATE_NAME]
+    written = [CONFIG_NAME, SETTINGS_NAME, *_OF_DATA[learned_from(checkpoint)], STATE_NAME]
     if (checkpoint / EXTENSIONS_NAME).exists():
         written.append(EXTENSIONS_NAME)
     damaged = [name for name in written if not _parses(checkpoint / name)]
@@ -124,7 +135,7 @@ def require_parts(folder: Path) -> None:
     """
     if is_ensemble(folder):
         return
-    for name in (CONFIG_NAME, WEIGHTS_NAME, PALETTE_NAME, SETTINGS_NAME):
+    for name in (CONFIG_NAME, WEIGHTS_NAME, _OF_DATA[learned_from(folder)][0], SETTINGS_NAME):
         if not (folder / name).is_file():
             raise PokemonGenError(f"{folder}: not a checkpoint: it has no {name}")
 
@@ -159,8 +170,8 @@ def read_members(folder: Path) -> list[dict[str, Any]]:
 
 
 def trained_on(checkpoint: Path) -> dict[str, str]:
-    """Return the source and the fingerprint of the sprites that a checkpoint was trained on, if recorded."""
-    file = checkpoint / SPRITES_NAME
+    """Return the source and the fingerprint of the data that a checkpoint was trained on, if recorded."""
+    file = checkpoint / _OF_DATA[learned_from(checkpoint)][1]
     return read_json(file) if file.is_file() else {}
 
 
@@ -173,7 +184,7 @@ def copy_checkpoint(checkpoint: Path, folder: Path) -> None:
 
 
 def fingerprint_checkpoint(folder: Path) -> str:
-    """Return the SHA-256 of a checkpoint's weights, config and palette, as 64 hexadecimal digits.
+    """Return the SHA-256 of a checkpoint's weights, config and palette (or tokenizer), 64 hexadecimal digits.
 
     The fingerprint of an ensemble is the SHA-256 of its members' fingerprints, in their order.
     """
@@ -182,7 +193,7 @@ def fingerprint_checkpoint(folder: Path) -> str:
         for member in member_folders(folder):
             digest.update(fingerprint_checkpoint(member).encode())
         return digest.hexdigest()
-    for name in (WEIGHTS_NAME, CONFIG_NAME, PALETTE_NAME):
+    for name in (WEIGHTS_NAME, CONFIG_NAME, _OF_DATA[learned_from(folder)][0]):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 

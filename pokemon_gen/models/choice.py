@@ -19,6 +19,7 @@ from pokemon_gen.models.checkpoints import (
     CONFIG_NAME,
     is_ensemble,
     is_loadable,
+    learned_from,
     log_history,
     member_folders,
     read_members,
@@ -32,6 +33,7 @@ from pokemon_gen.models.runs import (
     closest_run,
     detector_folder,
     find_run,
+    last_checkpoint,
     member_runs,
     require_checkpoints,
     valid_checkpoints,
@@ -92,11 +94,27 @@ def resolve_checkpoint(place: str | Path, overrides: Sequence[str] = ()) -> Chec
 def read_choice(choice: Choice, overrides: Sequence[str] = ()) -> CheckpointFiles:
     """Read everything but the weights of a chosen checkpoint; see `resolve_checkpoint`."""
     folder = choice.folder
+    if learned_from(folder) == "text":
+        raise PokemonGenError(
+            f"{folder}: this model learned text, not sprites. Use it with `pokemon-gen text` or "
+            "`pokemon-gen inspect`."
+        )
     require_parts(folder)
     settings = load_settings(folder / SETTINGS_NAME, overrides)
     run, here = folder.resolve().parent, Path.cwd()
     detector = detector_folder(run.relative_to(here) if run.is_relative_to(here) else run)
     return CheckpointFiles(folder, choice.reason, choice.chosen_on, settings, trained_on(folder), detector)
+
+
+def learns_text(place: str | Path) -> bool:
+    """Tell whether a run or a checkpoint learned text; False if there is none.
+
+    Args:
+        place: as `choose_checkpoint`.
+    """
+    folder = find_run(place)
+    last = last_checkpoint(folder) if folder.is_dir() else None
+    return any(learned_from(one) == "text" for one in (folder, last) if one is not None)
 
 
 def choose_checkpoint(place: str | Path) -> Choice:
@@ -129,18 +147,21 @@ def choose_checkpoint(place: str | Path) -> Choice:
 
 
 def _lowest_logged_nll(checkpoints: list[Path]) -> Choice:
-    """Return the checkpoint with the lowest dev NLL of the completion in the log of the last one."""
+    """Return the checkpoint with the lowest logged dev NLL; for sprites, that of the completion."""
+    metric, named = ("eval_completion_nll", "completion NLL")
+    if learned_from(checkpoints[-1]) == "text":
+        metric, named = "eval_nll", "NLL"
     measured = {
-        entry["step"]: entry["eval_completion_nll"]
+        entry["step"]: entry[metric]
         for entry in log_history(checkpoints[-1])
-        if math.isfinite(entry.get("eval_completion_nll", math.nan))
+        if math.isfinite(entry.get(metric, math.nan))
     }
     ranked = [checkpoint for checkpoint in checkpoints if step_of(checkpoint) in measured]
     if not ranked:
         return Choice(checkpoints[-1], "the last one, since dev was never measured at a saved step")
     best = min(ranked, key=lambda checkpoint: measured[step_of(checkpoint)])
     nll = measured[step_of(best)]
-    reason = f"lowest dev completion NLL of {len(ranked)} checkpoints, {nll:.4f} nats/token"
+    reason = f"lowest dev {named} of {len(ranked)} checkpoints, {nll:.4f} nats/token"
     return Choice(best, reason, "dev")
 
 

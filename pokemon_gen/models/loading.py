@@ -29,6 +29,7 @@ from pokemon_gen.models.devices import to_best_device
 from pokemon_gen.models.ensemble import CompletionModel, Ensemble, members_of, palette_size
 from pokemon_gen.models.environment import ENVIRONMENT_NAME
 from pokemon_gen.models.hf_compat import quiet
+from pokemon_gen.models.scratch import register_scratch
 from pokemon_gen.palette import Palette
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
@@ -173,6 +174,7 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
         PokemonGenError: if it cannot be loaded; naming weights that are missing, unexpected or not finite.
     """
     _require_plain(folder, what)
+    register_scratch()
     if (folder / WEIGHTS_NAME).is_file():
         (folder / WEIGHTS_NAME).open("rb").close()  # safetensors calls a file missing that must not be read
     try:

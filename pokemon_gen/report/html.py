@@ -145,7 +145,7 @@ def build_report(content: ReportContent) -> str:
     """Return the report of a run as HTML."""
     top = heat_top(content.surprise)
     selection = content.selection
-    return _render(
+    return render(
         "report.html.j2",
         title=content.name,
         content=content,
@@ -191,7 +191,7 @@ def build_comparison(
     paired = truth is not None and not any(run.missing for run in runs)
     of_each = {name: [run.of_each[name] for run in runs] for name in runs[0].of_each} if paired else {}
     rows = compared_rows([run.scorecard for run in runs], of_each)
-    return _render(
+    return render(
         "compare.html.j2",
         title=" and ".join(run.name for run in runs),
         runs=runs,
@@ -243,7 +243,7 @@ def _compared_charts(runs: Sequence[ComparedRun]) -> list[Chart]:
     return [chart for chart in charts if chart]
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
     """Return a page: a template with the style and the script of both pages."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -77,3 +77,12 @@ def _table(title: str, *columns: str) -> Table:
     for place, column in enumerate(columns):
         table.add_column(column, justify="left" if place == 0 or column == "reference" else "right")
     return table
+
+
+def study_table(rows: Sequence[Any]) -> Table:
+    """Return the variants of a study with their comparison; see `study.findings.Row`."""
+    table = Table("group", "variant", "nats/token", "against the first", "curve")
+    for row in rows:
+        mean = "–" if row.mean is None else f"{row.mean:.4f}" + (f" ± {row.spread:.4f}" if row.spread else "")
+        table.add_row(row.group, row.variant, mean, row.verdict, ", ".join(row.words))
+    return table

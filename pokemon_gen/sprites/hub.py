@@ -27,6 +27,7 @@ HOMEWORK_COLORMAP = "lca0503/ml2025-hw4-colormap"
 COLOUR_COLUMN = "color"
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR}
 """The error numbers of a full disk, and of folders such as HF_HOME that cannot be written to."""
+_WITHOUT_NETWORK = "sprites.source=procedural (embedded), text:FOLDER or hub:FOLDER"
 
 
 def load_hub(dataset: str, palette: Palette | None) -> Sprites:
@@ -40,7 +41,7 @@ def load_hub(dataset: str, palette: Palette | None) -> Sprites:
     Raises:
         PokemonGenError: if there is no network, or the data set is missing or has another form.
     """
-    splits = _load(dataset)
+    splits = load_splits(dataset)
     names = find_splits(list(splits), f"hub:{dataset}")
     for split in SPLITS:
         if split not in names or COLUMN not in splits[names[split]].column_names:
@@ -70,7 +71,7 @@ def load_hub_palette(dataset: str) -> Palette:
     Raises:
         PokemonGenError: in the same cases as `load_hub`.
     """
-    splits = _load(dataset)
+    splits = load_splits(dataset)
     if "train" not in splits or COLOUR_COLUMN not in splits["train"].column_names:
         raise PokemonGenError(f"hub:{dataset}: has no {COLOUR_COLUMN!r} column in a 'train' split")
     colours = _integer_rows(splits["train"], COLOUR_COLUMN, "train", dataset)
@@ -155,8 +156,15 @@ def _without_progress_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _load(dataset: str) -> Any:
+def load_splits(dataset: str, without_network: str = _WITHOUT_NETWORK) -> dict[str, Any]:
     """Load the splits of a data set on the hub or of a local folder.
+
+    Args:
+        dataset: an id, or a folder.
+        without_network: what to use if there is no network, for the error.
+
+    Returns:
+        The name of each split and its table, a `datasets.Dataset`.
 
     Raises:
         PokemonGenError: if the data set cannot be downloaded or read.
@@ -185,8 +193,7 @@ def _load(dataset: str) -> Any:
         reason = first_line(error)
         raise PokemonGenError(
             f"hub:{dataset}: cannot be downloaded from the hub: {reason}\n"
-            "Without a network, use sprites.source=procedural (embedded), text:FOLDER or "
-            "hub:FOLDER with a copy of the data set."
+            f"Without a network, use {without_network} with a copy of the data set."
         ) from error
 
 

@@ -24,6 +24,7 @@ from pokemon_gen.sprites.loading import load_sprites
 from pokemon_gen.training.compiling import can_compile, pays_to_compile
 from pokemon_gen.training.probe import StepProbe, probe_steps
 from pokemon_gen.training.run import planned_steps
+from pokemon_gen.training.sprites import SpriteData
 
 PROBE_SECONDS = 0.6
 """Seconds to measure each config for, in addition to the steps that warm up."""
@@ -87,7 +88,7 @@ def doctor() -> Diagnosis:
         single = settings.each_member()[0]
         known = next((probe for other, probe in probes.values() if _steps_alike(other, settings)), None)
         try:
-            probes[name] = (settings, known or probe_steps(single, sprites, PROBE_SECONDS))
+            probes[name] = (settings, known or probe_steps(single, SpriteData(sprites), PROBE_SECONDS))
         except torch.OutOfMemoryError:
             too_large.append(name)
     sprites_to_train = len(sprites.tokens("train"))

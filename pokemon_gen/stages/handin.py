@@ -26,7 +26,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import MOST_PALETTE_BYTES, PACKAGE, atomic_file, read_json, shipped
 from pokemon_gen.settings import Settings
 from pokemon_gen.stages.plans import HandinPlan, plan_handin
-from pokemon_gen.validation import check_place, named_functions
+from pokemon_gen.validation import check_place
 
 NOTEBOOK = "pokemon_gen.ipynb"
 PARAMETERS, SETUP = "parameters", "setup"
@@ -156,7 +156,7 @@ def _contents(plan: HandinPlan, sidecar: dict[str, Any]) -> Iterator[tuple[str, 
             version=pokemon_gen.__version__, dependencies=json.dumps(sidecar["requirements"], indent=4)
         ),
     )
-    for setting, place in named_functions(settings).items():
+    for setting, place in settings.named_functions().items():
         file, _ = check_place(setting, place)
         yield place.rpartition(":")[0], file.read_text(encoding="utf-8")
     for file in _palette_files(settings):

@@ -6,19 +6,26 @@ same answers.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pokemon_gen.config_files.loading import load_settings
 from pokemon_gen.config_files.overrides import override_sprites
 from pokemon_gen.config_files.validation import validate
-from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME
+from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME, SIDE
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import number_file, read_json, read_object, require_absent, require_writable
-from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, is_loadable
-from pokemon_gen.models.choice import CheckpointFiles, Choice, choose_checkpoint, resolve_checkpoint
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, is_loadable, learned_from
+from pokemon_gen.models.choice import (
+    CheckpointFiles,
+    Choice,
+    choose_checkpoint,
+    read_choice,
+    resolve_checkpoint,
+)
 from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
 from pokemon_gen.settings import (
     LOCATION_OF_SPRITES,
@@ -39,6 +46,12 @@ MOST_VARIANTS = 160
 _BESIDE = (".txt", ".json", "")
 """Suffixes of what `complete` writes beside its picture; the last is a folder."""
 PAGE_NAME, REPORT_NAME, COMPARISON_NAME = "page.html", "report.html", "compare.html"
+INSIDE_NAME = "inside"
+"""Name of the folder of an inspection, in the results of a run."""
+MOST_FEATURES = 100
+"""The most features that an inspection shows."""
+OPTIONS_OF = {"sprites": {"--sprite", "--pixel", "--token"}, "text": {"--prompt", "--word"}}
+"""Options of an inspection that only fit one kind of model."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +285,129 @@ def _html_file(output: str | Path | None, default: Path, overwrite: bool) -> Pat
         raise PokemonGenError(f"{file}: the output is a page. End its name with .html.")
     require_absent(file, overwrite)
     return file
+
+
+@dataclass(frozen=True)
+class InspectionOptions:
+    """What `inspect` shows; see its options on the command line. Numbers count from 1, except colours.
+
+    Attributes:
+        sprite: the dev sprite of a model of sprites; None for the first.
+        pixel: `ROW,COLUMN` of its pixel whose attention is shown first; None chooses one.
+        token: the colour whose states in different places are compared; None chooses one.
+        prompt: the text that a model of text reads; None for the first line of dev.
+        word: the word whose states in different contexts are compared; None for none.
+        layer: the layer that is split into features; None for the middle one.
+        features: the most features that are shown.
+        feature_steps: steps of the autoencoder's training.
+
+    Raises:
+        PokemonGenError: for a pixel or a number that is out of range.
+    """
+
+    sprite: int | None = None
+    pixel: str | None = None
+    token: int | None = None
+    prompt: str | None = None
+    word: str | None = None
+    layer: int | None = None
+    features: int = 12
+    feature_steps: int = 300
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.features <= MOST_FEATURES:
+            raise PokemonGenError(f"--features: {self.features} is not a number from 1 to {MOST_FEATURES}.")
+        if self.feature_steps < 1:
+            raise PokemonGenError(f"--feature-steps: {self.feature_steps} is not positive. Choose 1 or more.")
+        _ = self.pixel_number
+
+    @property
+    def pixel_number(self) -> int | None:
+        """The number of the pixel, 0 to 399."""
+        if self.pixel is None:
+            return None
+        found = re.fullmatch(r"([0-9]+),([0-9]+)", self.pixel)
+        row, column = (int(part) for part in found.groups()) if found else (0, 0)
+        if not (1 <= row <= SIDE and 1 <= column <= SIDE):
+            raise PokemonGenError(
+                f"--pixel: {self.pixel!r} is not ROW,COLUMN with both from 1 to {SIDE}, such as 13,10."
+            )
+        return (row - 1) * SIDE + column - 1
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The options that differ from the defaults, as words of the command line."""
+        defaults = InspectionOptions()
+        return {
+            f"--{name.replace('_', '-')}": str(value)
+            for name, value in asdict(self).items()
+            if value != getattr(defaults, name)
+        }
+
+
+@dataclass(frozen=True)
+class InspectionPlan:
+    """What `inspect` inspects.
+
+    Attributes:
+        choice: the checkpoint.
+        learned: what its model learned, `sprites` or `text`.
+        given: the run, as it was given.
+        options: what is shown.
+        name: of the results.
+        folder: of the page and everything that it shows.
+    """
+
+    choice: Choice
+    learned: str
+    given: str
+    options: InspectionOptions
+    name: str
+    folder: Path
+
+    @property
+    def command(self) -> str:
+        """The command that makes the page again."""
+        words = [word for pair in self.options.given.items() for word in pair]
+        return shlex.join(["pokemon-gen", "inspect", self.given, *words])
+
+
+def plan_inspection(
+    run: str | Path, options: InspectionOptions, output: str | Path | None, overwrite: bool
+) -> InspectionPlan:
+    """Resolve the arguments of `inspect`; see there.
+
+    Raises:
+        PokemonGenError: for a missing run, an option for another kind of run, missing sprites, or an output
+            that exists.
+    """
+    choice, name = choose_checkpoint(run), result_name(find_run(run))
+    learned = learned_from(choice.folder)
+    unfit = options.given.keys() & OPTIONS_OF["text" if learned == "sprites" else "sprites"]
+    if unfit:
+        raise PokemonGenError(
+            f"{min(unfit)}: {run} learned {learned}, and this option is for other models. Leave it out."
+        )
+    if learned == "sprites":
+        check_sprites(read_choice(choice).settings.sprites)
+    folder = _inspection_folder(output, RESULTS / name / INSIDE_NAME, overwrite)
+    return InspectionPlan(choice, learned, str(run), options, name, folder)
+
+
+def _inspection_folder(output: str | Path | None, default: Path, overwrite: bool) -> Path:
+    """Return the folder of an inspection; the default one is replaced.
+
+    Raises:
+        PokemonGenError: for an output that exists, unless an inspection may be replaced.
+    """
+    if output is None:
+        require_writable(default.parent)
+        return default
+    folder = Path(output)
+    require_absent(folder, overwrite)
+    if folder.exists() and not (folder / PAGE_NAME).is_file():
+        raise PokemonGenError(f"{folder}: holds no inspection, so it is not replaced. Name another folder.")
+    return folder
 
 
 @dataclass(frozen=True)

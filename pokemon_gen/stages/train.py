@@ -37,6 +37,7 @@ from pokemon_gen.training.run import (
     train_extended,
 )
 from pokemon_gen.training.side_by_side import train_side_by_side
+from pokemon_gen.training.sprites import SpriteData
 
 _log = logging.getLogger(__name__)
 TOGETHER = 8
@@ -53,7 +54,7 @@ def train_members(
     optimizer: OptimizerFunction | None = None,
     schedule: ScheduleFunction | None = None,
     model: PreTrainedModel | ModelFunction | None = None,
-) -> list[TrainingResult]:
+) -> list[TrainingResult[Settings]]:
     """Train a run, or the members of an ensemble until one is interrupted.
 
     The run of member N is `checkpoints/<name>/member-N/`.
@@ -83,7 +84,7 @@ def train_each(
     extensions: Extensions,
     overwrite: bool,
     begin: Callable[[str], None],
-) -> list[TrainingResult]:
+) -> list[TrainingResult[Settings]]:
     """Do what `train_members` does, while the run's folder is locked.
 
     Args:
@@ -96,17 +97,17 @@ def train_each(
     require_one_model(extensions, settings.members)
     if settings.members == 1:
         begin(training_title(settings))
-        return [train_extended(settings, sprites, extensions, overwrite)]
+        return [train_extended(settings, SpriteData(sprites), extensions, overwrite)]
     check_members(settings, overwrite)
     together = all(isinstance(callback, SharedCallback) for callback in extensions.callbacks)
     extensions = _preparing_folder(settings, extensions, overwrite)
-    results: list[TrainingResult | Training] = []
+    results: list[TrainingResult[Settings] | Training[Settings]] = []
     for member in settings.each_member():
         starts = overwrite or not last_checkpoint(CHECKPOINTS / member.name)
         # A finished member may have been trained on other hardware, and its precision may not suit this one.
         if starts and results and not _is_finished(results[0]):
             member = in_precision_of(results[0].settings, member)
-        training = ready_training(member, sprites, extensions, overwrite)
+        training = ready_training(member, SpriteData(sprites), extensions, overwrite)
         if isinstance(training, Training) and not (together and training.trainer.why_not_captured() is None):
             begin(training_title(member))
             training = train_alone(training)
@@ -121,10 +122,10 @@ def train_each(
     return [result for result in found if result]
 
 
-def _train_together(trainings: Sequence[Training]) -> dict[Path, TrainingResult]:
+def _train_together(trainings: Sequence[Training[Settings]]) -> dict[Path, TrainingResult[Settings]]:
     """Train members side by side, some at a time, until one is interrupted; return results by folder."""
     _require_one_precision(trainings)
-    results: dict[Path, TrainingResult] = {}
+    results: dict[Path, TrainingResult[Settings]] = {}
     for start in range(0, len(trainings), TOGETHER):
         group = trainings[start : start + TOGETHER]
         _log.info("%d members train side by side", len(group))
@@ -135,7 +136,7 @@ def _train_together(trainings: Sequence[Training]) -> dict[Path, TrainingResult]
     return results
 
 
-def _require_one_precision(trainings: Sequence[Training]) -> None:
+def _require_one_precision(trainings: Sequence[Training[Settings]]) -> None:
     """Refuse to train members of different precisions together, because a process has one.
 
     Raises:
@@ -151,7 +152,7 @@ def _require_one_precision(trainings: Sequence[Training]) -> None:
         )
 
 
-def _is_finished(training: Training | TrainingResult) -> bool:
+def _is_finished(training: Training[Settings] | TrainingResult[Settings]) -> bool:
     """Tell whether nothing was left of a training."""
     return isinstance(training, TrainingResult) and training.status == "nothing left to do"
 

@@ -22,7 +22,7 @@ from pokemon_gen.config_files.checks import check_training
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.models.graphs import can_capture
 from pokemon_gen.models.hf_compat import can_set_attention, quiet, use_one_gpu
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import RunSettings
 from pokemon_gen.training.precision import can_fp16
 
 _log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ def _batches_to_a_gpu() -> dict[str, Any]:
     return {"dataloader_pin_memory": True, "accelerator_config": {"non_blocking": True}}
 
 
+DEFAULT_BATCH = 16
+"""The number of samples in a batch of a run that does not say it."""
 HEADS_FOR_EAGER = 24
 """The most attention matrices in a batch (sprites times heads) with which `eager` is the default of a CPU in
 bf16. 24 were measured to be faster in bf16; 64 were slower in fp32 (`LOG.md`)."""
@@ -45,7 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "logging_strategy": "epoch",
     "eval_strategy": "epoch",
     "save_strategy": "epoch",
-    "per_device_train_batch_size": 16,
+    "per_device_train_batch_size": DEFAULT_BATCH,
     "per_device_eval_batch_size": 80,
     "report_to": "tensorboard",
     "logging_nan_inf_filter": False,  # it logs a loss of NaN as 0.0; see `divergence.py`
@@ -56,7 +58,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass
-class SpriteTrainingArguments(TrainingArguments):
+class RunTrainingArguments(TrainingArguments):
     """`TrainingArguments` with more fields: Muon, the homework's weight decay, attention, your own code."""
 
     decay_every_parameter: bool = False
@@ -85,7 +87,7 @@ class SpriteTrainingArguments(TrainingArguments):
     arguments. By default, no callbacks are added."""
 
 
-def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArguments:
+def training_arguments(settings: RunSettings, folder: Path) -> RunTrainingArguments:
     """Return the arguments of `Trainer` for a run.
 
     Args:
@@ -96,8 +98,8 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
         PokemonGenError: for an unknown field, naming the most similar known one, or a value that does not
             fit.
     """
-    hints = typing.get_type_hints(SpriteTrainingArguments)
-    fields = (field for field in dataclasses.fields(SpriteTrainingArguments) if field.init)
+    hints = typing.get_type_hints(RunTrainingArguments)
+    fields = (field for field in dataclasses.fields(RunTrainingArguments) if field.init)
     types = {field.name: hints[field.name] for field in fields}
     given = check_training(settings.training, types)
     ours: dict[str, Any] = {
@@ -116,7 +118,8 @@ def training_arguments(settings: Settings, folder: Path) -> SpriteTrainingArgume
         ours["data_seed"] = derived_seed(settings.seed)
     try:
         with quiet():  # `transformers` warns of compiling for a CPU, which pays here
-            arguments = SpriteTrainingArguments(**{**_DEFAULTS, **given, **ours})
+            defaults = {**_DEFAULTS, **settings.training_defaults()}
+            arguments = RunTrainingArguments(**{**defaults, **given, **ours})
         use_one_gpu(arguments)
         arguments.get_process_log_level()  # raises KeyError for an unknown level, as `Trainer` does later
         if arguments.torch_compile:  # an unknown mode would raise at the first step
@@ -163,7 +166,7 @@ def helper_arguments(folder: str, seed: int, **fields: Any) -> TrainingArguments
     return arguments
 
 
-def fit_schedule(arguments: SpriteTrainingArguments, max_steps: int) -> None:
+def fit_schedule(arguments: RunTrainingArguments, max_steps: int) -> None:
     """Turn shares of the run in `lr_scheduler_kwargs` into steps: `num_decay_steps: 0.5` is its second half.
 
     A run that is made shorter or longer keeps the shape of its schedule. `Trainer` itself reads
@@ -188,7 +191,7 @@ def fit_schedule(arguments: SpriteTrainingArguments, max_steps: int) -> None:
         raise PokemonGenError(f"training.lr_scheduler_kwargs: {error}") from error
 
 
-def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) -> None:
+def set_attention(model: PreTrainedModel, arguments: RunTrainingArguments) -> None:
     """Set the attention that the arguments name, or that suits the device; a checkpoint does not record it.
 
     Raises:
@@ -210,31 +213,32 @@ def set_attention(model: PreTrainedModel, arguments: SpriteTrainingArguments) ->
         raise SettingError(setting, f"{setting}: {error}") from error
 
 
-def count_steps(arguments: TrainingArguments, sprites: int) -> int:
+def count_steps(arguments: TrainingArguments, samples: int, noun: str) -> int:
     """Return the optimizer steps of the whole run, as `Trainer` counts them.
 
     Args:
         arguments: of the run.
-        sprites: in train.
+        samples: in an epoch.
+        noun: what a sample is called in messages, in the plural.
 
     Raises:
         PokemonGenError: if every batch would be dropped.
     """
-    if arguments.dataloader_drop_last and sprites < arguments.train_batch_size:
+    if arguments.dataloader_drop_last and samples < arguments.train_batch_size:
         raise PokemonGenError(
-            f"training.dataloader_drop_last: {sprites} sprites do not fill a batch of "
+            f"training.dataloader_drop_last: {samples} {noun} do not fill a batch of "
             f"{arguments.train_batch_size}, so every batch would be dropped. Remove this "
             "setting, or lower training.per_device_train_batch_size."
         )
     if arguments.max_steps > 0:
         return arguments.max_steps
-    batches = sprites / arguments.train_batch_size
+    batches = samples / arguments.train_batch_size
     batches = math.floor(batches) if arguments.dataloader_drop_last else math.ceil(batches)
     steps_per_epoch = max(1, math.ceil(batches / arguments.gradient_accumulation_steps))
     return math.ceil(arguments.num_train_epochs * steps_per_epoch)
 
 
-def _check_combination(arguments: SpriteTrainingArguments) -> None:
+def _check_combination(arguments: RunTrainingArguments) -> None:
     """Refuse combinations that would fail, or have no effect, only once the training runs."""
     if arguments.world_size > 1:
         raise PokemonGenError(

@@ -20,7 +20,7 @@ from pokemon_gen.files import remove
 from pokemon_gen.models.checkpoints import step_of
 from pokemon_gen.models.runs import named_checkpoints
 from pokemon_gen.progress import show_seconds
-from pokemon_gen.settings import Settings
+from pokemon_gen.settings import RunSettings
 
 
 class SharedCallback(TrainerCallback):
@@ -132,7 +132,7 @@ def stop_on_signal(trainers: Sequence[Trainer]) -> Iterator[threading.Event]:
 class PrepareFolder(SharedCallback):
     """Prepares a run's folder when the training begins: by then every mistake has been reported."""
 
-    def __init__(self, folder: Path, settings: Settings, replaced: list[Path]) -> None:
+    def __init__(self, folder: Path, settings: RunSettings, replaced: list[Path]) -> None:
         """Remove `replaced` and write the settings to the folder."""
         self.folder, self.settings, self.replaced = folder, settings, replaced
 

@@ -26,8 +26,8 @@ from transformers import PreTrainedModel, TrainerCallback
 from pokemon_gen.errors import OwnCodeError, PokemonGenError, SettingError
 from pokemon_gen.files import read_json
 from pokemon_gen.models.checkpoints import EXTENSIONS_NAME
-from pokemon_gen.settings import Settings
-from pokemon_gen.validation import check_place, named_functions
+from pokemon_gen.settings import RunSettings
+from pokemon_gen.validation import check_place
 
 AugmentationFunction: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(B, 400) tokens and a generator on the CPU → (B, 400) tokens, applied before the `augmentation:` section.
@@ -100,7 +100,7 @@ def _fingerprint(code: bytes) -> str:
     return f"SHA-256 {hashlib.sha256(code).hexdigest()[:16]}"
 
 
-def with_named(extensions: Extensions, settings: Settings) -> Extensions:
+def with_named(extensions: Extensions, settings: RunSettings) -> Extensions:
     """Return extensions together with those that a config names; Python objects come first.
 
     Raises:
@@ -109,7 +109,7 @@ def with_named(extensions: Extensions, settings: Settings) -> Extensions:
     loaded: dict[str, Any] = {}
     files, callbacks = dict(extensions.files), [*extensions.callbacks]
     modules: dict[Path, Any] = {}
-    for setting, place in named_functions(settings).items():
+    for setting, place in settings.named_functions().items():
         name = _FIELDS.get(setting)
         if name and getattr(extensions, name) is not None:
             continue

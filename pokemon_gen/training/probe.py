@@ -15,12 +15,11 @@ from transformers import PrinterCallback, TrainerCallback
 
 from pokemon_gen.models.graphs import WARM_UP, can_capture
 from pokemon_gen.models.hf_compat import quiet
-from pokemon_gen.settings import Settings
-from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.settings import RunKind
 from pokemon_gen.training.arguments import fit_schedule
 from pokemon_gen.training.extensions import Extensions
 from pokemon_gen.training.run import prepare
-from pokemon_gen.training.trainer import make_trainer
+from pokemon_gen.training.trainer import TrainingData
 
 _STEPS = 10_000
 """The steps of the training that is stopped after a few."""
@@ -55,20 +54,20 @@ class StepProbe:
     memory: int
 
 
-def probe_steps(settings: Settings, sprites: Sprites, budget: float) -> StepProbe:
+def probe_steps(settings: RunKind, data: TrainingData[RunKind], budget: float) -> StepProbe:
     """Train a few steps of a run in a temporary folder, and forget them.
 
     Args:
         settings: of the run.
-        sprites: to train on.
+        data: to train on.
         budget: the seconds to measure for; at least one step is measured.
     """
     only_steps = settings.with_training(**_ONLY_STEPS)
     watch = _Watch(budget)
     with tempfile.TemporaryDirectory() as folder, quiet():
-        model, arguments, only_steps = prepare(only_steps, sprites.palette, Path(folder))
+        model, arguments, only_steps = prepare(only_steps, data, Path(folder))
         fit_schedule(arguments, _STEPS)
-        trainer = make_trainer(model, arguments, sprites, only_steps, Extensions(callbacks=[watch]))
+        trainer = data.trainer(model, arguments, only_steps, Extensions(callbacks=[watch]))
         trainer.remove_callback(PrinterCallback)
         on_gpu = arguments.device.type == "cuda"
         if on_gpu:

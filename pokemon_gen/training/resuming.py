@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.config_files.loading import load_saved
 from pokemon_gen.config_files.retired import is_of_version_0_1
 from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
@@ -19,6 +19,7 @@ from pokemon_gen.models.checkpoints import (
     fault_of,
     has_state,
     is_checkpoint,
+    learned_from,
     trained_on,
 )
 from pokemon_gen.models.manifest import fault_of_contents, has_manifest
@@ -30,8 +31,7 @@ from pokemon_gen.models.runs import (
     named_checkpoints,
     valid_checkpoints,
 )
-from pokemon_gen.settings import LOCATION_OF_SPRITES, PRECISION, Settings
-from pokemon_gen.sprites.collection import Sprites
+from pokemon_gen.settings import PRECISION, RunKind, RunSettings, Settings
 from pokemon_gen.training.members import check_members
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ _MAY_CHANGE = {
 """Fields of `training:` that may differ when a run is resumed."""
 
 
-def check_same_run(settings: Settings) -> None:
+def check_same_run(settings: RunSettings) -> None:
     """Check that a run of this name, if there is one, may be resumed with these settings.
 
     Each member of an ensemble is checked.
@@ -66,38 +66,46 @@ def check_same_run(settings: Settings) -> None:
     Raises:
         PokemonGenError: if it has other settings, naming them, or if the folder holds something else.
     """
-    if settings.members > 1:
+    if isinstance(settings, Settings) and settings.members > 1:
         check_members(settings, overwrite=False)
     for member in settings.each_member():
         saved = last_checkpoint(CHECKPOINTS / member.name)
         if saved:
-            before = _settings_before(saved)
+            before = _settings_before(type(settings), saved)
             _refuse_changes(member.name, _changed_settings(before, _with_saved_precision(member, before)))
 
 
-def starting_point(settings: Settings, sprites: Sprites, overwrite: bool) -> tuple[Path | None, Settings]:
+def starting_point(
+    settings: RunKind, fingerprint: str, noun: str, overwrite: bool
+) -> tuple[Path | None, RunKind]:
     """Return the checkpoint that a run resumes from, if it does, and the settings it then has.
 
+    Args:
+        settings: the run.
+        fingerprint: of its training data.
+        noun: what its training samples are called, in the plural.
+        overwrite: start again.
+
     Raises:
-        PokemonGenError: for a run of other settings or sprites, or a folder that holds something else.
+        PokemonGenError: for a run of other settings or data, or a folder that holds something else.
     """
     folder = CHECKPOINTS / settings.name
     checkpoint = None if overwrite else last_checkpoint(folder)
     if checkpoint:
-        return checkpoint, _resumed_settings(settings, checkpoint, sprites)
+        return checkpoint, _resumed_settings(settings, checkpoint, fingerprint, noun)
     if not overwrite:
         _refuse_other_contents(folder)
     return None, settings
 
 
-def _resumed_settings(settings: Settings, checkpoint: Path, sprites: Sprites) -> Settings:
+def _resumed_settings(settings: RunKind, checkpoint: Path, fingerprint: str, noun: str) -> RunKind:
     """Return the settings to resume with: the same run, perhaps longer, in the precision it started with."""
-    before = _settings_before(checkpoint)
+    before = _settings_before(type(settings), checkpoint)
     settings = _with_saved_precision(settings, before)
     changed = _changed_settings(before, settings)
-    fingerprint = trained_on(checkpoint).get("fingerprint")
-    if fingerprint != sprites.fingerprint:
-        changed.append(f"the sprites themselves (fingerprint was {fingerprint}, is {sprites.fingerprint})")
+    trained = trained_on(checkpoint).get("fingerprint")
+    if trained != fingerprint:
+        changed.append(f"the {noun} themselves (fingerprint was {trained}, is {fingerprint})")
     _refuse_changes(settings.name, changed)
     return settings
 
@@ -162,13 +170,19 @@ def _is_cut_off(checkpoint: Path) -> bool:
     return fault is not None or not has_state(checkpoint)
 
 
-def _settings_before(checkpoint: Path) -> Settings:
+def _settings_before(kind: type[RunKind], checkpoint: Path) -> RunKind:
     """Return the settings that a run was trained with.
 
     Raises:
-        PokemonGenError: for a run of version 0.1, which drew the order of the sprites from another seed.
+        PokemonGenError: for a run on other data than its kind, or of version 0.1, which drew the order of
+            the sprites from another seed.
     """
-    settings = load_settings(checkpoint / SETTINGS_NAME)
+    if learned_from(checkpoint) != kind.learns:
+        raise PokemonGenError(
+            f"{checkpoint.parent} holds a run on {learned_from(checkpoint)}, not on {kind.learns}, and is "
+            "kept. Choose another name (name=...), or start again with --overwrite."
+        )
+    settings = load_saved(kind, checkpoint)
     if is_of_version_0_1(read_object(checkpoint / SETTINGS_NAME)):
         raise PokemonGenError(
             f"{checkpoint.parent} was trained by version 0.1, and this version cannot resume it exactly. You "
@@ -187,29 +201,24 @@ def _refuse_changes(name: str, changed: list[str]) -> None:
         )
 
 
-def _changed_settings(before: Settings, now: Settings) -> list[str]:
+def _changed_settings(before: RunSettings, now: RunSettings) -> list[str]:
     """Return, in words, the settings that make this another run."""
     old, new = _fixed_settings(before), _fixed_settings(now)
     different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     return [f"{key} (was {old.get(key)}, is {new.get(key)})" for key in different]
 
 
-def _fixed_settings(settings: Settings) -> dict[str, Any]:
+def _fixed_settings(settings: RunSettings) -> dict[str, Any]:
     """Return dotted name → value of every setting that must not change within a run."""
-    sections = {
-        "sprites": settings.sprites.model_dump(exclude=LOCATION_OF_SPRITES),
-        "model": settings.model,
-        "training": settings.training,
-        "augmentation": settings.augmentation.model_dump(),
-    }
+    sections = settings.fixed()
     flat = {
         f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()
     }
     fixed = {key: value for key, value in flat.items() if key.removeprefix("training.") not in _MAY_CHANGE}
-    return {"seed": settings.seed, **fixed}
+    return {"seed": settings.seed, "start_from": settings.start_from, **fixed}
 
 
-def _with_saved_precision(settings: Settings, saved: Settings) -> Settings:
+def _with_saved_precision(settings: RunKind, saved: RunSettings) -> RunKind:
     """Return settings with the precision of a saved run where they leave it open."""
     left_open = {key: saved.training[key] for key in PRECISION if key not in settings.training}
     return settings.with_training(**left_open)

@@ -8,27 +8,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal
 
 import torch
 from transformers import PreTrainedModel, TrainerCallback
 
-from pokemon_gen.config_files.loading import load_settings
-from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
+from pokemon_gen.config_files.loading import load_saved
+from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import PokemonGenError, first_line
-from pokemon_gen.models.build import adopt_model, build_model
 from pokemon_gen.models.checkpoints import log_history, step_of
 from pokemon_gen.models.devices import describe_memory
 from pokemon_gen.models.hf_compat import quiet
-from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import is_member, last_checkpoint, valid_checkpoints
-from pokemon_gen.palette import Palette
-from pokemon_gen.settings import PRECISION, Settings
+from pokemon_gen.settings import PRECISION, RunKind, RunSettings, Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.training.arguments import (
-    SpriteTrainingArguments,
+    RunTrainingArguments,
     count_steps,
     fit_schedule,
     set_attention,
@@ -44,9 +41,7 @@ from pokemon_gen.training.extensions import (
     ModelFunction,
     OptimizerFunction,
     ScheduleFunction,
-    call_own,
     check_same_code,
-    require_returned,
     with_named,
 )
 from pokemon_gen.training.precision import choose_precision
@@ -55,7 +50,8 @@ from pokemon_gen.training.resuming import (
     resumable_checkpoint,
     starting_point,
 )
-from pokemon_gen.training.trainer import SpriteTrainer, augmentation_of, make_trainer
+from pokemon_gen.training.sprites import SpriteData
+from pokemon_gen.training.trainer import RunTrainer, TrainingData
 from pokemon_gen.validation import check_fields
 
 _log = logging.getLogger(__name__)
@@ -63,7 +59,7 @@ Status = Literal["finished", "interrupted", "nothing left to do"]
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Generic[RunKind]):
     """What a call of `train` did.
 
     Attributes:
@@ -72,12 +68,12 @@ class TrainingResult:
         status: `finished`, `interrupted` (a checkpoint was saved) or `nothing left to do`.
         step: optimizer steps since the run started.
         max_steps: optimizer steps of the whole run.
-        dev_nll: of the last evaluation, in nats/token over the 399 predicted tokens.
-        dev_completion_nll: the same over the completion's 160 tokens.
+        dev_nll: of the last evaluation, in nats/token over all predicted tokens.
+        dev_completion_nll: the same over the completion's 160 tokens; None for text.
     """
 
     folder: Path
-    settings: Settings = field(repr=False)
+    settings: RunKind = field(repr=False)
     status: Status
     step: int
     max_steps: int
@@ -95,7 +91,7 @@ def train(
     optimizer: OptimizerFunction | None = None,
     schedule: ScheduleFunction | None = None,
     model: PreTrainedModel | ModelFunction | None = None,
-) -> TrainingResult:
+) -> TrainingResult[Settings]:
     """Train a run of one model, or resume it from its last valid checkpoint.
 
     Args:
@@ -121,25 +117,28 @@ def train(
             "of them, and `run(settings)` combines them."
         )
     extensions = Extensions(augmentation, optimizer, schedule, model, callbacks)
-    return train_extended(settings, sprites or load_sprites_of(settings.sprites), extensions, overwrite)
+    data = SpriteData(sprites or load_sprites_of(settings.sprites))
+    return train_extended(settings, data, extensions, overwrite)
 
 
 def train_extended(
-    settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool
-) -> TrainingResult:
-    """Train a run with a person's own code; see `train`."""
+    settings: RunKind, data: TrainingData[RunKind], extensions: Extensions, overwrite: bool
+) -> TrainingResult[RunKind]:
+    """Train a run on any data with a person's own code; see `train`."""
     with writing_to(CHECKPOINTS / settings.name):
-        return _train(settings, sprites, extensions, overwrite)
+        return _train(settings, data, extensions, overwrite)
 
 
-def _train(settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool) -> TrainingResult:
+def _train(
+    settings: RunKind, data: TrainingData[RunKind], extensions: Extensions, overwrite: bool
+) -> TrainingResult[RunKind]:
     """Do what `train` does, while the run's folder is locked."""
-    training = ready_training(settings, sprites, extensions, overwrite)
+    training = ready_training(settings, data, extensions, overwrite)
     return training if isinstance(training, TrainingResult) else train_alone(training)
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Generic[RunKind]):
     """A training that is ready to start.
 
     Attributes:
@@ -151,15 +150,15 @@ class Training:
     """
 
     folder: Path
-    settings: Settings
-    trainer: SpriteTrainer
+    settings: RunKind
+    trainer: RunTrainer
     checkpoint: Path | None
     max_steps: int
 
 
 def ready_training(
-    settings: Settings, sprites: Sprites, extensions: Extensions, overwrite: bool
-) -> Training | TrainingResult:
+    settings: RunKind, data: TrainingData[RunKind], extensions: Extensions, overwrite: bool
+) -> Training[RunKind] | TrainingResult[RunKind]:
     """Prepare a training, or return the result of one of which nothing is left.
 
     Nothing is replaced yet, and all mistakes in the settings are reported.
@@ -168,27 +167,27 @@ def ready_training(
         PokemonGenError: as `train`.
     """
     folder = CHECKPOINTS / settings.name
-    checkpoint, settings = starting_point(settings, sprites, overwrite)
-    max_steps = planned_steps(settings, folder, len(sprites.tokens("train")))
+    checkpoint, settings = starting_point(settings, data.fingerprint, data.noun, overwrite)
+    max_steps = planned_steps(settings, folder, data.count(settings), data.noun)
     with settings.placing_errors():
         extensions = with_named(extensions, settings)
     if checkpoint:
         check_same_code(extensions, checkpoint)
     if checkpoint and step_of(checkpoint) >= max_steps:
-        settings = in_precision_of(load_settings(checkpoint / SETTINGS_NAME), settings)
+        settings = in_precision_of(load_saved(type(settings), checkpoint), settings)
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
-    model, arguments, settings = prepare(settings, sprites.palette, folder, extensions)
+    model, arguments, settings = prepare(settings, data, folder, extensions)
     if checkpoint:
         checkpoint = resumable_checkpoint(folder, arguments.fp16)
-        load_checkpoint(checkpoint)  # `Trainer` only warns of weights that are missing
-    trainer = _ready_trainer(model, arguments, sprites, settings, extensions)
+        data.require_loadable(checkpoint)  # `Trainer` only warns of weights that are missing
+    trainer = _ready_trainer(model, arguments, data, settings, extensions)
     replaced = [] if checkpoint else replaced_by_training(folder)
     # The first callback, so that no other one writes to the folder before.
     trainer.callback_handler.callbacks.insert(0, PrepareFolder(folder, settings, replaced))
     return Training(folder, settings, trainer, checkpoint, max_steps)
 
 
-def train_alone(training: Training) -> TrainingResult:
+def train_alone(training: Training[RunKind]) -> TrainingResult[RunKind]:
     """Run a training until it ends or is interrupted by a signal.
 
     Raises:
@@ -199,7 +198,7 @@ def train_alone(training: Training) -> TrainingResult:
     return result_of(training)
 
 
-def result_of(training: Training) -> TrainingResult:
+def result_of(training: Training[RunKind]) -> TrainingResult[RunKind]:
     """Return what a training that has run has reached.
 
     Raises:
@@ -215,13 +214,14 @@ def result_of(training: Training) -> TrainingResult:
     return _result(folder, training.settings, status, reached, max_steps)
 
 
-def planned_steps(settings: Settings, folder: Path, sprites: int) -> int:
+def planned_steps(settings: RunSettings, folder: Path, samples: int, noun: str = SpriteData.noun) -> int:
     """Return the steps of the whole run; a finished run in fp16 is counted also where there is no GPU.
 
     Args:
         settings: of the run.
         folder: of the run; nothing is written there.
-        sprites: the number of sprites to train on.
+        samples: the number of training samples in an epoch.
+        noun: what a sample is called, in the plural.
 
     Raises:
         PokemonGenError: for a mistaken field, or if every batch would be dropped.
@@ -229,12 +229,12 @@ def planned_steps(settings: Settings, folder: Path, sprites: int) -> int:
     check_fields(settings)
     with settings.placing_errors():
         arguments = training_arguments(settings.with_training(**dict.fromkeys(PRECISION, False)), folder)
-    return count_steps(arguments, sprites)
+    return count_steps(arguments, samples, noun)
 
 
 def prepare(
-    settings: Settings, palette: Palette, folder: Path, extensions: Extensions | None = None
-) -> tuple[PreTrainedModel, SpriteTrainingArguments, Settings]:
+    settings: RunKind, data: TrainingData[RunKind], folder: Path, extensions: Extensions | None = None
+) -> tuple[PreTrainedModel, RunTrainingArguments, RunKind]:
     """Make a run's model and arguments; the settings come back with the precision that was chosen.
 
     Raises:
@@ -242,26 +242,14 @@ def prepare(
     """
     check_fields(settings)
     with settings.placing_errors():
-        model = _fresh_model(settings, palette, extensions or Extensions())
+        model = data.fresh_model(settings, extensions or Extensions())
         settings = _with_chosen_precision(settings)
         arguments = training_arguments(settings, folder)
         set_attention(model, arguments)
     return model, arguments, settings
 
 
-def _fresh_model(settings: Settings, palette: Palette, extensions: Extensions) -> PreTrainedModel:
-    """Return the person's own model, or one that the `model:` section describes."""
-    conditioning = augmentation_of(settings, palette).conditioning
-    given = extensions.model
-    if given is None:
-        return build_model(settings.model, len(palette), settings.seed, conditioning=conditioning)
-    if not isinstance(given, PreTrainedModel):
-        given = call_own("model", given, len(palette) + conditioning.count, settings.seed)
-        require_returned("model", given, PreTrainedModel)
-    return adopt_model(given, len(palette), conditioning)
-
-
-def _with_chosen_precision(settings: Settings) -> Settings:
+def _with_chosen_precision(settings: RunKind) -> RunKind:
     """Write the precision into the settings, so that a run keeps it wherever it is resumed."""
     given = settings.training
     if any(key in given for key in PRECISION):
@@ -275,37 +263,37 @@ def _with_chosen_precision(settings: Settings) -> Settings:
     return settings.with_training(**chosen)
 
 
-def in_precision_of(trained: Settings, settings: Settings) -> Settings:
+def in_precision_of(trained: RunSettings, settings: RunKind) -> RunKind:
     """Return settings in the precision that another run was trained in."""
     return settings.with_training(**{key: trained.training[key] for key in PRECISION})
 
 
 def _ready_trainer(
     model: PreTrainedModel,
-    arguments: SpriteTrainingArguments,
-    sprites: Sprites,
-    settings: Settings,
+    arguments: RunTrainingArguments,
+    data: TrainingData[RunKind],
+    settings: RunKind,
     extensions: Extensions,
-) -> SpriteTrainer:
+) -> RunTrainer:
     """Return a `Trainer` that is ready to start, with its optimizer.
 
     Raises:
         PokemonGenError: for a schedule that does not fit, or a package that is not installed.
     """
-    max_steps = count_steps(arguments, len(sprites.tokens("train")))
+    max_steps = count_steps(arguments, data.count(settings), data.noun)
     fit_schedule(arguments, max_steps)
     capturing = why_not_captured(arguments, arguments.capture) is None and extensions.optimizer is None
     compile_if_possible(model, arguments, max_steps, capturing)
     try:
-        trainer = make_trainer(model, arguments, sprites, settings, extensions)
+        trainer = data.trainer(model, arguments, settings, extensions)
         trainer.get_train_dataloader()  # `train` makes another one, but keeps the optimizer
         trainer.create_optimizer()
-        trainer.try_own_augmentation()
+        trainer.try_own_code()
         trainer.require_capture()
     except PokemonGenError:
         raise
     except torch.OutOfMemoryError as error:
-        raise _out_of_memory(arguments) from error
+        raise _out_of_memory(arguments, data.noun) from error
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise PokemonGenError(f"training: {error}") from error
     except Exception as error:  # the hub's client and the packages under it have no common base error
@@ -319,25 +307,25 @@ def _ready_trainer(
     return trainer
 
 
-def run_training(training: Training) -> None:
+def run_training(training: Training[Any]) -> None:
     """Run a training until it ends, is asked to stop, or diverges.
 
     Raises:
         PokemonGenError: if it diverges, does not fit in memory, or needs a package that is not installed.
     """
-    arguments: SpriteTrainingArguments = training.trainer.args
+    arguments: RunTrainingArguments = training.trainer.args
     checkpoint = training.checkpoint
     try:
         training.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except ImportError as error:  # some packages are imported only now
         raise PokemonGenError(f"training: {error}") from error
     except torch.OutOfMemoryError as error:
-        raise _out_of_memory(arguments) from error
+        raise _out_of_memory(arguments, training.trainer.data.noun) from error
     except DivergedError as error:
         raise _diverged(error, training.folder, arguments) from error
 
 
-def _out_of_memory(arguments: SpriteTrainingArguments) -> PokemonGenError:
+def _out_of_memory(arguments: RunTrainingArguments, noun: str) -> PokemonGenError:
     """Return the error of a training that does not fit in memory, with what to do."""
     setting, size = "training.per_device_train_batch_size", arguments.per_device_train_batch_size
     advice = "Use a smaller model"
@@ -350,10 +338,10 @@ def _out_of_memory(arguments: SpriteTrainingArguments) -> PokemonGenError:
     if is_member(Path(arguments.output_dir)):
         advice += ". Or train the members one after another (training.capture=false)"
     memory = describe_memory(arguments.device)
-    return PokemonGenError(f"{setting}: a step with {size} sprites does not fit in {memory}. {advice}.")
+    return PokemonGenError(f"{setting}: a step with {size} {noun} does not fit in {memory}. {advice}.")
 
 
-def _diverged(error: DivergedError, folder: Path, arguments: SpriteTrainingArguments) -> PokemonGenError:
+def _diverged(error: DivergedError, folder: Path, arguments: RunTrainingArguments) -> PokemonGenError:
     """Return the error of a training that diverged, with what to do."""
     good = last_checkpoint(folder)
     left = f"The last good checkpoint is {good}" if good else "No checkpoint was saved before"
@@ -365,8 +353,8 @@ def _diverged(error: DivergedError, folder: Path, arguments: SpriteTrainingArgum
 
 
 def _result(
-    folder: Path, settings: Settings, status: Status, checkpoint: Path, max_steps: int
-) -> TrainingResult:
+    folder: Path, settings: RunKind, status: Status, checkpoint: Path, max_steps: int
+) -> TrainingResult[RunKind]:
     dev: dict[str, float] = {}
     for entry in log_history(checkpoint):
         dev.update({key: value for key, value in entry.items() if key.startswith("eval_")})

@@ -20,7 +20,7 @@ from pokemon_gen.training.callbacks import TrainingBar, stop_on_signal
 from pokemon_gen.training.run import Training, run_training
 
 
-def train_side_by_side(trainings: Sequence[Training]) -> None:
+def train_side_by_side(trainings: Sequence[Training[Any]]) -> None:
     """Run trainings until all have ended, each as it would alone.
 
     If one fails, the others stop with a checkpoint.
@@ -34,7 +34,7 @@ def train_side_by_side(trainings: Sequence[Training]) -> None:
         trainer.remove_callback(TrainingBar)  # one bar shows them all
     with quiet(), stop_on_signal(trainers) as stop:
 
-        def run_member(number: int, training: Training) -> None:
+        def run_member(number: int, training: Training[Any]) -> None:
             turns.wait(number)
             try:
                 with _own_stream(training.trainer.args.device):

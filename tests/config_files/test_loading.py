@@ -5,14 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pokemon_gen.config_files.loading import load_judge_settings, load_settings
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import build_model
 from pokemon_gen.settings import Settings
-from pokemon_gen.training.arguments import training_arguments
-from tests.builders import ROOT, RUN_CONFIGS
+from tests.builders import RUN_CONFIGS
 from tests.config_files.configs import GOOD, load
 
 
@@ -103,18 +100,6 @@ def test_fast_differs_from_strong_only_in_its_model_its_detector_and_its_lengths
     assert (
         fast.completion.model_copy(update={"candidates": strong.completion.candidates}) == strong.completion
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "plan", sorted((ROOT / "eval" / "benchmarks").glob("*.yaml")), ids=lambda plan: plan.stem
-)
-def test_every_idea_of_an_ablation_makes_a_model(plan: Path) -> None:
-    content = yaml.safe_load(plan.read_text())
-    for idea, overrides in content["ideas"].items():
-        settings = load_settings(content["config"], [*content.get("always", []), *(overrides or [])])
-        assert build_model(settings.model, 167, 0), idea
-        training_arguments(settings, Path("unused"))
 
 
 def test_the_config_of_the_judge_is_not_the_config_of_a_run() -> None:

@@ -6,7 +6,7 @@ from transformers import TrainingArguments
 
 from pokemon_gen.config_files.fields import own_training_fields
 from pokemon_gen.config_files.reference import reference_page
-from pokemon_gen.training.arguments import SpriteTrainingArguments
+from pokemon_gen.training.arguments import RunTrainingArguments
 from tests.builders import ROOT
 
 
@@ -33,7 +33,7 @@ def test_every_setting_has_a_meaning() -> None:
 
 def test_the_fields_of_this_package_are_read_from_the_source() -> None:
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
-    ours = {field.name: field for field in dataclasses.fields(SpriteTrainingArguments)}
+    ours = {field.name: field for field in dataclasses.fields(RunTrainingArguments)}
     fields = own_training_fields()
     assert {field.name for field in fields} == set(ours) - theirs
     for field in fields:

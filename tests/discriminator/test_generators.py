@@ -7,7 +7,7 @@ from pokemon_gen.discriminator import generators
 from pokemon_gen.discriminator.generators import complete_unseen
 from pokemon_gen.settings import GeneratorSettings
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.training.trainer import SpriteTrainer
+from pokemon_gen.training.sprites import SpriteTrainer
 from tests.builders import TINY_DETECTOR
 
 SETTINGS = GeneratorSettings.model_validate(

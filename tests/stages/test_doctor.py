@@ -12,11 +12,12 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.stages import doctor as stage
 from pokemon_gen.stages.doctor import doctor
 from pokemon_gen.training.probe import StepProbe, probe_steps
+from pokemon_gen.training.sprites import SpriteData
 from tests.builders import MakeSettings
 
 
 def test_a_probe_measures_real_steps_and_leaves_nothing(tiny: MakeSettings, few_sprites: Sprites) -> None:
-    probe = probe_steps(tiny(), few_sprites, budget=0.2)
+    probe = probe_steps(tiny(), SpriteData(few_sprites), budget=0.2)
     assert probe.steps >= 1
     assert 0 < probe.seconds < 5
     assert probe.precision == "fp32"

@@ -104,7 +104,7 @@ def test_steps_are_counted_as_trainer_counts_them(
     tiny: MakeSettings, few_sprites: Sprites, fields: dict[str, Any], steps: int
 ) -> None:
     settings = tiny(training={**fields, "save_steps": 1})
-    assert count_steps(training_arguments(settings, RUN), 24) == steps
+    assert count_steps(training_arguments(settings, RUN), 24, "sprites") == steps
     assert train(settings, few_sprites).step == steps
 
 

@@ -24,7 +24,7 @@ from pokemon_gen.stages.submit import submit
 from pokemon_gen.training.captured import CapturingTrainer
 from pokemon_gen.training.divergence import SKIPPED_IN_A_ROW, DivergedError
 from pokemon_gen.training.run import prepare, train
-from pokemon_gen.training.trainer import SpriteTrainer, make_trainer
+from pokemon_gen.training.sprites import SpriteData, SpriteTrainer
 from tests.builders import RUN, TINY_DETECTOR, MakeSettings, error_with
 from tests.model_builders import weights_of
 
@@ -52,8 +52,8 @@ class Diverge(TrainerCallback):
 
 def trainer_of(tiny: MakeSettings, sprites: Sprites) -> SpriteTrainer:
     """Return a trainer that has not started."""
-    model, arguments, settings = prepare(tiny(), sprites.palette, RUN)
-    return make_trainer(model, arguments, sprites, settings)
+    model, arguments, settings = prepare(tiny(), SpriteData(sprites), RUN)
+    return SpriteData(sprites).trainer(model, arguments, settings)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -125,8 +125,8 @@ def test_overflows_in_fp16_are_skipped_for_a_few_steps(tiny: MakeSettings, few_s
 def test_the_batches_of_a_step_are_named(tiny: MakeSettings, few_sprites: Sprites) -> None:
     """24 sprites in batches of 5 are five batches; two of them are a step."""
     accumulated = {"per_device_train_batch_size": 5, "gradient_accumulation_steps": 2}
-    model, arguments, settings = prepare(tiny(training=accumulated), few_sprites.palette, RUN)
-    trainer = make_trainer(model, arguments, few_sprites, settings)
+    model, arguments, settings = prepare(tiny(training=accumulated), SpriteData(few_sprites), RUN)
+    trainer = SpriteData(few_sprites).trainer(model, arguments, settings)
     places = [trainer.place_of(step) for step in (1, 3, 5)]
     assert places == [
         "batches 1 to 2 of 5 in epoch 1", "batch 5 of 5 in epoch 1", "batches 3 to 4 of 5 in epoch 2",

@@ -28,6 +28,10 @@ TINY: dict[str, dict[str, object]] = {
 }
 
 
+ROUNDING = 0.02
+"""The share of a move that rounding in bf16 may change."""
+
+
 def take_steps(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], steps: int) -> None:
     """Train on the same two rows of tokens, without dropout."""
     for _ in range(steps):
@@ -41,7 +45,7 @@ def take_steps(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="Muon came with torch 2.9")
 def test_one_pair_of_optimizers_takes_the_steps_of_two_separate_ones() -> None:
     paired = build_model({"model_type": "llama", **TINY["llama"]}, 50, 0)
-    separate = copy.deepcopy(paired)
+    separate, before = copy.deepcopy(paired), copy.deepcopy(paired)
     adamw = torch.optim.AdamW(paired.parameters(), lr=1e-3)
     pair = MuonWithAux(adamw, Muon(hidden_weights(paired), 0.02, 0.3, torch.bfloat16))
     matrices = [hidden.weight for hidden in hidden_weights(separate)]
@@ -49,8 +53,11 @@ def test_one_pair_of_optimizers_takes_the_steps_of_two_separate_ones() -> None:
     muon = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3)
     take_steps(paired, [pair], 3)
     take_steps(separate, [muon, torch.optim.AdamW(rest, lr=1e-3)], 3)
-    for weight, expected in zip(paired.parameters(), separate.parameters(), strict=True):
-        torch.testing.assert_close(weight, expected)
+    for weight, expected, start in zip(
+        paired.parameters(), separate.parameters(), before.parameters(), strict=True
+    ):
+        # Both orthogonalise in bf16, whose products some CPUs sum in another order for a stack of matrices.
+        assert (weight - expected).norm() < ROUNDING * (expected - start).norm()
 
 
 @pytest.mark.parametrize("model_type", TINY)

@@ -25,7 +25,7 @@ from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import collect
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.training.run import prepare, train
-from pokemon_gen.training.trainer import SpriteDataset
+from pokemon_gen.training.sprites import SpriteData, SpriteDataset
 from tests.builders import NO_DROPOUT, ONE_STEP, RUN, TINY_MODEL, MakeSettings, error_with, without_precision
 from tests.model_builders import MODEL_TYPES, RecordInputs, weights_of
 
@@ -353,7 +353,7 @@ def test_a_run_on_the_cpu_gets_the_precision_of_the_cpu(
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("pokemon_gen.training.precision.cpu_multiplies_bf16", lambda: True)
     settings = without_precision(tiny(training={"use_cpu": True}))
-    _, _, prepared = prepare(settings, few_sprites.palette, RUN)
+    _, _, prepared = prepare(settings, SpriteData(few_sprites), RUN)
     assert {key: prepared.training[key] for key in ("bf16", "fp16")} == {"bf16": True, "fp16": False}
 
 

@@ -1,0 +1,140 @@
+"""`start_from`: the weights that a training starts from, and how they fit another palette (fine-tuning).
+
+The type and the size of the model are those of the base. Its table of colours is rearranged for the run's
+palette: a colour starts as the base's nearest colour in OKLab, so that a model of procedural sprites begins
+to paint real ones in about the right colours. Texts have no such distance, so a model of text refuses
+another vocabulary (`text/training.py`).
+"""
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from pokemon_gen.augmentation import ConditioningTokens
+from pokemon_gen.config_files.checks import same_model
+from pokemon_gen.constants import LENGTH
+from pokemon_gen.errors import PokemonGenError, SettingError
+from pokemon_gen.models.build import describe_tokens, positions_of
+from pokemon_gen.models.ensemble import Ensemble, palette_size
+from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.palette import Palette
+
+_log = logging.getLogger(__name__)
+SETTING = "start_from"
+
+
+def start_from_sprites(
+    place: str, model: dict[str, Any], palette: Palette, conditioning: ConditioningTokens
+) -> PreTrainedModel:
+    """Return a trained model of sprites, prepared for a run on other sprites.
+
+    Args:
+        place: a run or a checkpoint.
+        model: the run's `model:` section, which may be empty.
+        palette: of the run.
+        conditioning: of the run's augmentation.
+
+    Raises:
+        PokemonGenError: for an ensemble, a base that cannot be loaded, or one with too few positions.
+        SettingError: if `model` describes another model.
+    """
+    base = load_checkpoint(place)
+    if isinstance(base.model, Ensemble):
+        raise SettingError(SETTING, f"{SETTING}: {base.folder} is an ensemble. Name one of its members.")
+    require_same_model(base.model, model, str(base.folder))
+    require_positions(base.model, LENGTH + len(conditioning.identity), str(base.folder))
+    started = base.model.cpu().train()
+    rows = _rows_of(base.palette, palette)
+    _log_matching(str(base.folder), base.palette, palette, rows)
+    more = _conditioning_rows(started, conditioning)
+    rearrange_tokens(started, np.concatenate([rows, more]))
+    for name in ("palette_size", "identity_tokens"):
+        vars(started.config).pop(name, None)  # of the base's conditioning tokens
+    started.generation_config.suppress_tokens = None
+    describe_tokens(started, len(palette), conditioning)
+    return started
+
+
+def require_same_model(base: PreTrainedModel, model: dict[str, Any], where: str) -> None:
+    """Check that a `model:` section, as far as it says something, describes the base.
+
+    Raises:
+        SettingError: naming the first field that differs.
+    """
+    field = same_model(model, base.config)
+    if field is not None:
+        found = base.config.model_type if field == "model_type" else getattr(base.config, field, None)
+        raise SettingError(
+            f"model.{field}",
+            f"model.{field}: {model[field]!r} is not that of {where}, from which the run starts ({found!r}). "
+            "Leave the section `model` out, or empty it: model={}.",
+        )
+
+
+def require_positions(base: PreTrainedModel, needed: int, where: str) -> None:
+    """Check that the base has a position for each token.
+
+    Raises:
+        PokemonGenError: naming both numbers.
+    """
+    positions = positions_of(base.config)
+    if positions is not None and positions < needed:
+        raise PokemonGenError(f"{SETTING}: {where} has {positions} positions, and {needed} tokens need one.")
+
+
+@torch.no_grad()
+def rearrange_tokens(model: PreTrainedModel, rows: NDArray[np.int64]) -> None:
+    """Give a model a vocabulary whose token t starts as the model's token `rows[t]`; (V,).
+
+    −1 means a new token, which starts as the mean of all tokens.
+    """
+    tables = [model.get_input_embeddings().weight.clone()]
+    output = model.get_output_embeddings()
+    tied = output is None or output.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
+    if not tied:
+        tables.append(output.weight.clone())
+    model.resize_token_embeddings(len(rows), mean_resizing=False)
+    targets = [model.get_input_embeddings().weight]
+    if not tied:
+        targets.append(model.get_output_embeddings().weight)
+    for target, table in zip(targets, tables, strict=True):
+        target.copy_(_picked(table, rows))
+
+
+def _picked(table: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    """Return the rows of a table, and its mean for −1: (V, D) → (W, D)."""
+    with_mean = torch.cat([table, table.mean(0, keepdim=True)])
+    return with_mean[torch.from_numpy(rows)]
+
+
+def _rows_of(base: Palette, palette: Palette) -> NDArray[np.int64]:
+    """Return the base's colour nearest to each colour of a palette, (V,); the background stays itself."""
+    rows = base.nearest(palette.lab)
+    rows[0] = 0  # token 0 is the background, whatever its colour
+    return rows
+
+
+def _log_matching(where: str, base: Palette, palette: Palette, rows: NDArray[np.int64]) -> None:
+    """Say how the colours of another palette are matched."""
+    if base == palette:
+        return
+    distance = np.linalg.norm(base.lab[rows] - palette.lab, axis=1)
+    _log.info(
+        "%s: %s has another palette. Each of the %d colours starts as the nearest of its %d colours in OKLab "
+        "(mean distance %.3f, largest %.3f)",
+        SETTING, where, len(palette), len(base), distance.mean(), distance.max(),
+    )  # fmt: skip
+
+
+def _conditioning_rows(model: PreTrainedModel, conditioning: ConditioningTokens) -> NDArray[np.int64]:
+    """Return the base's token for each conditioning token of the run, −1 where the base has no such one."""
+    colours, vocabulary = palette_size(model), model.config.vocab_size
+    before = [token - colours for token in getattr(model.config, "identity_tokens", None) or ()]
+    now = [token - conditioning.identity[0] for token in conditioning.identity]
+    same = vocabulary - colours == conditioning.count and before == now
+    return np.arange(colours, vocabulary) if same else np.full(conditioning.count, -1)

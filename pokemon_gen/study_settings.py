@@ -1,0 +1,137 @@
+"""The settings of a study: one base, and named variants of it. `study/` trains and compares them.
+
+The docstrings of the fields are also the reference in `docs/configs.md`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from pokemon_gen.errors import closest
+from pokemon_gen.settings import NAME_RULE, ConfigSettings, Section, SectionAlone, is_name
+
+
+class Variant(Section):
+    """One way to train.
+
+    A list of overrides alone is a variant too.
+    """
+
+    overrides: list[str] = Field([])
+    """What differs from the base: `dotted.name=value`."""
+    start_from: str | None = None
+    """`GROUP/VARIANT` whose run of the same seed the training starts from."""
+    optional: bool = False
+    """Whether the variant is left out, with a note, if something that it needs is not on this machine."""
+
+
+class StudyPlan(ConfigSettings):
+    """All settings of a study."""
+
+    name: str
+    """Name of the study: its runs are `checkpoints/<name>.<group>.<variant>.<seed>`, and its results are in
+    `eval/results/<name>/`."""
+    question: str = ""
+    """What the study asks, in a sentence, for its report."""
+    learns: Literal["sprites", "text"] = "sprites"
+    """What the runs learn from."""
+    base: str
+    """The config that all variants change."""
+    source: str | None = None
+    """The source of the sprites, or of the text, of every run. By default, that of the base."""
+    always: list[str] = Field([])
+    """Overrides of the base that every variant has."""
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    """Seeds of the runs of each variant."""
+    variants: dict[str, dict[str, Variant]]
+    """Group → name → overrides, or a variant with `overrides`, `start_from` and `optional`."""
+    seconds: float | None = Field(None, gt=0)
+    """Length of each training in seconds of steps on this machine: a variant with slower steps gets fewer of
+    them. By default, variants have the steps that their settings say."""
+    folds: bool = False
+    """On sprites: whether two folds of 80 sprites are held out of train and measured in place of dev."""
+    measure: dict[str, list[str]] = Field({})
+    """On text: name → overrides of `corpus`, such as `corpus.source=riddles`, for each text whose perplexity
+    is measured. By default, each run is measured on dev of its own corpus."""
+    prompts: list[str] = Field([])
+    """On text: prompts that every run continues."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_follows_the_rule(cls, name: str) -> str:
+        if not is_name(name) or "/" in name:
+            raise ValueError(NAME_RULE)
+        return name
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _a_list_is_a_variant(cls, variants: Any) -> Any:
+        if not isinstance(variants, dict):
+            return variants
+        return {group: _named(members) for group, members in variants.items()}
+
+    @model_validator(mode="after")
+    def _starts_exist(self) -> Self:
+        known = [f"{group}/{name}" for group, members in self.variants.items() for name in members]
+        if not known:
+            raise ValueError("variants: there is none. Name at least one.")
+        for group, members in self.variants.items():
+            for name, variant in members.items():
+                if variant.start_from is not None and variant.start_from not in known:
+                    near = closest(variant.start_from, known)
+                    raise ValueError(f"{group}/{name}: start_from names no variant GROUP/VARIANT{near}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_kind_has_what_is_asked(self) -> Self:
+        if self.learns == "sprites" and (self.measure or self.prompts):
+            raise ValueError("measure and prompts: they are for studies of text.")
+        if self.learns == "text" and self.folds:
+            raise ValueError("folds: they are for studies of sprites.")
+        return self
+
+
+def _named(members: Any) -> Any:
+    """Return the variants of a group, each as a section."""
+    if not isinstance(members, dict):
+        return members
+    return {str(name): _as_section(variant) for name, variant in members.items()}
+
+
+def _as_section(variant: Any) -> Any:
+    if variant is None or isinstance(variant, list):
+        return {"overrides": variant or []}
+    return variant
+
+
+def _as_tuple(values: Any) -> Any:
+    return tuple(values) if isinstance(values, list) else values
+
+
+class SamplingGrid(Section):
+    """Which settings of the sampling are compared, and on how many samples."""
+
+    top_k: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple)] = Field(
+        (0, 10), min_length=1
+    )
+    """Numbers of most likely tokens to sample from. 0 means all tokens."""
+    top_p: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_as_tuple)] = Field(
+        (1.0, 0.9), min_length=1
+    )
+    """Probabilities to which sampling is limited (nucleus sampling). 1 means all tokens."""
+    temperature: Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_tuple)] = Field(
+        (0.6, 0.8, 1.0, 1.2), min_length=1
+    )
+    """Divisors of the logits."""
+    prompts: int = Field(12, ge=2)
+    """The most dev prompts, spread evenly over dev."""
+    samples: int = Field(8, ge=2, le=160)
+    """Number of samples of each prompt. Diversity depends on it, so it is the same for all settings."""
+    seed: int = Field(0, ge=0)
+    """Seed of the sampling, the same for all settings."""
+
+
+class SamplingAlone(SectionAlone):
+    """The grid of a study of sampling, to which only overrides apply."""
+
+    sampling: SamplingGrid

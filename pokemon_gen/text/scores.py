@@ -1,0 +1,107 @@
+"""How well a model predicts a text: perplexity, and bits per character.
+
+Perplexity is exp of the mean NLL of a token, so models of different tokenizers have perplexities that cannot
+be compared; bits per character can. The text is read in blocks that do not overlap, as dev is during
+training: a token at the beginning of a block is predicted from few others.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pokemon_gen.bars import progress_bar
+from pokemon_gen.evaluation.jackknife import error_of_mean
+from pokemon_gen.text.blocks import AdjacentBlocks, TokenStream, batches, read_tokens, require_block
+from pokemon_gen.text.corpus import open_corpus
+from pokemon_gen.text.loading import TextModel
+from pokemon_gen.text.training import bits_per_character
+from pokemon_gen.text_settings import CorpusSettings
+
+LONGEST_BLOCK = 1024
+"""The tokens of a block for a model that reads any number of them."""
+_TOKENS = 2**14
+"""The most tokens in a forward pass."""
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """The likelihood of a text under a model.
+
+    Attributes:
+        nll: mean over all predicted tokens, in nats/token.
+        error: its standard error, from the means of the blocks; None for a single block.
+        perplexity: exp of it.
+        bits_per_character: of the text.
+        tokens: that were predicted.
+        characters: of the text, of which less than a block at the end is not predicted.
+    """
+
+    nll: float
+    error: float | None
+    perplexity: float
+    bits_per_character: float
+    tokens: int
+    characters: int
+
+    def __str__(self) -> str:
+        """Return the figures in one line."""
+        spread = "" if self.error is None else f" ± {1.96 * self.error:.4f}"
+        return (
+            f"NLL {self.nll:.4f}{spread} nats/token, perplexity {self.perplexity:.3f}, "
+            f"{self.bits_per_character:.4f} bits per character ({self.tokens:,} tokens, "
+            f"{self.characters:,} characters)"
+        )
+
+
+def score_corpus(text_model: TextModel, settings: CorpusSettings, split: str = "dev") -> TextScore:
+    """Return the likelihood of a corpus under a model.
+
+    Args:
+        text_model: the model.
+        settings: of the corpus.
+        split: `train`, `dev` or `all`.
+
+    Raises:
+        PokemonGenError: for a character that the model's tokenizer lacks, or a text shorter than a block.
+    """
+    stream = read_tokens(open_corpus(settings), split, text_model.tokenizer)
+    nll = nll_of_blocks(text_model, stream, f"{settings.source}: {split}")
+    mean = float(nll.mean())
+    return TextScore(
+        nll=mean,
+        error=error_of_mean(nll.mean(1)),
+        perplexity=math.exp(mean),
+        bits_per_character=bits_per_character(mean, stream),
+        tokens=nll.size,
+        characters=stream.characters,
+    )
+
+
+@torch.no_grad()
+def nll_of_blocks(text_model: TextModel, stream: TokenStream, where: str) -> NDArray[np.float64]:
+    """Return the NLL of every predicted token of a text, in nats: (blocks, block_size).
+
+    Args:
+        text_model: the model.
+        stream: the text.
+        where: names the text in errors.
+
+    Raises:
+        PokemonGenError: for a text shorter than a block.
+    """
+    block_size = min(text_model.context or LONGEST_BLOCK, LONGEST_BLOCK)
+    require_block(stream, block_size, where)
+    blocks = AdjacentBlocks(stream, block_size)
+    size = max(1, _TOKENS // block_size)
+    nlls = []
+    with progress_bar(len(blocks), "score", "block") as bar:
+        for batch in batches(blocks, size):
+            batch = batch.to(text_model.model.device)  # (B, block_size + 1)
+            logits = text_model.model(batch[:, :-1]).logits.float().transpose(1, 2)
+            nlls.append(torch.nn.functional.cross_entropy(logits, batch[:, 1:], reduction="none").cpu())
+            bar.update(len(batch))
+    found: NDArray[np.float64] = torch.cat(nlls).double().numpy()
+    return found

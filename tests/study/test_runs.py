@@ -1,0 +1,154 @@
+"""Studies that train: results of every run, resuming, transfer, divergence, folds, and the reports."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.files import read_json
+from pokemon_gen.models.likelihood import true_completion_nll
+from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.settings import Settings
+from pokemon_gen.sprites.loading import load_sprites_of
+from pokemon_gen.stages.study import run_study
+from pokemon_gen.study.plan import load_plan
+from pokemon_gen.study.runs import run_plan, study_file, two_folds
+from pokemon_gen.text.loading import load_text_model
+from pokemon_gen.text.scores import score_corpus
+from pokemon_gen.text_settings import CorpusSettings
+
+pytestmark = pytest.mark.slow
+TEXT = """\
+name: words
+question: Do two layers beat one?
+learns: text
+base: scratch
+always: [corpus.count=60, corpus.block_size=16, model.hidden_size=16, model.intermediate_size=16,
+         model.num_attention_heads=2, training.max_steps=4, training.warmup_steps=1, training.report_to=none,
+         training.disable_tqdm=true, generation.max_new_tokens=5]
+seeds: [0, 1]
+variants:
+  layers:
+    one: [model.num_hidden_layers=1]
+    two: [model.num_hidden_layers=2]
+  transfer:
+    riddles: {start_from: layers/one, overrides: [model.num_hidden_layers=1, corpus.source=riddles]}
+measure: {A: [], B: [corpus.source=riddles]}
+prompts: ["a "]
+"""
+
+
+def changed(run: str) -> int:
+    return (Path("checkpoints") / run / "checkpoint-4").stat().st_mtime_ns
+
+
+def write(text: str) -> Path:
+    Path("plan.yaml").write_text(text)
+    return Path("plan.yaml")
+
+
+def test_a_study_of_text_trains_measures_resumes_and_reports(caplog: pytest.LogCaptureFixture) -> None:
+    made = run_study(write(TEXT))
+    runs = made.results["runs"]
+    assert set(runs) == {
+        f"{path}/{seed}" for path in ("layers/one", "layers/two", "transfer/riddles") for seed in (0, 1)
+    }
+    one = runs["layers/one/1"]
+    assert (one["steps"], one["run"]) == (4, "words.layers.one.1")
+    expected = score_corpus(
+        load_text_model(one["run"]), CorpusSettings(source="riddles", count=60, block_size=16)
+    )
+    assert one["scores"]["B"]["perplexity"] == pytest.approx(expected.perplexity)
+    assert read_json(made.file)["runs"] == json.loads(json.dumps(runs))
+    assert runs["transfer/riddles/1"]["settings"]["start_from"] == "words.layers.one.1"
+    for report in (made.page, made.markdown):
+        text = report.read_text(encoding="utf-8")
+        assert "Do two layers beat one?" in text
+        assert f"{one['scores']['A']['perplexity']:.3f}"[:3] in text
+        for variant in ("one", "two", "riddles"):
+            assert variant in text
+    # The same plan trains nothing; a new seed trains its runs alone.
+    times = {
+        run["run"]: (Path("checkpoints") / run["run"] / "checkpoint-4").stat().st_mtime_ns
+        for run in runs.values()
+    }
+    again = run_study(write(TEXT.replace("[0, 1]", "[0, 1, 2]")))
+    assert len(again.results["runs"]) == 9
+    for name, time in times.items():
+        assert changed(name) == time
+    assert again.results["runs"]["layers/one/1"] == json.loads(json.dumps(one))
+
+
+def test_a_variant_that_is_changed_is_refused_unless_it_may_be_replaced() -> None:
+    one_seed = TEXT.replace("[0, 1]", "[0]")
+    run_plan(load_plan(write(one_seed)))
+    wider = load_plan(write(one_seed.replace("hidden_size=16", "hidden_size=32")))
+    with pytest.raises(PokemonGenError, match=r"model\.hidden_size"):
+        run_plan(wider)
+    again = run_plan(wider, overwrite=True)
+    assert again["runs"]["layers/one/0"]["settings"]["model"]["hidden_size"] == 32
+
+
+def test_what_is_not_on_this_machine_is_left_out_if_it_is_optional() -> None:
+    optional = TEXT.replace("[0, 1]", "[0]").replace(
+        "measure:", "    missing: {optional: true, overrides: [corpus.source=file:none.txt]}\nmeasure:"
+    )
+    made = run_study(write(optional))
+    assert "transfer/missing" in made.results["missing"]
+    assert "none.txt" in made.page.read_text(encoding="utf-8")
+    with pytest.raises(PokemonGenError, match=r"none\.txt"):
+        run_study(write(optional.replace("optional: true", "optional: false")))
+
+
+def test_a_training_that_diverges_is_a_result() -> None:
+    hot = (
+        "    hot: [model.num_hidden_layers=1, model.layer_norm=false, training.learning_rate=1e30, "
+        "training.max_grad_norm=0]\n"
+    )
+    plan = TEXT.replace("[0, 1]", "[0]").replace("  transfer:", f"{hot}  transfer:")
+    made = run_study(write(plan))
+    assert made.results["runs"]["layers/hot/0"]["diverged"]
+    row = next(row for row in made.rows if row.variant == "hot")
+    assert (row.mean, row.words) == (None, ["diverged"])
+    assert "diverged" in made.markdown.read_text(encoding="utf-8")
+
+
+def test_a_study_of_sprites_measures_two_folds_that_nothing_was_trained_on() -> None:
+    plan = load_plan(
+        write(
+            "name: folded\nbase: quick\nfolds: true\nseeds: [0]\n"
+            "always: [training.max_steps=1, training.report_to=none, training.disable_tqdm=true, "
+            "model.num_hidden_layers=1, model.hidden_size=16, model.intermediate_size=16]\n"
+            "variants: {ideas: {unchanged: []}}\n"
+        )
+    )
+    (result,) = run_plan(plan)["runs"].values()
+    settings = Settings.model_validate(result["settings"])
+    sprites = load_sprites_of(settings.sprites)
+    first, second = two_folds(sprites)
+    assert len(first) + len(second) >= 160
+    train = {row.tobytes() for row in sprites.tokens("train")}
+    assert not any(row.tobytes() in train for fold in (first, second) for row in fold)
+    model = load_checkpoint(Path("checkpoints/folded.ideas.unchanged.0/checkpoint-1")).model
+    assert result["folds"] == pytest.approx(
+        [true_completion_nll(model, first), true_completion_nll(model, second)]
+    )
+
+
+def test_a_study_by_time_gives_slower_steps_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {1: 0.1, 2: 0.2}
+
+    class Probe:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+    monkeypatch.setattr(
+        "pokemon_gen.study.runs.probe_steps",
+        lambda settings, data, budget: Probe(costs[settings.model["num_hidden_layers"]]),
+    )
+    plan = TEXT.replace("[0, 1]", "[0]").replace("seeds:", "seconds: 0.8\nseeds:")
+    made = run_study(write(plan))
+    steps = {key: run["steps"] for key, run in made.results["runs"].items()}
+    assert steps == {"layers/one/0": 8, "layers/two/0": 4, "transfer/riddles/0": 8}
+    assert study_file(load_plan("plan.yaml")).is_file()
