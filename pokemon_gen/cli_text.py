@@ -66,10 +66,14 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
 @OVERRIDES
 @click.option("--prompt", help="The text to continue; default: what separates the texts of the corpus.")
 @click.option("--samples", default=1, show_default=True, help="Number of continuations.")
-def generate(model: str, overrides: tuple[str, ...], prompt: str | None, samples: int) -> None:
+@click.option("--coherence", is_flag=True, help="Measure how well each continuation fits the prompt.")
+def generate(
+    model: str, overrides: tuple[str, ...], prompt: str | None, samples: int, coherence: bool
+) -> None:
     """Continue a prompt with a MODEL. Overrides such as generation.temperature=0.8 change the sampling."""
     if samples < 1:
         raise click.BadParameter("at least 1", param_hint="--samples")
+    _require_place(model)
     from pokemon_gen.config_files.overrides import override_generation
     from pokemon_gen.text.generation import generate as generate_text
     from pokemon_gen.text.loading import load_text_model
@@ -87,11 +91,24 @@ def generate(model: str, overrides: tuple[str, ...], prompt: str | None, samples
 
     if samples == 1:
         show(prompt or "")
-        generate_text(loaded, given, settings, separator=separator, show=show)
+        continuations = generate_text(loaded, given, settings, separator=separator, show=show)
         click.echo()
-        return
-    for number, sample in enumerate(generate_text(loaded, given, settings, samples, separator), start=1):
-        click.echo(f"[{number}] {prompt or ''}{sample}")
+    else:
+        continuations = generate_text(loaded, given, settings, samples, separator)
+        for number, sample in enumerate(continuations, start=1):
+            click.echo(f"[{number}] {prompt or ''}{sample}")
+    if coherence:
+        _print_coherence(given, continuations)
+
+
+def _print_coherence(prompt: str, continuations: list[str]) -> None:
+    """Print how well each continuation fits its prompt, by an embedding model."""
+    from pokemon_gen.study.coherence import load_embedder
+
+    embedder = load_embedder()
+    values = embedder.coherence([prompt] * len(continuations), continuations)
+    each = ", ".join(f"{value:.3f}" for value in values)
+    click.echo(f"Coherence with the prompt: {each} (cosine of embeddings, -1 to 1; {embedder.name})")
 
 
 @text.command(
@@ -109,6 +126,7 @@ def score(model: str, overrides: tuple[str, ...], split: str) -> None:
 
     The corpus is that of the run, or what corpus.source=... and other overrides say.
     """
+    _require_place(model)
     from pokemon_gen.config_files.overrides import override_corpus
     from pokemon_gen.text.loading import load_text_model
     from pokemon_gen.text.scores import score_corpus
@@ -132,6 +150,7 @@ def chat(model: str, overrides: tuple[str, ...], questions: tuple[str, ...], sys
     Each question is asked with the model's chat template, and the same conversation without it. Without
     --ask, questions are read line by line until an empty one.
     """
+    _require_place(model)
     from pokemon_gen.config_files.overrides import override_generation
     from pokemon_gen.text.chat import answer
     from pokemon_gen.text.loading import load_text_model
@@ -146,6 +165,13 @@ def chat(model: str, overrides: tuple[str, ...], questions: tuple[str, ...], sys
         _print_answer("without the template", without)
         _print_answer("with the template", answered)
         messages.append({"role": "assistant", "content": answered.text})
+
+
+def _require_place(model: str) -> None:
+    """Report a model that does not exist before torch loads."""
+    from pokemon_gen.models.choice import require_place
+
+    require_place(model)
 
 
 def _print_answer(title: str, answered: Any) -> None:
@@ -165,6 +191,7 @@ def tokens(model: str, sentence: str) -> None:
 
     MODEL is a run on text, or the folder or the id on the hub of any model with a tokenizer.
     """
+    _require_place(model)
     from rich.console import Console
 
     from pokemon_gen.text.loading import tokenizer_of

@@ -237,3 +237,33 @@ def test_ctrl_c_ends_a_training_with_what_to_do_next(
     assert status == 130
     assert "checkpoints/tiny: interrupted, step 2 of 4" in out
     assert "the same command resumes" in out
+
+
+def test_the_coherence_of_samples_is_printed_with_the_name_of_the_embedding_model(
+    pg: RunCommand, config: str
+) -> None:
+    pytest.importorskip("wordllama")
+    pg("train", config)
+    words = ("generate", "tiny", "--prompt", "abc", "generation.max_new_tokens=20", "--samples", "2")
+    status, out, _ = pg(*words, "--coherence")
+    assert status == 0
+    found = re.search(r"Coherence with the prompt: (\S+), (\S+) .*WordLlama", out)
+    assert found is not None
+    assert all(-1 <= float(value) <= 1 for value in found.groups())
+
+
+def test_a_misspelt_run_is_reported_without_the_network(pg: RunCommand, config: str) -> None:
+    pg("train", config)
+    for words in (["generate", "tinny"], ["score", "tinny"], ["tokens", "tinny", "a"], ["chat", "tinny"]):
+        status, _, err = pg(*words)
+        assert_one_message(status, err, ["tinny", "did you mean 'tiny'"])
+
+
+def test_a_config_of_text_is_refused_by_commands_of_sprites_and_the_reverse(
+    pg: RunCommand, config: str
+) -> None:
+    status, _, err = pg(config, group="train")
+    assert_one_message(status, err, [config, "`pokemon-gen text train`"])
+    Path("sprites.yaml").write_text("name: a\nmodel: {model_type: gpt2}\nsprites: {seed: 1}\n")
+    status, _, err = pg("train", "sprites.yaml")
+    assert_one_message(status, err, ["sprites.yaml", "`pokemon-gen train`"])

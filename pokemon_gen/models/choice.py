@@ -6,6 +6,7 @@ no torch.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ from pokemon_gen.models.runs import (
     valid_checkpoints,
 )
 from pokemon_gen.settings import Settings
+
+HUB_ID = r"[\w.-]+/[\w.-]+"
+"""The form of a model's id on the hub: its owner and its name."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,21 @@ def read_choice(choice: Choice, overrides: Sequence[str] = ()) -> CheckpointFile
     run, here = folder.resolve().parent, Path.cwd()
     detector = detector_folder(run.relative_to(here) if run.is_relative_to(here) else run)
     return CheckpointFiles(folder, choice.reason, choice.chosen_on, settings, trained_on(folder), detector)
+
+
+def require_place(place: str | Path) -> None:
+    """Check that a name is a run's or a folder's, or has the form of an id on the hub.
+
+    A misspelt run then needs no network to be noticed.
+
+    Raises:
+        PokemonGenError: naming the most similar run.
+    """
+    if not find_run(place).is_dir() and not re.fullmatch(HUB_ID, str(place)):
+        raise PokemonGenError(
+            f"{place}: there is no such run or folder{closest_run(Path(place))}. A model on the hub is named "
+            "OWNER/NAME."
+        )
 
 
 def learns_text(place: str | Path) -> bool:

@@ -7,6 +7,7 @@ one, so that nobody has to search a traceback.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from typing import Any
 
 import transformers
@@ -99,11 +100,13 @@ def one_sprite_a_row() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the progress bars of `transformers` and its warning that tied weights are saved once.
+    """Hide the progress bars of `transformers`, and warnings: of tied weights, and of the hub's retries.
 
     A message that the random state of another device cannot be restored is hidden too: nothing needs it.
     """
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    of_hub = getLogger("huggingface_hub")
+    verbosity, bars, level = logging.get_verbosity(), logging.is_progress_bar_enabled(), of_hub.level
+    of_hub.setLevel(ERROR)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     of_states = logging.get_logger("transformers.trainer_pt_utils")
@@ -113,6 +116,7 @@ def quiet() -> Iterator[None]:
     finally:
         of_states.removeFilter(_not_of_random_states)
         logging.set_verbosity(verbosity)
+        of_hub.setLevel(level)
         if bars:
             logging.enable_progress_bar()
 

@@ -1,6 +1,7 @@
 """`pokemon-gen study STUDY.yaml`: train what a study lacks, and write its report."""
 
 import html
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,12 +162,12 @@ def _range(values: set[int]) -> str:
 
 
 def _spread(values: list[float | None], digits: int = 4) -> str:
-    """Return mean ± standard deviation."""
+    """Return mean ± standard deviation, or the mean alone if there is no deviation."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"
     mean = sum(known) / len(known)
-    if len(known) < 2:
+    if len(known) < 2 or math.isinf(mean):  # the perplexity of a training that diverged can be infinite
         return f"{mean:.{digits}f}"
     deviation = (sum((value - mean) ** 2 for value in known) / (len(known) - 1)) ** 0.5
     return f"{mean:.{digits}f} ± {deviation:.{digits}f}"

@@ -12,7 +12,7 @@ from pokemon_gen.config_files.loading import load_saved
 from pokemon_gen.constants import SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, first_line
 from pokemon_gen.models.checkpoints import CONFIG_NAME, TOKENIZER_NAME, learned_from
-from pokemon_gen.models.choice import Choice, choose_checkpoint
+from pokemon_gen.models.choice import Choice, choose_checkpoint, require_place
 from pokemon_gen.models.devices import to_best_device
 from pokemon_gen.models.hf_compat import quiet
 from pokemon_gen.models.loading import load_weights
@@ -58,7 +58,7 @@ def load_text_model(place: str | Path) -> TextModel:
     Raises:
         PokemonGenError: if there is no such model, it learned sprites, or a part is missing or damaged.
     """
-    register_scratch()
+    require_place(place)
     if not find_run(place).is_dir():
         return _from_hub(str(place))
     folder = find_run(place)
@@ -98,6 +98,7 @@ def _from_hub(name: str) -> TextModel:
     Raises:
         PokemonGenError: if it cannot be downloaded.
     """
+    register_scratch()
     try:
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
@@ -114,6 +115,7 @@ def tokenizer_of(place: str | Path) -> PreTrainedTokenizerFast:
     Raises:
         PokemonGenError: if there is none, or the run is one on sprites.
     """
+    require_place(place)
     folder = find_run(place)
     if not folder.is_dir() or (folder / TOKENIZER_NAME).is_file():
         return load_tokenizer(folder if folder.is_dir() else str(place))

@@ -6,6 +6,7 @@ training: a token at the beginning of a block is predicted from few others.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ LONGEST_BLOCK = 1024
 """The tokens of a block for a model that reads any number of them."""
 _TOKENS = 2**14
 """The most tokens in a forward pass."""
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
+"""About 709.8; `math.exp` raises an error above it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class TextScore:
     Attributes:
         nll: mean over all predicted tokens, in nats/token.
         error: its standard error, from the means of the blocks; None for a single block.
-        perplexity: exp of it.
+        perplexity: exp of it; infinite above 709 nats/token, which a model that diverged can have.
         bits_per_character: of the text.
         tokens: that were predicted.
         characters: of the text, of which less than a block at the end is not predicted.
@@ -73,7 +76,7 @@ def score_corpus(text_model: TextModel, settings: CorpusSettings, split: str = "
     return TextScore(
         nll=mean,
         error=error_of_mean(nll.mean(1)),
-        perplexity=math.exp(mean),
+        perplexity=math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf,
         bits_per_character=bits_per_character(mean, stream),
         tokens=nll.size,
         characters=stream.characters,

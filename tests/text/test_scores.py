@@ -35,6 +35,22 @@ def test_the_perplexity_of_a_uniform_model_is_the_size_of_its_vocabulary() -> No
     assert score.error == pytest.approx(0, abs=1e-7)
 
 
+def test_a_model_that_is_certain_and_wrong_has_an_infinite_perplexity() -> None:
+    """exp(1000) is above the largest float, and a study of a training that diverged must not stop there."""
+    text_model = uniform(fresh_text_model())
+    embeddings = text_model.model.get_output_embeddings()
+    rare = len(text_model.tokenizer) - 1
+    Path("corpus.txt").write_text("abcde" * 40)
+    torch.nn.init.constant_(embeddings.weight, 1.0)
+    with torch.no_grad():
+        embeddings.weight[rare] = 1e6
+        for parameter in text_model.model.parameters():
+            parameter.copy_(parameter if parameter is embeddings.weight else torch.ones_like(parameter))
+    score = score_corpus(text_model, CORPUS)
+    assert score.nll > 1000
+    assert score.perplexity == math.inf
+
+
 def test_bits_per_character_count_the_characters_and_not_the_tokens() -> None:
     """A uniform model of bytes needs 8 bits and a little for each byte, and é has two."""
     text_model = uniform(fresh_text_model(tokenizer={"kind": "bpe", "size": 257}))
