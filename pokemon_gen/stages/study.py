@@ -131,7 +131,7 @@ def _cells(row: Row, texts: list[str], plan: StudyPlan) -> list[str]:
     runs = [run for run in row.runs if not run["diverged"]]
     if not runs:
         return [
-            "0 of " + str(len(row.runs)),
+            f"0 of {len(row.runs)}" if row.runs else "left out",
             *["–"] * (4 + len(_measured_columns(plan, texts))),
             "",
             ", ".join(row.words),
@@ -182,6 +182,8 @@ def _findings(rows: list[Row]) -> list[str]:
     found = []
     for row in rows:
         curve = f" Its curve: {', '.join(row.words)}." if row.words and row.words != ["settled"] else ""
+        if not row.runs:
+            continue  # it was left out, which the report says in its own place
         if row.mean is None:
             found.append(f"{row.group}, {row.variant}: every training diverged.")
         elif row.difference is None:

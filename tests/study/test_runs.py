@@ -96,7 +96,9 @@ def test_what_is_not_on_this_machine_is_left_out_if_it_is_optional() -> None:
     )
     made = run_study(write(optional))
     assert "transfer/missing" in made.results["missing"]
-    assert "none.txt" in made.page.read_text(encoding="utf-8")
+    page = made.page.read_text(encoding="utf-8")
+    assert "none.txt" in page
+    assert "diverged" not in page
     with pytest.raises(PokemonGenError, match=r"none\.txt"):
         run_study(write(optional.replace("optional: true", "optional: false")))
 
