@@ -1,6 +1,7 @@
 """The notebooks run from the first cell to the last, and are committed without outputs."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from tests.builders import ROOT, tiny_judge_overrides, tiny_settings, write_text
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [
+    file for folder in ("", "courses") for file in sorted((ROOT / "notebooks" / folder).glob("*.ipynb"))
+]
 HOSTS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")
 
 
@@ -88,3 +91,43 @@ def test_the_notebook_that_teaches_runs(own_folder: Path) -> None:
     assert "shifted twice: dev NLL of the next pixel" in printed
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 12
+
+
+@pytest.mark.slow
+def test_the_notebook_on_understanding_transformers_runs(own_folder: Path) -> None:
+    notebook = read("courses/understanding_transformers")
+    parameters = {"CAPTIONS": 300, "STEPS": 30, "SPRITE_STEPS": 2, "FEATURE_STEPS": 20, "SHOWN_SPRITES": 4}
+    printed = execute(notebook, own_folder, parameters)
+    assert printed.count("round trip equal: True") == 3
+    assert "<user>here is a serpent. what is on its back?</user>\n<assistant>" in printed
+    assert pictures_of(notebook) >= 15  # 8 of text, and at least 7 of sprites
+
+
+@pytest.mark.slow
+def test_the_notebook_on_nanogpt_runs(own_folder: Path) -> None:
+    notebook = read("courses/nanogpt_captions")
+    parameters = {
+        "SOURCE": "captions",
+        "CAPTIONS": 300,
+        "STEPS": 20,
+        "STUDY_STEPS": 10,
+        "SEEDS": [0],
+        "SAMPLED_PROMPTS": 2,
+    }
+    printed = execute(notebook, own_folder, parameters)
+    places = re.search(r"([\d,]+) characters - 64 = ([\d,]+) places", printed)
+    assert places is not None
+    characters, starts = (int(number.replace(",", "")) for number in places.groups())
+    assert characters - starts == 64
+    losses = re.search(r"= ([\d.]+) nats/token; a fresh model: ([\d.]+)", printed)
+    assert losses is not None
+    uniform, fresh = map(float, losses.groups())
+    assert fresh == pytest.approx(uniform, abs=0.2)  # nothing is learned yet
+    assert pictures_of(notebook) == 4
+    assert (own_folder / "eval/results/nanogpt-study/study.html").is_file()
+
+
+def pictures_of(notebook: Any) -> int:
+    """Return how many pictures an executed notebook shows."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return sum("image/png" in output.get("data", {}) for output in outputs)

@@ -127,7 +127,7 @@ BREAKS = (
     # the training
     Break(
         "labels are shifted twice",
-        "training/trainer.py", "    labels = tokens.clone()\n", "    labels = tokens.roll(-1, 1)\n",
+        "training/sprites.py", "    labels = tokens.clone()\n", "    labels = tokens.roll(-1, 1)\n",
         f"{TRAIN} {CLASSIFIER}",
     ),
     Break(
@@ -227,11 +227,7 @@ BREAKS = (
     ),
     Break(
         "without a selection, the NLL of all tokens chooses",
-        "models/choice.py",
-        'entry["step"]: entry["eval_completion_nll"]\n        for entry in log_history(checkpoints[-1])\n'
-        '        if math.isfinite(entry.get("eval_completion_nll", math.nan))',
-        'entry["step"]: entry["eval_nll"]\n        for entry in log_history(checkpoints[-1])\n'
-        '        if math.isfinite(entry.get("eval_nll", math.nan))', SELECT,
+        "models/choice.py", '("eval_completion_nll", "completion NLL")', '("eval_nll", "NLL")', SELECT,
     ),
     Break(
         "the selection takes the worst checkpoint",

@@ -515,7 +515,7 @@ def _top_tiles(view: SpriteView, features: Features, feature: int) -> Tiles:
         )
         for number, pixel, value in zip(numbers.tolist(), pixels.tolist(), values.tolist(), strict=True)
     ]
-    groups = pixel_groups(view.dev_shown, view.palette)
+    sprites, groups = len(set(numbers.tolist())), pixel_groups(view.dev_shown, view.palette)
     common = [
         f"{int(mask[numbers, pixels].sum())} in the group {name}"
         for name, mask in groups.items()
@@ -529,7 +529,7 @@ def _top_tiles(view: SpriteView, features: Features, feature: int) -> Tiles:
         f"Active in {percent(features.report.density[feature], 1)} of the pixels. Of its {len(tiles)} "
         f"strongest pixels, which are framed, {often} have the colour {_hex(view.palette, int(token))}"
         + "".join(f", {words}" for words in common)
-        + f"; they are in {len(set(numbers.tolist()))} sprites."
+        + f"; they are in {sprites} sprite{'s' if sprites > 1 else ''}."
     )
     return Tiles(f"feature-{feature}", f"Feature {feature}", note, tiles, 4, TOP_COUNT // 2)
 

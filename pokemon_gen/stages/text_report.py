@@ -55,7 +55,7 @@ def _content(given: str, loaded: TextModel, settings: TextSettings) -> TextRepor
     folder = checkpoint_of(given).folder
     saved = valid_checkpoints(folder.parent)
     history = log_history(saved[-1] if saved else folder) if saved or has_state(folder) else []
-    separator = settings.corpus.separator
+    separator = settings.corpus.cased(settings.corpus.separator)
     return TextReportContent(
         name=settings.name,
         verdict=f"On all of dev: {score_corpus(loaded, settings.corpus)}.",

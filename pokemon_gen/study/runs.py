@@ -270,8 +270,10 @@ def _measure_text(plan: StudyPlan, settings: TextSettings) -> dict[str, Any]:
             "perplexity": score.perplexity,
             "bits_per_character": score.bits_per_character,
         }
+    cased = settings.corpus.cased  # a model of capitals knows no other letters
+    separator = cased(settings.corpus.separator)
     samples = {
-        prompt: generate(loaded, prompt, settings.generation, separator=settings.corpus.separator)[0]
+        prompt: generate(loaded, cased(prompt), settings.generation, separator=separator)[0]
         for prompt in plan.prompts
     }
     return {

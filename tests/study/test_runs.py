@@ -80,6 +80,14 @@ def test_a_study_of_text_trains_measures_resumes_and_reports(caplog: pytest.LogC
     assert again.results["runs"]["layers/one/1"] == json.loads(json.dumps(one))
 
 
+def test_a_model_of_capitals_continues_prompts_in_capitals() -> None:
+    capitals = "variants: {text: {upper: [corpus.case=upper, model.num_hidden_layers=1]}}\nprompts: ['a ']\n"
+    plan = write(TEXT[: TEXT.index("variants:")].replace("[0, 1]", "[0]") + capitals)
+    continuation = run_plan(load_plan(plan))["runs"]["text/upper/0"]["samples"]["a "]
+    assert continuation
+    assert continuation == continuation.upper()
+
+
 def test_a_variant_that_is_changed_is_refused_unless_it_may_be_replaced() -> None:
     one_seed = TEXT.replace("[0, 1]", "[0]")
     run_plan(load_plan(write(one_seed)))

@@ -37,16 +37,7 @@ def test_the_perplexity_of_a_uniform_model_is_the_size_of_its_vocabulary() -> No
 
 def test_a_model_that_is_certain_and_wrong_has_an_infinite_perplexity() -> None:
     """exp(1000) is above the largest float, and a study of a training that diverged must not stop there."""
-    text_model = uniform(fresh_text_model())
-    embeddings = text_model.model.get_output_embeddings()
-    rare = len(text_model.tokenizer) - 1
-    Path("corpus.txt").write_text("abcde" * 40)
-    torch.nn.init.constant_(embeddings.weight, 1.0)
-    with torch.no_grad():
-        embeddings.weight[rare] = 1e6
-        for parameter in text_model.model.parameters():
-            parameter.copy_(parameter if parameter is embeddings.weight else torch.ones_like(parameter))
-    score = score_corpus(text_model, CORPUS)
+    score = score_corpus(fresh_text_model(sharpness=1e6), CORPUS)
     assert score.nll > 1000
     assert score.perplexity == math.inf
 

@@ -28,7 +28,7 @@ from tests.builders import error_with
 from tests.text.builders import corpus_of
 
 often = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-TEXT = "zebra\r apple é漢🙂 <unk>\tZ  a\n" * 20
+TEXT = "zebra apple é漢🙂 <unk>\tZ  a\n" * 20
 ALPHABET = "".join(sorted(set(TEXT)))
 
 

@@ -182,7 +182,7 @@ def test_runs_of_neighbouring_seeds_do_not_share_an_order_of_sprites(
             batches.append(list(indices))
             return super().__getitems__(indices)
 
-    monkeypatch.setattr("pokemon_gen.training.trainer.SpriteDataset", Recorded)
+    monkeypatch.setattr("pokemon_gen.training.sprites.SpriteDataset", Recorded)
 
     def orders(seed: int) -> list[list[int]]:
         """Return the order of the sprites in each of three epochs."""
