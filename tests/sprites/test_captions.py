@@ -7,7 +7,7 @@ import pytest
 
 from pokemon_gen.sprites.procedural import draw_sprites
 from pokemon_gen.sprites.procedural.bodies import Creature, create
-from pokemon_gen.sprites.procedural.captions import Style, describe_sprites, iterate_captions
+from pokemon_gen.sprites.procedural.captions import ALPHABET, Style, describe_sprites, iterate_captions
 from pokemon_gen.sprites.procedural.colours import RAMP_IDS, RAMP_TOKENS
 from pokemon_gen.sprites.procedural.dice import Dice
 from pokemon_gen.sprites.procedural.facts import Facts, Feature, find_facts
@@ -206,3 +206,8 @@ def test_captions_say_the_gaze_and_the_plan_of_their_sprite() -> None:
 def test_an_unknown_style_is_refused_at_once() -> None:
     with error_with("style", "'poems'", "captions", "riddles"):
         iterate_captions(1, style="poems")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("style", ["captions", "riddles"])
+def test_all_texts_are_written_in_one_alphabet(style: Style) -> None:
+    assert set("".join(describe_sprites(150, seed=8, style=style))) <= set(ALPHABET)

@@ -1,5 +1,6 @@
 """`text/tokenizers.py`: tokens of a text, and the text of tokens, which is always the same text again."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,15 @@ def tokenizer_of_text(text: str = TEXT, **fields: Any) -> PreTrainedTokenizerFas
 
 
 @pytest.fixture(scope="module")
-def characters() -> PreTrainedTokenizerFast:
-    return tokenizer_of_text()
+def characters(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
+    with contextlib.chdir(tmp_path_factory.mktemp("characters")):
+        return tokenizer_of_text()
 
 
 @pytest.fixture(scope="module")
-def byte_pairs() -> PreTrainedTokenizerFast:
-    return tokenizer_of_text(kind="bpe", size=300)
+def byte_pairs(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
+    with contextlib.chdir(tmp_path_factory.mktemp("byte_pairs")):
+        return tokenizer_of_text(kind="bpe", size=300)
 
 
 def test_the_tokens_are_the_sorted_characters_of_the_corpus(characters: PreTrainedTokenizerFast) -> None:
