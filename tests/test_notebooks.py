@@ -96,7 +96,7 @@ def test_the_notebook_that_teaches_runs(own_folder: Path) -> None:
 @pytest.mark.slow
 def test_the_notebook_on_understanding_transformers_runs(own_folder: Path) -> None:
     notebook = read("courses/understanding_transformers")
-    parameters = {"CAPTIONS": 300, "STEPS": 30, "SPRITE_STEPS": 2, "FEATURE_STEPS": 20, "SHOWN_SPRITES": 4}
+    parameters = {"CAPTIONS": 300, "STEPS": 30, "SPRITE_STEPS": 1, "FEATURE_STEPS": 20, "SHOWN_SPRITES": 4}
     printed = execute(notebook, own_folder, parameters)
     assert printed.count("round trip equal: True") == 3
     assert "<user>here is a serpent. what is on its back?</user>\n<assistant>" in printed
@@ -110,8 +110,9 @@ def test_the_notebook_on_nanogpt_runs(own_folder: Path) -> None:
         "SOURCE": "captions",
         "CAPTIONS": 300,
         "STEPS": 20,
-        "STUDY_STEPS": 10,
+        "STUDY_STEPS": 5,
         "SEEDS": [0],
+        "SAMPLE_LENGTH": 20,
         "SAMPLED_PROMPTS": 2,
     }
     printed = execute(notebook, own_folder, parameters)
