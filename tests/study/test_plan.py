@@ -74,7 +74,7 @@ def test_the_source_of_a_plan_holds_for_all_runs_but_those_with_their_own() -> N
     ("old", "new", "facts"),
     [
         ("width/96,", "width/97,", ["start/tuned", "width/96"]),
-        ("always:", "alway:", ["mine.yaml:3", "always"]),
+        ("always:", "alwais:", ["mine.yaml:3", "always"]),
         ("name: mine", "name: a/b", ["mine.yaml:1"]),
         ("base: quick", "base: quik", ["quik", "quick"]),
         ("model.hidden_size=48", "model.hiden_size=48", ["width/48", "model.hidden_size"]),
