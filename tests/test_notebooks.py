@@ -128,6 +128,49 @@ def test_the_notebook_on_nanogpt_runs(own_folder: Path) -> None:
     assert (own_folder / "eval/results/nanogpt-study/study.html").is_file()
 
 
+@pytest.mark.slow
+def test_the_notebook_on_a_mini_gpt_runs_and_writes_its_report(own_folder: Path) -> None:
+    notebook = read("courses/mini_gpt_report")
+    parameters = {
+        "SOURCE": "captions",
+        "TEST_SOURCE": "",
+        "CAPTIONS": 200,
+        "STEPS": 10,
+        "SEEDS": [0],
+        "LAYERS": 1,
+        "WIDTH": 16,
+        "NAME": "mini",
+        "PROMPT": "a round ",
+    }
+    printed = execute(notebook, own_folder, parameters)
+    assert re.search(r"^0 of \d+ test sentences are in the corpus", printed, flags=re.MULTILINE)
+    assert pictures_of(notebook) == 2
+    report = (own_folder / "eval/results/mini/report.md").read_text(encoding="utf-8")
+    measured = re.search(r"On a text that no choice has seen: (.+)\.\n", report)
+    assert measured is not None
+    assert measured[1] in printed
+    assert (own_folder / "eval/results/mini/study.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook_on_the_equations_agrees_with_the_module(own_folder: Path) -> None:
+    notebook = read("courses/equations_and_transfer")
+    parameters = {
+        "CAPTIONS": 200,
+        "STEPS": 10,
+        "FINE_TUNING_STEPS": 10,
+        "SEEDS": [0],
+        "LAYERS": 1,
+        "WIDTH": 16,
+        "PRETRAINED": "missing-folder",
+    }
+    printed = execute(notebook, own_folder, parameters)
+    assert len(re.findall(r"largest difference \de-\d\d", printed)) == 4  # X, S, H and the logits
+    assert "change of the logits at each place: ['0.00', '0.00', '0.00', '0.00', " in printed
+    assert "GPT-2, fine-tuned on B is left out: " in printed
+    assert pictures_of(notebook) == 2
+
+
 def pictures_of(notebook: Any) -> int:
     """Return how many pictures an executed notebook shows."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]

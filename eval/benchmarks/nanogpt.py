@@ -100,7 +100,7 @@ def loss_on_dev(model: Any, data: TextData, block: int) -> float:
 
 def ours(config: str, data: TextData, overrides: list[str], seed: int) -> tuple[float, float]:
     """Train a config in an empty folder; return the seconds and its best checkpoint's loss on all of dev."""
-    settings = load_text_settings(config, [*overrides, f"seed={seed}", "training.disable_tqdm=true"])
+    settings = load_text_settings(config, [*overrides, f"seed={seed}"])
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         begin = time.perf_counter()
         train_text(settings, data)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pokemon_gen import __version__
 from pokemon_gen.files import write_text
 from pokemon_gen.models.environment import environment
@@ -19,12 +21,14 @@ from pokemon_gen.report.study import (
     group_charts,
     study_markdown,
 )
-from pokemon_gen.study.findings import Row, rows_of
+from pokemon_gen.study.findings import Row, name_curve, rows_of
 from pokemon_gen.study.plan import load_plan
 from pokemon_gen.study.runs import run_plan, study_file
 from pokemon_gen.study_settings import StudyPlan
 
-HTML_NAME, MARKDOWN_NAME = "study.html", "study.md"
+HTML_NAME, MARKDOWN_NAME, PLAN_NAME = "study.html", "study.md", "plan.yaml"
+LARGE = 10_000
+"""From here on, losses and perplexities are written with a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +76,24 @@ def run_study(
         PokemonGenError: for a mistaken plan or a training that fails.
         InterruptedStudyError: if a training was interrupted; the same call continues.
     """
-    given = str(plan) if isinstance(plan, str | Path) else f"{plan.name}.yaml"
+    given = str(plan) if isinstance(plan, str | Path) else None
     if not isinstance(plan, StudyPlan):
         plan = load_plan(plan, overrides)
     results = run_plan(plan, overwrite)
     rows = rows_of(results)
     file = study_file(plan)
     page, markdown = file.with_name(HTML_NAME), file.with_name(MARKDOWN_NAME)
-    content = _content(plan, results, rows, shlex.join(["pokemon-gen", "study", given, *overrides]))
+    command = ["pokemon-gen", "study", given or _written(plan, file.with_name(PLAN_NAME)), *overrides]
+    content = _content(plan, results, rows, shlex.join(command))
     write_text(page, build_study(content))
     write_text(markdown, study_markdown(content, page.name))
     return Study(rows, results, file, page, markdown)
+
+
+def _written(plan: StudyPlan, file: Path) -> str:
+    """Write a plan that was made in Python, so that the command in its report can be run."""
+    write_text(file, yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    return str(file)
 
 
 def _content(plan: StudyPlan, results: Mapping[str, Any], rows: list[Row], command: str) -> StudyContent:
@@ -102,9 +113,8 @@ def _content(plan: StudyPlan, results: Mapping[str, Any], rows: list[Row], comma
     for group in plan.variants:
         members = [row for row in rows if row.group == group]
         cells = [StudyRow(row.variant, _cells(row, texts, plan)) for row in members]
-        groups.append(
-            StudyGroup(group, cells, group_charts(group, {row.variant: row.runs for row in members}))
-        )
+        charts = group_charts(group, {row.variant: _drawn(row.runs) for row in members})
+        groups.append(StudyGroup(group, cells, charts))
     return StudyContent(
         name=plan.name,
         question=plan.question,
@@ -116,6 +126,11 @@ def _content(plan: StudyPlan, results: Mapping[str, Any], rows: list[Row], comma
         missing=results["missing"],
         command=command,
     )
+
+
+def _drawn(runs: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the runs that charts show: losses of a training that diverged would flatten all other lines."""
+    return [run for run in runs if name_curve(run) != "diverged"]
 
 
 def _measured_columns(plan: StudyPlan, texts: list[str]) -> list[str]:
@@ -168,13 +183,18 @@ def _spread(values: list[float | None], digits: int = 4) -> str:
         return "–"
     mean = sum(known) / len(known)
     if len(known) < 2 or math.isinf(mean):  # the perplexity of a training that diverged can be infinite
-        return f"{mean:.{digits}f}"
+        return _number(mean, digits)
     deviation = (sum((value - mean) ** 2 for value in known) / (len(known) - 1)) ** 0.5
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+    return f"{_number(mean, digits)} ± {_number(deviation, digits)}"
+
+
+def _number(value: float, digits: int) -> str:
+    """Return a value with decimals, or with a power of ten where a training diverged."""
+    return f"{value:.{digits}f}" if value < LARGE else f"{value:.1e}"
 
 
 def _mean(row: Row) -> str:
-    return "–" if row.mean is None else f"{row.mean:.4f}"
+    return "–" if row.mean is None else _number(row.mean, 4)
 
 
 def _findings(rows: list[Row]) -> list[str]:
@@ -210,7 +230,7 @@ def _facts(plan: StudyPlan, results: Mapping[str, Any]) -> dict[str, dict[str, s
     data = settings.get("corpus") or settings.get("sprites") or {}
     return {
         "Model": {name: str(value) for name, value in settings.get("model", {}).items()},
-        "Data": {name: str(value) for name, value in data.items()},
+        "Data": {name: repr(value) for name, value in data.items()},  # quotes show line breaks and spaces
         "Study": {
             "base": plan.base,
             "always": ", ".join(plan.always) or "–",

@@ -2,13 +2,14 @@
 
 A run is trained, or resumed, or only read if its result exists and its settings are still those of the plan.
 So a study that was stopped continues where it stopped, and a plan to which variants or seeds are added trains
-only these. A training that diverges is a result too.
+only these. Variants with the same settings, such as the first ones of all groups, share one run. A training
+that diverges is a result too.
 """
 
 import logging
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,9 @@ def run_plan(plan: StudyPlan, overwrite: bool = False) -> dict[str, Any]:
         if old and old["settings"] == settings.model_dump(mode="json") and old["measured"] == _asked(plan):
             results["runs"][member.key] = old
             continue
+        if twin := _twin(plan, member, settings, results["runs"].values()):
+            results["runs"][member.key] = twin
+            continue
         _log.info("%s: run %d of %d: %s", plan.name, number, len(members), settings.name)
         try:
             results["runs"][member.key] = _trained(plan, member, settings, overwrite)
@@ -147,6 +151,24 @@ def run_plan(plan: StudyPlan, overwrite: bool = False) -> dict[str, Any]:
         write_json(file, {**results, "runs": {**kept, **results["runs"]}})
     write_json(file, results)
     return results
+
+
+def _twin(
+    plan: StudyPlan, member: Member, settings: RunSettings, done: Iterable[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the result of a run that differs in its name alone, such as the first variant of another group.
+
+    A run that others start from is trained all the same: they look for it by its name.
+    """
+    if f"{member.group}/{member.variant}" in {
+        variant.start_from for members in plan.variants.values() for variant in members.values()
+    }:
+        return None
+    asked = settings.model_dump(mode="json")
+    for result in done:
+        if {**result["settings"], "name": settings.name} == asked:
+            return {**result, "group": member.group, "variant": member.variant, "settings": asked}
+    return None
 
 
 def _settings(plan: StudyPlan, member: Member, steps: dict[str, int]) -> RunSettings:

@@ -1,6 +1,7 @@
 """Studies that train: results of every run, resuming, transfer, divergence, folds, and the reports."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,30 @@ def test_a_study_of_text_trains_measures_resumes_and_reports(caplog: pytest.LogC
     assert again.results["runs"]["layers/one/1"] == json.loads(json.dumps(one))
 
 
+def test_the_command_in_the_report_of_a_plan_in_python_makes_it_again() -> None:
+    plan = load_plan(write(TEXT), ("seeds=[0]", "variants.transfer={}"))
+    made = run_study(plan)
+    (file,) = re.findall(r"`pokemon-gen study (.*)` makes this again", made.markdown.read_text("utf-8"))
+    assert load_plan(file).model_dump() == plan.model_dump()
+
+
+def test_variants_with_the_same_settings_share_a_run_unless_others_start_from_it() -> None:
+    same = "variants:\n  again: {single: [model.num_hidden_layers=1], start: [model.num_hidden_layers=1]}"
+    text = TEXT.replace("[0, 1]", "[0]").replace("variants:", same).replace("layers/one", "again/start")
+    runs = run_plan(load_plan(write(text)))["runs"]
+    names = {key: run["run"] for key, run in runs.items()}
+    assert names["layers/one/0"] == names["again/single/0"] == "words.again.single.0"
+    assert (runs["layers/one/0"]["group"], runs["layers/one/0"]["variant"]) == ("layers", "one")
+    assert names["again/start/0"] == "words.again.start.0"
+    assert runs["again/start/0"]["scores"] == runs["again/single/0"]["scores"]
+    saved = {folder.name for folder in Path("checkpoints").iterdir()}
+    assert saved == set(names.values()) == {f"words.{name}.0" for name in SHARED}
+    assert run_plan(load_plan(write(text)))["runs"] == json.loads(json.dumps(runs))
+
+
+SHARED = ("again.single", "again.start", "layers.two", "transfer.riddles")
+
+
 def test_a_model_of_capitals_continues_prompts_in_capitals() -> None:
     capitals = "variants: {text: {upper: [corpus.case=upper, model.num_hidden_layers=1]}}\nprompts: ['a ']\n"
     plan = write(TEXT[: TEXT.index("variants:")].replace("[0, 1]", "[0]") + capitals)
@@ -122,6 +147,19 @@ def test_a_training_that_diverges_is_a_result() -> None:
     row = next(row for row in made.rows if row.variant == "hot")
     assert (row.mean, row.words) == (None, ["diverged"])
     assert "diverged" in made.markdown.read_text(encoding="utf-8")
+
+
+def test_a_training_that_ends_above_its_beginning_is_in_the_table_and_in_no_chart() -> None:
+    """Its losses of 1e20 would flatten the other lines, and fill the table with digits."""
+    hot = "    hot: [model.num_hidden_layers=1, model.layer_norm=false, training.learning_rate=300]\n"
+    made = run_study(write(TEXT.replace("[0, 1]", "[0]").replace("  transfer:", f"{hot}  transfer:")))
+    run = made.results["runs"]["layers/hot/0"]
+    assert (run["diverged"], run["train"] > 1e6) == (None, True)
+    (line,) = [line for line in made.markdown.read_text(encoding="utf-8").splitlines() if "| hot |" in line]
+    assert f"{run['train']:.1e}" in line
+    charts = re.findall(r"<svg.*?</svg>", made.page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert any("two" in chart for chart in charts)
+    assert not any("hot" in chart for chart in charts)
 
 
 def test_a_study_of_sprites_measures_two_folds_that_nothing_was_trained_on() -> None:
