@@ -46,13 +46,16 @@ def sampling(run: str, overrides: tuple[str, ...]) -> None:
     """
     from pokemon_gen.config_files.overrides import override_sampling
 
-    grid = override_sampling(overrides)  # reports mistakes before torch loads
+    grid = override_sampling(overrides)
+    from pokemon_gen.models.choice import choose_checkpoint
+
+    choose_checkpoint(run)  # both report mistakes before torch loads
     from pokemon_gen.study.sampling import study_sampling
 
     made = study_sampling(run, grid)
     for note in made.notes:
         click.echo(f"Note: {note}")
-    click.echo(f"Knee: {'none' if made.knee is None else made.rows[made.knee].sampling}")
+    click.echo(f"Knee: {'none' if made.knee is None else made.rows[made.knee].sampling.words}")
     click.echo(f"Files: {made.page.file}, {made.chart}, {made.table}")
 
 

@@ -33,8 +33,10 @@ MOST_PALETTE_BYTES = 2**20
 """The most bytes of a palette in text form: 4096 colours take up to 200,000."""
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 """Names this machine, or this container, in temporary files."""
-_TEMPORARY = re.compile(r"\..+-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{8}(\.[^.]*)?")
-"""The names of temporary files: that of the file, the machine, the process and a random number."""
+_TEMPORARY = re.compile(r"\.(.+)-([0-9a-f]{8})-([0-9]{1,9})-[0-9a-f]{8}(\.[^.]*)?")
+"""The names of temporary files and folders: the final name, the machine, the process and a random number."""
+_OLD = ".old"
+"""The suffix of a folder that makes place for a new one."""
 _cleaned: set[Path] = set()
 """The folders from which this process has removed what others left."""
 _WRITE_FAILED = re.compile("inline_container|PytorchStreamWriter|write failed")
@@ -96,7 +98,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_remains(path.parent)
     # The temporary file keeps the suffix, because Pillow chooses the image format by it.
-    temporary = path.with_name(f".{path.stem}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(_temporary_name(path.stem) + path.suffix)
     try:
         temporary.touch(exist_ok=False)  # `touch` respects the user's umask; `tempfile` does not
     except OSError as error:  # of the file itself, whose name people know
@@ -110,38 +112,46 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_remains(folder: Path) -> None:
-    """Delete the temporary files in a folder that killed processes left, once in this process.
+def _temporary_name(name: str) -> str:
+    """Return a name that no other file has, as `_TEMPORARY` reads it; nobody's own file is called so."""
+    return f".{name}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
 
-    A process of another machine cannot be asked whether it runs, so its files have a day.
+
+def _remove_remains(folder: Path) -> None:
+    """Delete the temporary files and folders in a folder that killed processes left, once in this process.
+
+    A process of another machine cannot be asked whether it runs, so its files have a day. An old folder
+    without a new one is the only copy, which `atomic_folder` gives its name back.
     """
     if folder.absolute() in _cleaned:
         return
     _cleaned.add(folder.absolute())
     with contextlib.suppress(OSError):  # a folder of another user
-        for file in folder.iterdir():
-            written = _TEMPORARY.fullmatch(file.name)
-            if written is None:
+        for path in list(folder.iterdir()):
+            written = _TEMPORARY.fullmatch(path.name)
+            if written is None or (written[4] == _OLD and not (folder / written[1]).exists()):
                 continue
-            is_ours = written[1] == _HOST
-            if not pid_exists(int(written[2])) if is_ours else file.stat().st_mtime < time.time() - 86_400:
-                file.unlink(missing_ok=True)
+            is_ours = written[2] == _HOST
+            if not pid_exists(int(written[3])) if is_ours else path.stat().st_mtime < time.time() - 86_400:
+                remove([path])
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a path for a new folder, which replaces `folder` when the block ends without an error.
 
-    The old folder stays until then, under its own name or, for a moment, as `.<name>-old`; after a kill in
-    that moment it gets its name back.
+    The old folder stays until then, under its own name or, for a moment, under a temporary one; after a kill
+    in that moment it gets its name back. What killed processes left beside it is deleted.
+
+    Args:
+        folder: its last part is a name, which `.` and `..` are not.
     """
-    temporary, old = folder.with_name(f".{folder.name}"), folder.with_name(f".{folder.name}-old")
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
+    name = _temporary_name(folder.name)
+    temporary, old = folder.with_name(name), folder.with_name(name + _OLD)
+    _restore(folder)
+    _remove_remains(folder.parent)
     try:
         yield temporary
-        shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             folder.rename(old)
         try:
@@ -153,6 +163,17 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _restore(folder: Path) -> None:
+    """Give a folder its name back if a process was killed while it replaced the folder."""
+    if folder.exists() or not folder.parent.is_dir():
+        return
+    for path in folder.parent.iterdir():
+        written = _TEMPORARY.fullmatch(path.name)
+        if written is not None and (written[1], written[4]) == (folder.name, _OLD):
+            path.rename(folder)
+            return
 
 
 @contextmanager

@@ -3,12 +3,17 @@
 The docstrings of the fields are also the reference in `docs/configs.md`.
 """
 
-from typing import Annotated, Any, Literal, Self
+import math
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pokemon_gen.errors import closest
 from pokemon_gen.settings import NAME_RULE, ConfigSettings, Section, SectionAlone, is_name
+
+COMPLETIONS = 16
+"""The most prompts that a study of sprites completes: a row of a sheet."""
 
 
 class Variant(Section):
@@ -51,10 +56,12 @@ class StudyPlan(ConfigSettings):
     folds: bool = False
     """On sprites: whether two folds of 80 sprites are held out of train and measured in place of dev."""
     measure: dict[str, list[str]] = Field({})
-    """On text: name → overrides of `corpus`, such as `corpus.source=riddles`, for each text whose perplexity
-    is measured. By default, each run is measured on dev of its own corpus."""
+    """Name → overrides of `corpus` (or `sprites`), such as `corpus.source=riddles`, for each text (or source
+    of sprites) on whose dev all runs are measured. By default, each run is measured on its own dev."""
     prompts: list[str] = Field([])
     """On text: prompts that every run continues."""
+    completions: int = Field(0, ge=0, le=COMPLETIONS)
+    """On sprites: how many dev prompts of the first source of `measure`, or of the run, are completed."""
 
     @field_validator("name")
     @classmethod
@@ -84,11 +91,38 @@ class StudyPlan(ConfigSettings):
 
     @model_validator(mode="after")
     def _the_kind_has_what_is_asked(self) -> Self:
-        if self.learns == "sprites" and (self.measure or self.prompts):
-            raise ValueError("measure and prompts: they are for studies of text.")
-        if self.learns == "text" and self.folds:
-            raise ValueError("folds: they are for studies of sprites.")
+        if self.learns == "sprites" and self.prompts:
+            raise ValueError("prompts: they are for studies of text.")
+        if self.learns == "text" and (self.folds or self.completions):
+            raise ValueError("folds and completions: they are for studies of sprites.")
+        if self.folds and (self.measure or self.completions):
+            raise ValueError("folds: with them, nothing else is measured. Leave measure and completions out.")
         return self
+
+    @model_validator(mode="after")
+    def _names_make_different_runs(self) -> Self:
+        taken: dict[tuple[str, str], str] = {}
+        for group, members in self.variants.items():
+            for name in members:
+                path = f"{group}/{name}"
+                if "/" in group:
+                    raise ValueError(
+                        f"variants: {group!r}: a group's name has no `/`: it separates the variant's."
+                    )
+                parts = slug(group), slug(name)
+                if not all(parts):
+                    raise ValueError(f"variants: {path}: a name needs a letter or a digit.")
+                if parts in taken:
+                    raise ValueError(
+                        f"variants: {path} and {taken[parts]} would have the same run. Rename one."
+                    )
+                taken[parts] = path
+        return self
+
+
+def slug(words: str) -> str:
+    """Return words in the form that a run's name can have: `lr 1e-3` becomes `lr-1e-3`."""
+    return "-".join("".join(sign if sign.isalnum() or sign in "-_" else " " for sign in words).split())
 
 
 def _named(members: Any) -> Any:
@@ -104,31 +138,47 @@ def _as_section(variant: Any) -> Any:
     return variant
 
 
-def _as_tuple(values: Any) -> Any:
-    return tuple(values) if isinstance(values, list) else values
+_BOUNDS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "top_k": ("0 or more", lambda value: value >= 0),
+    "top_p": ("above 0 and up to 1", lambda value: 0 < value <= 1),
+    "temperature": ("a finite number above 0", lambda value: 0 < value < math.inf),
+}
+"""The values that each list of a grid may hold, as `CompletionSettings` takes them."""
 
 
 class SamplingGrid(Section):
     """Which settings of the sampling are compared, and on how many samples."""
 
-    top_k: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple)] = Field(
-        (0, 10), min_length=1
-    )
-    """Numbers of most likely tokens to sample from. 0 means all tokens."""
-    top_p: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_as_tuple)] = Field(
-        (1.0, 0.9), min_length=1
-    )
-    """Probabilities to which sampling is limited (nucleus sampling). 1 means all tokens."""
-    temperature: Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_tuple)] = Field(
-        (0.6, 0.8, 1.0, 1.2), min_length=1
-    )
-    """Divisors of the logits."""
+    top_k: tuple[int, ...] = (0, 10)
+    """Numbers of most likely tokens to sample from, 0 or more. 0 means all tokens."""
+    top_p: tuple[float, ...] = (1.0, 0.9)
+    """Probabilities to which sampling is limited (nucleus sampling), above 0. 1 means all tokens."""
+    temperature: tuple[float, ...] = (0.6, 0.8, 1.0, 1.2)
+    """Divisors of the logits, above 0."""
     prompts: int = Field(12, ge=2)
     """The most dev prompts, spread evenly over dev."""
     samples: int = Field(8, ge=2, le=160)
     """Number of samples of each prompt. Diversity depends on it, so it is the same for all settings."""
     seed: int = Field(0, ge=0)
     """Seed of the sampling, the same for all settings."""
+
+    @field_validator("top_k", "top_p", "temperature", mode="before")
+    @classmethod
+    def _one_value_is_a_list(cls, values: Any) -> Any:
+        if isinstance(values, list):
+            return tuple(values)
+        return (values,) if isinstance(values, int | float) else values
+
+    @field_validator("top_k", "top_p", "temperature")
+    @classmethod
+    def _values_can_be_sampled(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        """Check the bounds, and drop values that are named twice."""
+        if not values:
+            raise ValueError("at least one value is needed")
+        rule, fits = _BOUNDS[str(info.field_name)]
+        if not all(map(fits, values)):
+            raise ValueError(f"each value must be {rule}")
+        return tuple(dict.fromkeys(values))
 
 
 class SamplingAlone(SectionAlone):

@@ -1,7 +1,7 @@
 """The settings of a run on text: the same as those of a run on sprites where the two are alike.
 
 `model` and `training` mean what they mean in `settings.py`. The docstrings of the fields are also the
-reference in `docs/text.md`.
+reference in `docs/configs.md`.
 """
 
 from typing import Any, ClassVar, Literal, Self
@@ -60,8 +60,8 @@ class TokenizerSettings(Section):
     size: int = Field(512, ge=257)
     """Number of tokens of a `bpe` tokenizer. 256 of them are the bytes."""
     unknown: bool = False
-    """Whether a character that train lacks becomes the token `<unk>`. By default, it is an error that names
-    the character. A `bpe` tokenizer knows every character."""
+    """Whether a character that train lacks becomes the token `<unk>`. By default, the characters of dev are
+    tokens too, and any other one is an error that names it. A `bpe` tokenizer knows every character."""
     source: str | None = None
     """The tokenizer of `kind: pretrained`: a folder, or the id of a model on the hub."""
 

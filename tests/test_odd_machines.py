@@ -83,6 +83,9 @@ def test_the_remains_of_a_killed_process_are_removed_by_the_next_one() -> None:
     """A process of another machine may be alive, so its files have a day."""
     here, there = files._HOST, "0" * 8
     dead = [Path(f".mine-{here}-{NO_PROCESS}-0123abcd.txt"), Path(f".other-{here}-{NO_PROCESS}-0123abcd")]
+    dead_folder = Path(f".best-{here}-{NO_PROCESS}-0123abcd")
+    dead_folder.mkdir()
+    (dead_folder / "new").touch()
     alive = [
         Path(f".mine-{here}-{os.getpid()}-0123abcd.txt"),
         Path(f".mine-{there}-{NO_PROCESS}-0123abcd.txt"),
@@ -93,6 +96,7 @@ def test_the_remains_of_a_killed_process_are_removed_by_the_next_one() -> None:
     os.utime(old, (0, 0))
     write_text(Path("mine.txt"), "x")
     assert [file.exists() for file in (*dead, *alive, old)] == [False, False, True, True, False]
+    assert not dead_folder.exists()
 
 
 def test_an_old_folder_is_left_or_comes_back_if_it_cannot_be_replaced() -> None:
@@ -102,8 +106,10 @@ def test_an_old_folder_is_left_or_comes_back_if_it_cannot_be_replaced() -> None:
     with pytest.raises(FileNotFoundError), atomic_folder(best):
         pass  # no new folder
     assert (best / "old").exists()
-    best.rename(".best-old")  # killed between two renames
-    Path(".best").mkdir()
+    best.rename(f".best-{files._HOST}-{NO_PROCESS}-0123abcd.old")  # killed between two renames
+    files._cleaned.clear()
+    write_text(Path("other.txt"), "x")  # removes what others left, but not the only copy of a folder
+    Path("other.txt").unlink()
     with contextlib.suppress(KeyboardInterrupt), atomic_folder(best) as temporary:
         assert (best / "old").exists()
         assert not temporary.exists()
@@ -114,6 +120,18 @@ def test_an_old_folder_is_left_or_comes_back_if_it_cannot_be_replaced() -> None:
         (temporary / "new").touch()
     assert [path.name for path in best.iterdir()] == ["new"]
     assert [path.name for path in Path().iterdir()] == ["best"]
+
+
+def test_a_new_folder_leaves_other_hidden_folders_alone() -> None:
+    mine = [Path(".git"), Path(".git-old")]
+    for folder in mine:
+        folder.mkdir()
+        (folder / "kept").touch()
+    for _ in range(2):
+        with atomic_folder(Path("git")) as temporary:
+            temporary.mkdir()
+    assert [(folder / "kept").exists() for folder in mine] == [True, True]
+    assert sorted(path.name for path in Path().iterdir()) == [".git", ".git-old", "git"]
 
 
 def test_an_error_of_a_write_names_the_file_and_not_the_temporary_one(

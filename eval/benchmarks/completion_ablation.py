@@ -40,7 +40,7 @@ from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages.detector import detector as train_detector
 from pokemon_gen.stages.judge import judge as train_judge
-from pokemon_gen.study.runs import TWO_FOLDS, two_folds
+from pokemon_gen.study.measures import TWO_FOLDS, two_folds
 
 METRICS = (
     "AUC, fold 1",

@@ -19,6 +19,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.interpret.activations import (
     Part,
     decoder_layers,
+    head_count,
     token_batches,
     without_heads,
     without_layer,
@@ -56,7 +57,7 @@ def ablate(
     This takes L x (H + 3) + 1 passes over the tokens.
 
     Args:
-        model: any causal model of `transformers`, in eval mode.
+        model: a causal model of `transformers`, in eval mode.
         tokens: (N, T).
         groups: a name → (N, T - skip - 1), whether a predicted token belongs to the group. For sprites take
             the masks of `pixel_groups` from the second pixel on.
@@ -91,7 +92,7 @@ def _ablations(
 ) -> Iterator[tuple[Literal["head", Part], int, int | None, AbstractContextManager[None]]]:
     """Yield what is switched off, its layer, its head, and the context in which it is."""
     for layer in range(len(decoder_layers(model))):
-        for head in range(model.config.num_attention_heads):
+        for head in range(head_count(model)):
             yield "head", layer, head, without_heads(model, [(layer, head)])
         for part in get_args(Part):
             yield part, layer, None, without_layer(model, layer, part)

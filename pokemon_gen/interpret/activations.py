@@ -1,8 +1,9 @@
 """The inside of a decoder: read the residual stream and the attention, switch parts off, steer the stream.
 
-Models of `transformers` name their parts differently (`c_proj`, `o_proj`, `dense`), and all of them are built
-alike: a list of layers, and in each layer an attention and an MLP that add to the residual stream. So parts
-are found by their structure, and one code serves every decoder-only type.
+Models of `transformers` name their parts differently (`c_proj`, `o_proj`, `dense`), and decoder-only
+Transformers are built alike: a list of layers, and in each layer an attention and an MLP that add to the
+residual stream. So parts are found by their structure, and one code serves every such type. What a model
+lacks, such as the heads of Mamba, is an error that names it.
 
 Hooks on the layers read the residual stream, because the last entry of the `hidden_states` of `transformers`
 has already passed the final norm. Hooks also change the forward pass: no weight of a model is ever changed.
@@ -29,7 +30,9 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.hf_compat import attention_of, can_set_attention
 
 BATCH = 16
-"""Sequences in a forward pass. The attention of 16 sprites takes 10 MB for each head."""
+"""The most sequences in a forward pass. The attention of 16 sprites takes 10 MB for each head."""
+MOST_LOGITS = 2**26
+"""The most logits of a forward pass of several sequences, 256 MB: a pretrained model has 50,000 tokens."""
 OUTPUT_PROJECTIONS = ("c_proj", "o_proj", "out_proj", "dense", "wo")
 """Usual names of an attention's last layer. Phi-3 lists it first, so its place alone does not find it."""
 Part: TypeAlias = Literal["attention", "mlp", "layer"]
@@ -66,6 +69,21 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
             "that keeps its layers in such a list."
         )
     return max(lists, key=_weights)
+
+
+def head_count(model: PreTrainedModel) -> int:
+    """Return the number of query heads in each layer.
+
+    Raises:
+        PokemonGenError: naming the model type, if it has no attention heads, such as Mamba and RWKV.
+    """
+    count: int | None = getattr(model.config, "num_attention_heads", None)
+    if count is None:
+        raise PokemonGenError(
+            f"{model.config.model_type}: its config has no num_attention_heads, so it has no heads to switch "
+            "off. Use a model with attention heads."
+        )
+    return count
 
 
 def attention_module(layer: nn.Module) -> nn.Module:
@@ -125,13 +143,16 @@ def output_projection(layer: nn.Module) -> nn.Module:
 def token_batches(model: PreTrainedModel, tokens: Any) -> tuple[Tensor, ...]:
     """Split token ids (N, T) into batches of at most `BATCH` sequences, on the model's device.
 
+    With many possible tokens, a batch has fewer sequences (`MOST_LOGITS`).
+
     Raises:
         PokemonGenError: if the tokens are not (N, T), or if there are none.
     """
     rows = torch.as_tensor(tokens)
     if rows.ndim != 2 or not rows.numel():
         raise PokemonGenError(f"tokens: their shape is {tuple(rows.shape)}. Pass rows of tokens, (N, T).")
-    return rows.long().to(model.device).split(BATCH)
+    affordable = MOST_LOGITS // (rows.shape[1] * model.config.vocab_size)
+    return rows.long().to(model.device).split(min(BATCH, max(1, affordable)))
 
 
 @torch.no_grad()
@@ -143,7 +164,7 @@ def read_activations(model: PreTrainedModel, tokens: Any, attentions: bool = Fal
     heads), so read few sequences at a time.
 
     Args:
-        model: any causal model of `transformers`.
+        model: a causal model of `transformers`.
         tokens: (N, T).
         attentions: whether to read the attention.
 
@@ -188,14 +209,14 @@ def without_heads(model: PreTrainedModel, heads: Sequence[tuple[int, int]]) -> I
     """Switch off attention heads: the output projections get zeros in their places.
 
     Args:
-        model: any causal model of `transformers`.
+        model: a causal model of `transformers`.
         heads: (layer, head), both counted from 0. Heads are query heads, also where several of them share
             keys and values.
 
     Raises:
-        PokemonGenError: if a layer or a head does not exist, or as `output_projection`.
+        PokemonGenError: if a layer or a head does not exist, or as `head_count` and `output_projection`.
     """
-    layers, count = decoder_layers(model), model.config.num_attention_heads
+    layers, count = decoder_layers(model), head_count(model)
     by_layer: dict[int, list[int]] = defaultdict(list)
     for layer, head in heads:
         _require_layer(model, layer)
@@ -221,7 +242,7 @@ def without_layer(model: PreTrainedModel, layer: int, part: Part) -> Iterator[No
     """Switch off a layer (counted from 0) or a part of it: the residual stream passes it unchanged.
 
     Args:
-        model: any causal model of `transformers`.
+        model: a causal model of `transformers`.
         layer: the number of the layer.
         part: `attention` and `mlp` add nothing to the stream; `layer` returns its input.
 
@@ -251,7 +272,7 @@ def add_to_stream(model: PreTrainedModel, layer: int, direction: Any, scale: flo
     """Steer a model: add a direction to the residual stream after a layer, at every position.
 
     Args:
-        model: any causal model of `transformers`.
+        model: a causal model of `transformers`.
         layer: the number of the layer, counted from 0; its output is entry `layer + 1` of
             `Activations.hidden`.
         direction: (D,), such as the decoder's row of a sparse feature.
@@ -279,6 +300,8 @@ def add_to_stream(model: PreTrainedModel, layer: int, direction: Any, scale: flo
 def _attention_weights(model: PreTrainedModel, batch: Tensor) -> Sequence[Tensor]:
     """Return the attention of each layer, L tensors (B, H, T, T), by eager attention.
 
+    Some recurrent types call other tensors their attention (RWKV returns (B, T, D)), which are refused.
+
     Raises:
         PokemonGenError: if the model returns none.
     """
@@ -287,12 +310,19 @@ def _attention_weights(model: PreTrainedModel, batch: Tensor) -> Sequence[Tensor
     options = {"output_attentions": True} if takes_option else {}
     with _eager_attention(model):
         weights = getattr(model(input_ids=batch, **options), "attentions", None)
-    if not weights or any(layer is None for layer in weights):
+    if not weights or not all(_is_from_token_to_token(layer, batch) for layer in weights):
         raise PokemonGenError(
-            f"{model.config.model_type}: it returns no attention weights. Read its activations without them."
+            f"{model.config.model_type}: it returns no attention weights (B, H, T, T), so its attention "
+            "cannot be read. Use a model with attention heads."
         )
     found: Sequence[Tensor] = weights
     return found
+
+
+def _is_from_token_to_token(weights: Any, batch: Tensor) -> bool:
+    """Tell whether weights are (B, H, T, T) for a batch (B, T)."""
+    size, length = batch.shape
+    return isinstance(weights, Tensor) and weights.ndim == 4 and weights[:, 0].shape == (size, length, length)
 
 
 @contextmanager
@@ -339,13 +369,15 @@ def _layer_input(args: Any, options: Any) -> Tensor:
 
 
 def _first(output: Any) -> Tensor:
-    """Return the main output of a module: some return it alone, others as the first of a tuple."""
-    main: Tensor = output[0] if isinstance(output, tuple) else output
+    """Return the main output of a module: some return it alone, others as the first of a tuple or a list."""
+    main: Tensor = output[0] if isinstance(output, tuple | list) else output
     return main
 
 
 def _with_first(output: Any, main: Tensor) -> Any:
     """Return an output like `output` with another main output."""
+    if isinstance(output, list):  # OpenAI GPT, the first one
+        return [main, *output[1:]]
     return (main, *output[1:]) if isinstance(output, tuple) else main
 
 

@@ -86,12 +86,12 @@ def mean_by_distance(attention: NDArray[Any]) -> NDArray[np.float64]:
     return _mean_by(attention, positions[:, None] - positions)
 
 
-def sprite_targets(sprites: Any, outline: NDArray[np.bool_], skip: int = 0) -> dict[str, NDArray[np.bool_]]:
+def sprite_targets(sprites: Any, ink: NDArray[np.bool_], skip: int = 0) -> dict[str, NDArray[np.bool_]]:
     """Return the targets of `name_heads` for sprites.
 
     Args:
         sprites: (N, 400) tokens, without their conditioning tokens.
-        outline: (N, 400), such as the group `ink` of `pixel_groups`.
+        ink: (N, 400), the group of this name in `pixel_groups`.
         skip: the number of conditioning tokens that precede each sprite.
 
     Returns:
@@ -107,7 +107,7 @@ def sprite_targets(sprites: Any, outline: NDArray[np.bool_], skip: int = 0) -> d
         "same row": up == 0,
         "same column": right == 0,
         "background pixels": (colours == BACKGROUND)[:, None],
-        "outline pixels": np.asarray(outline)[:, None],
+        "ink pixels": np.asarray(ink)[:, None],
         "same colour": colours[:, :, None] == colours[:, None],
         "mirror position": (up == 0) & (columns[:, None] + columns == SIDE - 1),
     }

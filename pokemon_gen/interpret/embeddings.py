@@ -5,7 +5,7 @@ has learned that from where colours occur. Deeper states also depend on the cont
 body or be an eye. These functions take arrays, so they serve every architecture and every layer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ from sklearn.metrics import silhouette_samples
 
 from pokemon_gen.constants import BACKGROUND, LENGTH, MEASURING_SEED, SIDE
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.interpret.pixel_groups import is_outline
 from pokemon_gen.palette import oklab
 
 Floats = NDArray[np.float64]
@@ -33,10 +34,8 @@ _PERPLEXITY = 30.0
 """The perplexity of t-SNE, the number of neighbours that count: scikit-learn's default."""
 _EACH_PLACE = 400
 """The most vectors of each place in a silhouette, which compares all pairs."""
-_SIDES = [(-1, 0), (0, -1), (0, 1), (1, 0)]
-"""Steps (rows, columns) to the pixels that share a side."""
-_AROUND = [*_SIDES, (-1, -1), (-1, 1), (1, -1), (1, 1)]
-"""Steps to the eight pixels around a pixel."""
+_AROUND = [(-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+"""Steps (rows, columns) to the eight pixels around a pixel."""
 
 
 def project(vectors: NDArray[Any], method: Method, seed: int) -> Floats:
@@ -250,21 +249,21 @@ def place_labels(sprites: NDArray[Any]) -> NDArray[np.str_]:
     """Label the place of each pixel, one of `PLACES`; (N, 400) → (N, 400).
 
     - `background`: the background's token.
-    - `outline`: shares a side with the background or with the frame.
+    - `outline`: the group of this name in `pixel_groups`.
     - `eye`: an island of one or two pixels of one colour, neither of which is outline. No pixel of the same
       colour is among the eight around each, so pupils, glints and lone spots are islands, and lines are not.
     - `inside`: every other pixel.
     """
     pictures = np.asarray(sprites).reshape(-1, SIDE, SIDE).astype(np.int64)
     is_body = pictures != BACKGROUND
-    is_outline = is_body & ~np.all([_moved(is_body, step, False) for step in _SIDES], axis=0)
+    outline = is_outline(sprites).reshape(-1, SIDE, SIDE)
     same = np.array([_moved(pictures, step, -1) == pictures for step in _AROUND])  # (8, N, 20, 20)
     count = same.sum(0)
     # In an island of two, each pixel is the only equal neighbour of the other.
-    partner_fits = [_moved((count == 1) & ~is_outline, step, False) for step in _AROUND]
+    partner_fits = [_moved((count == 1) & ~outline, step, False) for step in _AROUND]
     is_pair = (count == 1) & (same & partner_fits).any(0)
-    is_eye = is_body & ~is_outline & ((count == 0) | is_pair)
-    labels = np.select([~is_body, is_outline, is_eye], PLACES[:3], PLACES[3])
+    is_eye = is_body & ~outline & ((count == 0) | is_pair)
+    labels = np.select([~is_body, outline, is_eye], PLACES[:3], PLACES[3])
     return labels.reshape(-1, LENGTH)
 
 
@@ -288,7 +287,7 @@ class Separation(NamedTuple):
 
 
 def separation_by_layer(
-    layers: Iterable[NDArray[Any]], sprites: NDArray[Any], token: int, places: Sequence[str] = PLACES
+    layers: Iterable[NDArray[Any]], sprites: NDArray[Any], token: int
 ) -> list[Separation]:
     """Measure in each layer how far a model tells apart the places of one colour.
 
@@ -301,18 +300,17 @@ def separation_by_layer(
         layers: for each layer its states, (N, 400, D), as `contextual`.
         sprites: (N, 400) tokens.
         token: the colour, such as black.
-        places: those that count.
 
     Raises:
         PokemonGenError: if the colour does not occur twice in two of the places.
     """
     labels_of_all = place_labels(sprites)[sprites == token]
     generator = np.random.default_rng(MEASURING_SEED)
-    chosen = _sample(labels_of_all, places, generator)
+    chosen = _sample(labels_of_all, generator)
     labels = labels_of_all[chosen]
     if len(np.unique(labels)) < 2:
         raise PokemonGenError(
-            f"token {token}: it does not occur twice in two of {', '.join(places)}. Choose another colour "
+            f"token {token}: it does not occur twice in two of {', '.join(PLACES)}. Choose another colour "
             "or pass more sprites."
         )
     shuffled = generator.permutation(labels)
@@ -323,11 +321,9 @@ def separation_by_layer(
     return found
 
 
-def _sample(
-    labels: NDArray[np.str_], places: Sequence[str], generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _sample(labels: NDArray[np.str_], generator: np.random.Generator) -> NDArray[np.int64]:
     """Draw at most `_EACH_PLACE` rows of each place that occurs at least twice; (K,) → (S,)."""
-    rows_of_place = [np.flatnonzero(labels == place) for place in places]
+    rows_of_place = [np.flatnonzero(labels == place) for place in PLACES]
     drawn = [generator.permutation(rows)[:_EACH_PLACE] for rows in rows_of_place if len(rows) > 1]
     return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, dtype=np.int64)
 

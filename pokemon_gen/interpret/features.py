@@ -351,16 +351,6 @@ def top_activations(autoencoder: Autoencoder, vectors: NDArray[Any], count: int)
     return TopActivations(kept[1].numpy(), kept[0].numpy())
 
 
-def strongest(autoencoder: Autoencoder, vectors: NDArray[Any], feature: int, count: int) -> NDArray[np.int64]:
-    """Return the rows of the vectors, (M, D), that excite one feature most, the strongest first.
-
-    Returns:
-        at most `count` rows; fewer if fewer excite the feature at all.
-    """
-    top = top_activations(autoencoder, vectors, count)
-    return top.rows[feature][top.values[feature] > 0]
-
-
 class FeaturePair(NamedTuple):
     """A feature's activations in two inputs."""
 
@@ -392,12 +382,14 @@ def compare(autoencoder: Autoencoder, a: NDArray[Any], b: NDArray[Any], count: i
     ]
 
 
-def read_published(release: str, sae_id: str) -> Autoencoder:
-    """Download an autoencoder that others have published, such as one of Gemma Scope, through SAELens.
+def read_published(release: str | Path, sae_id: str | None = None) -> Autoencoder:
+    """Read an autoencoder that others have published, such as one of Gemma Scope, through SAELens.
 
     Args:
-        release: its release in SAELens's list, such as `gemma-scope-2b-pt-res-canonical`, or a Hub id.
-        sae_id: its place in the release, such as `layer_12/width_16k/canonical`.
+        release: a folder as SAELens saves one (`cfg.json` and `sae_weights.safetensors`), which needs no
+            network; or a release in SAELens's list, such as `gemma-scope-2b-pt-res-canonical`, or a Hub id,
+            from which it is downloaded.
+        sae_id: its place in the release, such as `layer_12/width_16k/canonical`; None for a folder.
 
     Returns:
         SAELens's own object. `cfg.metadata` says which model and layer it reads (`model_name`, `hook_name`).
@@ -405,6 +397,10 @@ def read_published(release: str, sae_id: str) -> Autoencoder:
     Raises:
         PokemonGenError: if SAELens is not installed, or if the autoencoder cannot be read.
     """
+    if sae_id is None and not Path(release).is_dir():
+        raise PokemonGenError(
+            f"{release}: there is no such folder. Name the folder of an autoencoder, or a release and its id."
+        )
     try:
         from sae_lens import SAE  # optional: it imports TransformerLens and wandb
     except ImportError as error:
@@ -413,10 +409,18 @@ def read_published(release: str, sae_id: str) -> Autoencoder:
             "`pip install pokemon-gen[interpret]`."
         ) from error
     try:
-        published: Autoencoder = SAE.from_pretrained(release, sae_id)
-    except (OSError, RuntimeError, ValueError) as error:
+        published: Autoencoder = (
+            SAE.load_from_disk(release) if sae_id is None else SAE.from_pretrained(release, sae_id)
+        )
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        advice = (
+            "Name a folder that SAELens saved."
+            if sae_id is None
+            else "Check the network, and both names: "
+            "https://decoderesearch.github.io/SAELens/latest/pretrained_saes/"
+        )
         raise PokemonGenError(
-            f"{release}, {sae_id}: SAELens cannot read this autoencoder: {first_line(error)}. Check the "
-            "network, and both names: https://decoderesearch.github.io/SAELens/latest/pretrained_saes/"
+            f"{release}{f', {sae_id}' if sae_id else ''}: SAELens cannot read this autoencoder: "
+            f"{first_line(error)}. {advice}"
         ) from error
     return published

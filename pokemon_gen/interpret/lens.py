@@ -61,7 +61,7 @@ def logit_lens(model: PreTrainedModel, tokens: Any) -> LayerPredictions:
     """Return the predictions after the embeddings and after each layer.
 
     Args:
-        model: any causal model of `transformers`, in eval mode.
+        model: a causal model of `transformers`, in eval mode.
         tokens: (N, T).
 
     Raises:

@@ -29,28 +29,35 @@ def pixel_groups(sprites: Any, palette: Palette) -> dict[str, NDArray[np.bool_]]
         ink: pixels of the outline whose OKLab lightness is that of a line (`LINE_LIGHTNESS`).
         inside: pixels that are neither background nor outline.
         new colour: the first pixel of each colour in reading order.
-        mirror: pixels of the right half that equal their mirror image in the left half.
+        mirror: other pixels than background in the right half that equal their mirror image in the left half.
     """
     rows = np.asarray(sprites)
     background = rows == BACKGROUND
-    outline = ~background & _touches_background(background)
+    outline = is_outline(rows)
     return {
         "background": background,
         "outline": outline,
         "ink": outline & (palette.lab[rows, 0] < LINE_LIGHTNESS),
         "inside": ~background & ~outline,
         "new colour": _new_colours(rows),
-        "mirror": (rows == rows[:, flip_table("mirror")[1]]) & (np.arange(LENGTH) % SIDE >= SIDE // 2),
+        "mirror": _equals_mirror_image(rows) & ~background,
     }
 
 
-def _touches_background(background: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which pixels have a background pixel or the frame above, below, left or right; (N, 400)."""
-    grid = background.reshape(-1, SIDE, SIDE)
-    framed = np.pad(grid, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+def is_outline(sprites: Any) -> NDArray[np.bool_]:
+    """Tell which pixels of the body share a side with the background or with the frame; (N, 400)."""
+    background = np.asarray(sprites) == BACKGROUND
+    framed = np.pad(background.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)), constant_values=True)
     vertical = framed[:, :-2, 1:-1] | framed[:, 2:, 1:-1]
     horizontal = framed[:, 1:-1, :-2] | framed[:, 1:-1, 2:]
-    return (vertical | horizontal).reshape(-1, LENGTH)
+    return (vertical | horizontal).reshape(-1, LENGTH) & ~background
+
+
+def _equals_mirror_image(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which pixels of the right half equal their mirror image in the left half; (N, 400)."""
+    is_right = np.arange(LENGTH) % SIDE >= SIDE // 2
+    equal: NDArray[np.bool_] = (rows == rows[:, flip_table("mirror")[1]]) & is_right
+    return equal
 
 
 def _new_colours(rows: NDArray[Any]) -> NDArray[np.bool_]:

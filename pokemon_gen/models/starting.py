@@ -95,6 +95,7 @@ def rearrange_tokens(model: PreTrainedModel, rows: NDArray[np.int64]) -> None:
     """
     tables = [model.get_input_embeddings().weight.clone()]
     output = model.get_output_embeddings()
+    bias = None if output is None or output.bias is None else output.bias.clone()
     tied = output is None or output.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
     if not tied:
         tables.append(output.weight.clone())
@@ -104,10 +105,12 @@ def rearrange_tokens(model: PreTrainedModel, rows: NDArray[np.int64]) -> None:
         targets.append(model.get_output_embeddings().weight)
     for target, table in zip(targets, tables, strict=True):
         target.copy_(_picked(table, rows))
+    if bias is not None:
+        model.get_output_embeddings().bias.copy_(_picked(bias, rows))
 
 
 def _picked(table: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    """Return the rows of a table, and its mean for −1: (V, D) → (W, D)."""
+    """Return the rows of a table or the values of a bias, and their mean for −1: (V, ...) → (W, ...)."""
     with_mean = torch.cat([table, table.mean(0, keepdim=True)])
     return with_mean[torch.from_numpy(rows)]
 

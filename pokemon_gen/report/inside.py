@@ -237,12 +237,14 @@ class Section:
         title: its heading.
         blocks: what it shows.
         arrays: name → array, which are written to `<name>.npz`.
+        missing: why the part cannot be shown; empty if it can.
     """
 
     name: str
     title: str
     blocks: Sequence[Block]
     arrays: Mapping[str, NDArray[Any]] = field(repr=False)
+    missing: str = ""
 
 
 @dataclass(frozen=True)

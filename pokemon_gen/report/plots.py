@@ -51,7 +51,7 @@ def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Pa
         labels: (N,) 1 for real sprites, 0 for completions.
         path: the PNG file.
     """
-    figure, (left, right) = _axes(2)
+    figure, (left, right) = new_axes(2)
     total, real, probability = calibration_bins(probabilities, labels)
     filled = total > 0
     predicted, observed = probability[filled] / total[filled], real[filled] / total[filled]
@@ -66,7 +66,7 @@ def save_calibration(probabilities: NDArray[Any], labels: NDArray[Any], path: Pa
         )  # fmt: skip
     right.set(xlabel="probability of being real", ylabel="density", title="dev sprites and completions")
     right.legend(frameon=False)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def save_selection_plot(checkpoints: Sequence[Mapping[str, Any]], by: str, path: Path) -> None:
@@ -78,7 +78,7 @@ def save_selection_plot(checkpoints: Sequence[Mapping[str, Any]], by: str, path:
         path: the PNG file.
     """
     names = [name for name in SELECTION_METRICS if any(entry[name] is not None for entry in checkpoints)]
-    figure, axes = _axes(len(names))
+    figure, axes = new_axes(len(names))
     by_step = sorted(checkpoints, key=lambda entry: entry["step"])
     for axis, name in zip(axes, names, strict=True):
         points = [(entry["step"], entry[name]) for entry in by_step if entry[name] is not None]
@@ -86,7 +86,7 @@ def save_selection_plot(checkpoints: Sequence[Mapping[str, Any]], by: str, path:
         axis.axvline(checkpoints[0]["step"], color=GRID, linewidth=1, zorder=0)
         criterion = " (criterion)" if name == by else ""
         axis.set(xlabel="step", title=SELECTION_METRICS[name] + criterion)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def save_nearest_plot(nearest: Mapping[str, Any], path: Path) -> None:
@@ -99,7 +99,7 @@ def save_nearest_plot(nearest: Mapping[str, Any], path: Path) -> None:
         nearest: `nearest_training_completion` of a scorecard.
         path: the PNG file.
     """
-    figure, (axis,) = _axes(1)
+    figure, (axis,) = new_axes(1)
     real = f"real ({nearest['real_sprites']})"
     for name, label, colour in (("real", real, BLUE), ("completions", "completions", ORANGE)):
         axis.ecdf(nearest["distances"][name], color=colour, label=label)
@@ -111,11 +111,11 @@ def save_nearest_plot(nearest: Mapping[str, Any], path: Path) -> None:
     )
     test = f"KS test, p = {nearest['p_value']:.2g}\n(small: they differ)"
     axis.legend(title=test, frameon=False, loc="upper left", alignment="left")
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
-def _axes(count: int) -> tuple[Any, Any]:
-    """Return a figure and its `count` axes, three per row.
+def new_axes(count: int) -> tuple[Any, Any]:
+    """Return a figure and its `count` axes, three per row, for a plot of this package.
 
     The figure needs no display and does not use pyplot's global state.
     """
@@ -132,7 +132,7 @@ def _axes(count: int) -> tuple[Any, Any]:
     return figure, axes[:count]
 
 
-def _save_figure(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a PNG atomically."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen.report.html import render
-from pokemon_gen.report.plots import BLUE, GRID, ORANGE, _axes, _save_figure
+from pokemon_gen.report.plots import BLUE, GRID, ORANGE, new_axes, save_figure
 from pokemon_gen.report.scorecard_rows import number, with_interval
 
 CHART_SIZE = (9.0, 6.0)
@@ -99,27 +99,36 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class SamplingEntry:
-    """The values of one setting of the sampling.
+class Sampling:
+    """A setting of the sampling; see `CompletionSettings`.
 
     Attributes:
         top_k: number of likeliest tokens to sample from; 0 means all.
         top_p: probability of the tokens to sample from; 1 means all.
         temperature: divisor of the logits.
-        means: measure → mean over the prompts.
-        intervals: measure → its 95 % interval; None without one.
     """
 
     top_k: int
     top_p: float
     temperature: float
-    means: Mapping[str, float]
-    intervals: Mapping[str, Sequence[float] | None]
 
     @property
     def words(self) -> str:
         """The setting in words."""
         return f"top-k {self.top_k or 'off'}, top-p {self.top_p:g}, temperature {self.temperature:g}"
+
+
+@dataclass(frozen=True)
+class SamplingEntry(Sampling):
+    """The values of one setting of the sampling.
+
+    Attributes:
+        means: measure → mean over the prompts.
+        intervals: measure → its 95 % interval; None without one.
+    """
+
+    means: Mapping[str, float]
+    intervals: Mapping[str, Sequence[float] | None]
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ class SamplingContent:
 
 def save_tradeoff_plot(content: SamplingContent, path: Path) -> None:
     """Plot quality over diversity with 95 % intervals, mark the front and the knee, and write the PNG."""
-    figure, (axis,) = _axes(1)
+    figure, (axis,) = new_axes(1)
     figure.set_size_inches(*CHART_SIZE)
     axes = content.diversity, content.quality
     points = np.array([[entry.means[name] for name in axes] for entry in content.entries])
@@ -195,7 +204,7 @@ def save_tradeoff_plot(content: SamplingContent, path: Path) -> None:
         ylim=axis.get_ylim()[:: y_measure.sign],
     )
     _number_points(axis, points)
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _number_points(axis: Any, points: NDArray[np.float64]) -> None:

@@ -1,6 +1,6 @@
 """The report of a study, as one HTML file and as Markdown: question, data, table, findings, curves, samples.
 
-Both say the same. The HTML has the curves as charts; Markdown has their values at the end and links the HTML.
+Both say the same, but the HTML has the curves as charts, and Markdown says them in words and links the HTML.
 """
 
 import statistics
@@ -43,6 +43,8 @@ class StudyContent:
         groups: the variants.
         findings: sentences.
         samples: prompt → variant → its continuation.
+        completions: a picture of the same prompts completed by every variant, as the name of its file and as
+            its `data:` address, and the variants from its top to its bottom; None without it.
         missing: variants that were left out, with the reason.
         command: that makes the study again.
     """
@@ -54,6 +56,7 @@ class StudyContent:
     groups: Sequence[StudyGroup]
     findings: Sequence[str]
     samples: Mapping[str, Mapping[str, str]]
+    completions: tuple[str, str, list[str]] | None
     missing: Mapping[str, str]
     command: str
 
@@ -103,10 +106,20 @@ def study_markdown(content: StudyContent, html_name: str) -> str:
         lines += [f"## {group.name}", "", _markdown_row(["variant", *content.columns])]
         lines += [_markdown_row(["---"] * (1 + len(content.columns)))]
         lines += [_markdown_row([row.variant, *row.cells]) for row in group.rows]
-        lines += [""]
+        lines += ["", *(f"- {chart.words}" for chart in group.charts), ""]
     for prompt, continuations in content.samples.items():
         lines += [f"## Samples of {prompt!r}", ""]
         lines += [f"- **{variant}**: {text!r}" for variant, text in continuations.items()] + [""]
+    if content.completions:
+        name, _, variants = content.completions
+        lines += [
+            "## The same prompts",
+            "",
+            f"![completions]({name})",
+            "",
+            f"From the top: {', '.join(variants)}.",
+            "",
+        ]
     for title, facts in content.facts.items():
         lines += [f"## {title}", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
     lines += (

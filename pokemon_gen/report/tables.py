@@ -81,8 +81,8 @@ def _table(title: str, *columns: str) -> Table:
 
 def study_table(rows: Sequence[Any]) -> Table:
     """Return the variants of a study with their comparison; see `study.findings.Row`."""
-    table = Table("group", "variant", "nats/token", "against the first", "curve")
+    table = Table("group", "variant", rows[0].unit, "against the first", "curve")
     for row in rows:
         mean = "–" if row.mean is None else f"{row.mean:.4f}" + (f" ± {row.spread:.4f}" if row.spread else "")
-        table.add_row(row.group, row.variant, mean, row.verdict, ", ".join(row.words))
+        table.add_row(escape(row.group), escape(row.variant), mean, row.verdict, ", ".join(row.words))
     return table

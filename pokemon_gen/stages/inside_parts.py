@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.interpret.ablation import AblationRow
-from pokemon_gen.interpret.activations import decoder_layers
+from pokemon_gen.interpret.activations import decoder_layers, head_count
 from pokemon_gen.interpret.attention import NamedHead
 from pokemon_gen.interpret.embeddings import explained_variance, project
 from pokemon_gen.interpret.features import (
@@ -27,9 +27,20 @@ from pokemon_gen.interpret.features import (
     train_autoencoder,
 )
 from pokemon_gen.interpret.lens import LayerPredictions
-from pokemon_gen.report.inside import Cell, Scatter, Table
+from pokemon_gen.report.inside import Block, Cell, Scatter, Section, Table
 from pokemon_gen.report.inside_pictures import Point
 
+TITLES = {
+    "attention": "Attention",
+    "embeddings": "Embeddings",
+    "lens": "Logit lens",
+    "features": "Sparse features",
+    "ablation": "Ablation",
+}
+"""Parts of the page, in their order → their titles."""
+MOST_WEIGHTS = 2**27
+"""The most attention weights that are held at once: 512 MB, which 16 sprites nearly fill in six layers of
+eight heads."""
 TOP_COUNT = 16
 """The places that excite a feature most, which are shown."""
 RARE = 0.1
@@ -65,6 +76,26 @@ class Features:
 def percent(share: float, digits: int = 0) -> str:
     """Return a share as a percentage, with a space that does not break a line."""
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def titled(name: str, blocks: Sequence[Block], arrays: Mapping[str, NDArray[Any]]) -> Section:
+    """Return a part of the page."""
+    return Section(name, TITLES[name], blocks, arrays)
+
+
+def missing_section(name: str, reason: PokemonGenError) -> Section:
+    """Return a part of the page that does not fit the model, with the reason."""
+    return Section(name, TITLES[name], [], {}, str(reason))
+
+
+def affordable(model: PreTrainedModel, length: int, most: int) -> int:
+    """Return the number of sequences, 1 to `most`, whose attention fits `MOST_WEIGHTS`.
+
+    Raises:
+        PokemonGenError: as `decoder_layers` and `head_count`.
+    """
+    weights = len(decoder_layers(model)) * head_count(model) * length**2
+    return min(most, max(1, MOST_WEIGHTS // weights))
 
 
 def require_number(option: str, value: int, first: int, last: int) -> int:
@@ -233,17 +264,21 @@ def activations_by_layer(features: Features, states: NDArray[np.float32]) -> NDA
 
 
 def ablation_table(rows: Sequence[AblationRow], sequences: str) -> Table:
-    """Return what the predictions lose without each part; the head that costs a group most stands out."""
-    groups = list(rows[0].by_group)
+    """Return what the predictions lose without each part; the head that helps a group most stands out.
+
+    Groups without positions are left out.
+    """
+    groups = [name for name, change in rows[0].by_group.items() if np.isfinite(change)]
     heads = [row for row in rows if row.what == "head"]
-    most = {name: max(heads, key=lambda row: _finite(row.by_group[name])) for name in groups}
-    worst = max(heads, key=lambda row: row.change)
+    most = {name: max(heads, key=lambda row: row.by_group[name]) for name in groups}
+    most = {name: row for name, row in most.items() if row.by_group[name] > 0}
+    best = max(heads, key=lambda row: row.change)
     cells = [
         (
             part_name(row),
             f"{row.change:+.3f} ± {1.96 * row.standard_error:.3f}",
             *(
-                Cell(f"{row.by_group[name]:+.3f}") if row is most[name] else f"{row.by_group[name]:+.3f}"
+                Cell(f"{row.by_group[name]:+.3f}") if row is most.get(name) else f"{row.by_group[name]:+.3f}"
                 for name in groups
             ),
         )
@@ -252,8 +287,13 @@ def ablation_table(rows: Sequence[AblationRow], sequences: str) -> Table:
     carried = "; ".join(f"{name}: {part_name(row)} ({row.by_group[name]:+.3f})" for name, row in most.items())
     note = (
         f"Change of the NLL in nats/token on {sequences} when a part is switched off; positive means that "
-        f"the part helps. The head that helps most is {part_name(worst)} ({worst.change:+.3f})."
-        + (f" The head that helps most with each group: {carried}." if groups else "")
+        "the part helps. "
+        + (
+            f"The head that helps most is {part_name(best)} ({best.change:+.3f})."
+            if best.change > 0
+            else "No head helps in the mean."
+        )
+        + (f" The head that helps most with each group: {carried}." if most else "")
         + " A small change does not prove that a part is idle: another one can do the same."
     )
     columns = ["Switched off", "All tokens (95 % interval)", *groups]
@@ -327,7 +367,3 @@ def projections(
         for name, plane in planes.items()
     ]
     return plots, dict(planes)
-
-
-def _finite(value: float) -> float:
-    return value if np.isfinite(value) else -np.inf

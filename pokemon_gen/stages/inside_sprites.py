@@ -59,6 +59,7 @@ from pokemon_gen.stages.inside_parts import (
     ablation_arrays,
     ablation_table,
     activations_by_layer,
+    affordable,
     compared_table,
     density_rows,
     depth_name,
@@ -68,6 +69,7 @@ from pokemon_gen.stages.inside_parts import (
     lens_table,
     percent,
     projections,
+    titled,
     train_features,
 )
 
@@ -168,19 +170,19 @@ def body_pixel(sprite: NDArray[np.int64]) -> int:
 
 def attention_section(view: SpriteView) -> Section:
     """Return where each head looks."""
-    attentions = read_activations(view.model, view.tokens(view.few), attentions=True).attentions
+    few = view.few[: affordable(view.model, view.skip + LENGTH, FEW)]
+    attentions = read_activations(view.model, view.tokens(few), attentions=True).attentions
     assert attentions is not None
-    outline = pixel_groups(view.few, view.palette)["ink"]
-    named = name_heads(attentions, sprite_targets(view.few, outline, view.skip))
+    ink = pixel_groups(few, view.palette)["ink"]
+    named = name_heads(attentions, sprite_targets(few, ink, view.skip))
     nats, shares = (measured.mean(1) for measured in entropy(attentions))  # (L, H)
     flow = rollout(attentions[:, :1])[:, 0]  # (L, T, T)
     offsets = np.stack([mean_by_offset(layer.mean(0), SIDE, view.skip) for layer in attentions])
-    return Section(
+    return titled(
         "attention",
-        "Attention",
         [
             _attention_view(view, attentions[:, 0], flow, named),
-            _offset_tiles(named, offsets, len(view.few)),
+            _offset_tiles(named, offsets, len(few)),
             heads_table(named, shares),
         ],
         {
@@ -260,20 +262,21 @@ def _offset_tiles(named: Sequence[NamedHead], offsets: NDArray[np.float64], spri
         tiles.append(
             Tile(
                 heat_pixels(shown[::-1], largest),
-                f"{head_name(head.layer, head.head)}: {head.name}\n{percent(largest)} on {where}",
-                f"{head_name(head.layer, head.head)} looks at {head.name}: {percent(largest)} on {where}",
+                f"{head_name(head.layer, head.head)}: {head.name}\nhere most, {percent(largest)}, on {where}",
+                f"{head_name(head.layer, head.head)} looks at {head.name}: in these {ROWS_UP} rows "
+                f"most, {percent(largest)}, on {where}",
                 (ROWS_UP - 1) * (2 * SIDE - 1) + SIDE - 1,
             )
         )
     clear = sum(head.name != SPREAD for head in named)
     note = (
-        f"The mean over {sprites} dev sprites. The framed pixel is the one that looks; a dark pixel "
-        f"above it is looked at often. {clear} of {len(named)} heads have a clear target; those come first. "
-        "Offsets that do not exist are grey."
+        f"The mean over {sprites} dev sprites, at offsets of up to {ROWS_UP - 1} rows: pixels further up are "
+        "not shown. The framed pixel is the one that looks; a dark pixel above it is looked at often. "
+        f"{clear} of {len(named)} heads have a clear target; those come first. Offsets that do not exist are "
+        "grey."
     )
-    return Tiles(
-        "offsets", "Mean attention by offset", note, tiles, 5, 4, top="the largest share of the head"
-    )
+    top = f"the head's largest share in these {ROWS_UP} rows"
+    return Tiles("offsets", "Mean attention by offset", note, tiles, 5, 4, top=top)
 
 
 def _offset(up: int, right: int) -> str:
@@ -311,7 +314,7 @@ def embedding_section(view: SpriteView) -> Section:
         scatter, layers, more = _contextual(view, token)
         blocks += [scatter, layers]
         arrays |= more
-    return Section("embeddings", "Embeddings", blocks, arrays)
+    return titled("embeddings", blocks, arrays)
 
 
 def _oklab_table(found: DistanceCorrelation, used: int, colours: int) -> Table:
@@ -323,7 +326,9 @@ def _oklab_table(found: DistanceCorrelation, used: int, colours: int) -> Table:
         ("p (Mantel test, one-sided)", f"{found.p:.3f}"),
         ("colours of train", f"{used} of {colours}"),
     ]
-    relation = "rise together" if low > 0 else "have no clear relation"
+    relation = "have no clear relation"
+    if low > 0 or high < 0:
+        relation = "rise together" if low > 0 else "run against each other"
     note = (
         "The rank correlation over all pairs of colours between the cosine distance of their embeddings and "
         "their OKLab distance, which is that of the eye. 0 means no relation, and 1 the same order. Here the "
@@ -402,9 +407,8 @@ def lens_section(view: SpriteView) -> Section:
     )
     decided = decision_layer(lens.predicted)  # (N, 399)
     painted = [np.concatenate([view.sprite[:1], predicted]) for predicted in lens.predicted[:, 0]]
-    return Section(
+    return titled(
         "lens",
-        "Logit lens",
         [
             _painted_tiles(view, painted, lens.nll[:, 0].mean(-1)),
             _decision_tiles(view, decided, len(painted) - 1),
@@ -473,8 +477,10 @@ def feature_section(view: SpriteView) -> tuple[Section, Features]:
     top = [_top_tiles(view, features, feature) for feature in features.shown]
     followed, activations = _followed(view, features)
     steered = _steered(view, features)
-    by_layer = _by_layer_tiles(view, followed, activations)
-    blocks: list[Block] = [quality, density_rows(features.report), *top, by_layer, _compared(view, features)]
+    blocks: list[Block] = [quality, density_rows(features.report), *top]
+    if len(followed):
+        blocks.append(_by_layer_tiles(view, followed, activations))
+    blocks.append(_compared(view, features))
     if features.shown:
         blocks.append(_steered_tiles(view, features, steered))
     arrays = {
@@ -483,7 +489,7 @@ def feature_section(view: SpriteView) -> tuple[Section, Features]:
         "top_pixel": _pixels(view, features.top.rows), "top_value": features.top.values,
         "followed": followed, "by_layer": activations, "steered": steered, "dev_sprites": view.dev_shown,
     }  # fmt: skip
-    return Section("features", "Sparse features", blocks, arrays), features
+    return titled("features", blocks, arrays), features
 
 
 def _states_of_layer(view: SpriteView, sprites: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -538,12 +544,12 @@ def _followed(view: SpriteView, features: Features) -> tuple[NDArray[np.int64], 
     """Return the features that are most active in the inspected sprite, and their activations by layer.
 
     Returns:
-        (followed,) rare features, by their largest activation after their own layer, and their activations
-        after each layer, (L + 1, 400, followed).
+        (followed,) rare features that are active in it, by their largest activation after their own layer,
+        and their activations after each layer, (L + 1, 400, followed).
     """
     activations = activations_by_layer(features, view.dev_states[:, 0])
     largest = activations[view.layer, view.first :].max(0) * (features.report.density <= RARE)
-    followed = np.argsort(-largest, kind="stable")[:FOLLOWED]
+    followed = np.argsort(-largest, kind="stable")[: min(FOLLOWED, np.count_nonzero(largest))]
     return followed, activations[..., followed]
 
 
@@ -628,4 +634,4 @@ def ablation_section(view: SpriteView) -> tuple[Section, list[AblationRow]]:
     groups = {name: mask[:, 1:] for name, mask in pixel_groups(sprites, view.palette).items()}
     rows = ablate(view.model, view.tokens(sprites), groups, view.skip)
     table = ablation_table(rows, f"{len(sprites)} dev sprites")
-    return Section("ablation", "Ablation", [table], ablation_arrays(rows)), rows
+    return titled("ablation", [table], ablation_arrays(rows)), rows

@@ -4,7 +4,7 @@ Tokens, layers and heads are counted from 1 in words, and from 0 in arrays.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,7 @@ from pokemon_gen.stages.inside_parts import (
     ablation_arrays,
     ablation_table,
     activations_by_layer,
+    affordable,
     compared_table,
     density_rows,
     depth_name,
@@ -47,6 +48,7 @@ from pokemon_gen.stages.inside_parts import (
     lens_table,
     percent,
     projections,
+    titled,
     train_features,
 )
 from pokemon_gen.text.blocks import AdjacentBlocks, TokenStream
@@ -58,6 +60,8 @@ from pokemon_gen.text_settings import GenerationSettings
 FEW, VECTORS, ABLATED = 16, 64_000, 32
 """Blocks of dev whose attention and predictions are read; vectors of train that the autoencoder learns from
 (a quarter as many of dev measure it); blocks on which parts are switched off."""
+READ, COUNTED = 2**14, 2**22
+"""Tokens whose states are held at once, and tokens that are counted at once."""
 MOST_LABELS = 200
 """The most tokens in a scatter plot of embeddings, the most frequent ones: more labels cannot be read."""
 SHOWN_CONTEXTS, BEFORE, AFTER = 8, 30, 10
@@ -78,7 +82,7 @@ class TextView:
         train: the tokens of train, and so `dev`.
         dev: see `train`.
         tokens: (T,) the prompt.
-        other: (T,) another text, whose last token is compared with that of the prompt.
+        other: (K,) another text, whose last token is compared with that of the prompt; None if dev has none.
         word: whose states in different contexts are compared; empty for none.
         contexts: the beginnings of texts up to and including the word, as `occurrences` returns them.
         layer: the layer whose output is split into features, counted from 1.
@@ -90,7 +94,7 @@ class TextView:
     train: TokenStream
     dev: TokenStream
     tokens: NDArray[np.int64]
-    other: NDArray[np.int64]
+    other: NDArray[np.int64] | None
     word: str
     contexts: list[str]
     layer: int
@@ -101,6 +105,12 @@ class TextView:
     def model(self) -> PreTrainedModel:
         """The model alone."""
         return self.text_model.model
+
+    @property
+    def block_size(self) -> int:
+        """The tokens of a block."""
+        assert self.text_model.settings is not None
+        return self.text_model.settings.corpus.block_size
 
     @cached_property
     def names(self) -> list[str]:
@@ -113,21 +123,19 @@ class TextView:
 
     def blocks(self, stream: TokenStream, count: int) -> NDArray[np.int64]:
         """Return at most `count` blocks of a stream, spread over it, (N, block size)."""
-        assert self.text_model.settings is not None
-        adjacent = AdjacentBlocks(stream, self.text_model.settings.corpus.block_size, count)
+        adjacent = AdjacentBlocks(stream, self.block_size, count)
         found: NDArray[np.int64] = adjacent.__getitems__(list(range(len(adjacent))))[:, :-1].numpy()
         return found
 
     def blocks_for(self, stream: TokenStream, vectors: int) -> NDArray[np.int64]:
         """Return blocks of a stream with about that number of vectors, (N, block size)."""
-        assert self.text_model.settings is not None
-        return self.blocks(stream, max(1, vectors // self.text_model.settings.corpus.block_size))
+        return self.blocks(stream, max(1, vectors // self.block_size))
 
 
 def attention_section(view: TextView) -> Section:
     """Return where each head looks, in the prompt and in the mean."""
     own = read_activations(view.model, view.tokens[None], attentions=True).attentions
-    blocks = view.blocks(view.dev, FEW)
+    blocks = view.blocks(view.dev, affordable(view.model, view.block_size, FEW))
     attentions = read_activations(view.model, blocks, attentions=True).attentions
     assert own is not None
     assert attentions is not None
@@ -171,9 +179,7 @@ def attention_section(view: TextView) -> Section:
         "attention": own[:, 0], "rollout": flow, "mean_by_distance": distances,
         "entropy_nats": nats, "entropy_share": shares, "tokens": view.tokens,
     }  # fmt: skip
-    return Section(
-        "attention", "Attention", [text_attention, heads_table(named, shares), by_distance], arrays
-    )
+    return titled("attention", [text_attention, heads_table(named, shares), by_distance], arrays)
 
 
 def _seen(attention: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -184,7 +190,7 @@ def _seen(attention: NDArray[np.float32]) -> NDArray[np.float32]:
 def embedding_section(view: TextView) -> Section:
     """Return the token embeddings, and the states of one word in different contexts."""
     vectors = view.model.get_input_embeddings().weight.detach().float().cpu().numpy()
-    counts = np.bincount(view.train.tokens, minlength=len(vectors))
+    counts = count_tokens(view.train.tokens, len(vectors))
     order = np.argsort(-counts, kind="stable")[: min(MOST_LABELS, np.count_nonzero(counts))]
     points = [
         Point(0, 0, BLUE, f"{view.name(t)}: {counts[t]:,} times in train", view.name(t))
@@ -199,24 +205,38 @@ def embedding_section(view: TextView) -> Section:
         found, more = _word(view)
         blocks += found
         arrays |= more
-    return Section("embeddings", "Embeddings", blocks, arrays)
+    return titled("embeddings", blocks, arrays)
 
 
-def occurrences(lines: Sequence[str], word: str) -> list[str]:
+def count_tokens(tokens: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """Return how often each of `size` tokens occurs, (size,); counting in pieces bounds the memory."""
+    counts = np.zeros(size, dtype=np.int64)
+    for start in range(0, len(tokens), COUNTED):
+        counts += np.bincount(tokens[start : start + COUNTED], minlength=size)
+    return counts
+
+
+def occurrences(lines: Iterable[str], word: str) -> list[str]:
     """Return the beginnings of lines up to and including a word, at most `MOST_OCCURRENCES` different ones.
+
+    No line is read after the last of these.
 
     Raises:
         PokemonGenError: for a word that is too rare.
     """
     pattern = re.compile(rf"\b{re.escape(word)}\b")
-    found = [line[: match.end()] for line in lines for match in pattern.finditer(line)]
-    distinct = list(dict.fromkeys(found))
+    found = (line[: match.end()] for line in lines for match in pattern.finditer(line))
+    distinct: dict[str, None] = {}
+    for beginning in found:
+        distinct[beginning] = None
+        if len(distinct) == MOST_OCCURRENCES:
+            break
     if len(distinct) < LEAST_OCCURRENCES:
         raise PokemonGenError(
             f"--word: {word!r} occurs in {len(distinct)} different contexts in dev. Choose a word that "
             f"occurs in at least {LEAST_OCCURRENCES}."
         )
-    return distinct[:MOST_OCCURRENCES]
+    return list(distinct)
 
 
 def _word(view: TextView) -> tuple[list[Block], dict[str, NDArray[Any]]]:
@@ -293,7 +313,7 @@ def lens_section(view: TextView) -> Section:
     mean = logit_lens(view.model, blocks)
     layers = lens_table(mean, decision_layer(mean.predicted), f"{len(blocks)} blocks of dev")
     arrays = {"predicted": own.predicted[:, 0], "decided": decided, "nll": own.nll[:, 0], "dev_nll": mean.nll}
-    return Section("lens", "Logit lens", [tokens, layers], arrays)
+    return titled("lens", [tokens, layers], arrays)
 
 
 def feature_section(view: TextView) -> tuple[Section, Features]:
@@ -328,16 +348,20 @@ def feature_section(view: TextView) -> tuple[Section, Features]:
         states = read_activations(view.model, view.tokens[None]).hidden[:, 0]
         maps = activations_by_layer(features, states)[..., features.shown]  # (L + 1, T, shown)
         steered, texts = _steered(view, features)
-        blocks += [_by_layer_tiles(view, features, maps), _compared(view, features), steered]
+        blocks.append(_by_layer_tiles(view, features, maps))
+        if view.other is not None:
+            blocks.append(_compared(view, features, view.other))
+        blocks.append(steered)
         arrays |= {"by_layer": maps, "steered": np.array(texts)}
-    return Section("features", "Sparse features", blocks, arrays), features
+    return titled("features", blocks, arrays), features
 
 
 def _vectors(view: TextView, blocks: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the stream after the chosen layer without the anchors at the first tokens, (M, D)."""
+    step = max(1, READ // blocks.shape[1])
     parts = [
-        read_activations(view.model, blocks[start : start + 64]).hidden[view.layer, :, 1:]
-        for start in range(0, len(blocks), 64)
+        read_activations(view.model, blocks[start : start + step]).hidden[view.layer, :, 1:]
+        for start in range(0, len(blocks), step)
     ]
     states = np.concatenate(parts)
     return np.ascontiguousarray(states.reshape(-1, states.shape[-1]))
@@ -384,16 +408,12 @@ def _by_layer_tiles(view: TextView, features: Features, maps: NDArray[np.float32
     return Tiles("by-layer", "Activation by layer and by token", note, tiles, 7, 1, True, top)
 
 
-def _compared(view: TextView, features: Features) -> Table:
-    """Return the features of the last token of the prompt and of another text."""
-    states = [
-        read_activations(view.model, tokens[None]).hidden[view.layer, 0, -1]
-        for tokens in (view.tokens, view.other)
-    ]
+def _compared(view: TextView, features: Features, other: NDArray[np.int64]) -> Table:
+    """Return the features of the last token of the prompt and of another text, (K,) tokens."""
+    both = (view.tokens, other)
+    states = [read_activations(view.model, tokens[None]).hidden[view.layer, 0, -1] for tokens in both]
     pairs = compare(features.autoencoder, *states)
-    endings = [
-        decode(view.text_model.tokenizer, tokens[-12:].tolist()) for tokens in (view.tokens, view.other)
-    ]
+    endings = [decode(view.text_model.tokenizer, tokens[-12:].tolist()) for tokens in both]
     return compared_table(pairs, f"“…{endings[0]}”", f"“…{endings[1]}”")
 
 
@@ -428,4 +448,4 @@ def ablation_section(view: TextView) -> tuple[Section, Sequence[AblationRow]]:
     blocks = view.blocks(view.dev, ABLATED)
     rows = ablate(view.model, blocks)
     table = ablation_table(rows, f"{len(blocks)} blocks of dev")
-    return Section("ablation", "Ablation", [table], ablation_arrays(rows)), rows
+    return titled("ablation", [table], ablation_arrays(rows)), rows

@@ -1,16 +1,22 @@
 """`pokemon-gen inspect`: a trained run → one HTML page that shows the inside of its model.
 
 The parts are computed in `inside_sprites.py` and `inside_text.py`, and written together into one folder: the
-page, every picture, every array, the ablation as CSV, and the autoencoder.
+page, every picture, every array, the ablation as CSV, and the autoencoder. In place of a part that does not
+fit the model, such as the heads of Mamba, the page has the reason.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from pokemon_gen import __version__
+from pokemon_gen.constants import SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import atomic_folder, write_text
 from pokemon_gen.interpret.ablation import AblationRow
@@ -24,19 +30,46 @@ from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.report.inside import InsideContent, Section, write_inside
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.stages import inside_sprites, inside_text
-from pokemon_gen.stages.inside_parts import Features, ablation_csv, chosen_layer, require_number
+from pokemon_gen.stages.inside_parts import (
+    Features,
+    ablation_csv,
+    chosen_layer,
+    missing_section,
+    require_number,
+)
 from pokemon_gen.stages.plans import InspectionOptions, InspectionPlan, plan_inspection
+from pokemon_gen.study.trained_on import require_same_data
 from pokemon_gen.text.blocks import read_tokens, require_block
 from pokemon_gen.text.corpus import Corpus, open_corpus
 from pokemon_gen.text.loading import load_text_model
-from pokemon_gen.text.tokenizers import encode
+from pokemon_gen.text.tokenizers import decode, encode
 
 ABLATION_NAME = "ablation.csv"
 """The rows of the ablation, in the folder of the page."""
 AUTOENCODER_NAME = "autoencoder"
 """The folder of the autoencoder, in the folder of the page."""
+LONGEST_LINE = 2**16
+"""The most characters of a line of dev: a text without separators is not held in memory as a whole."""
 SECONDS = {"attention": 4.0, "embeddings": 12.0, "lens": 2.0, "features": 40.0, "ablation": 40.0}
 """About the CPU seconds of each part for `strong`: its two runs took 116 in all, imports included."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Inside:
+    """What was computed.
+
+    Attributes:
+        sections: the parts of the page.
+        features: the autoencoder; None if this part does not fit the model.
+        rows: of the ablation; none if it does not fit.
+        seconds: that each part has taken.
+    """
+
+    sections: list[Section] = field(default_factory=list)
+    features: Features | None = None
+    rows: Sequence[AblationRow] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def inspect(
@@ -62,22 +95,45 @@ def inspect(
 
 def run_inspection(plan: InspectionPlan) -> HtmlPage:
     """Do what a plan says; see `inspect`."""
+    target = _require_replaceable(plan.folder)
     look_inside = _inside_text if plan.learned == "text" else _inside_sprites
-    content, features, rows = look_inside(plan)
-    plan.folder.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(plan.folder) as folder:
+    content, inside = look_inside(plan)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target) as folder:
         folder.mkdir()
-        features.autoencoder.save(folder / AUTOENCODER_NAME)
-        write_text(folder / ABLATION_NAME, ablation_csv(rows))
+        if inside.features is not None:
+            inside.features.autoencoder.save(folder / AUTOENCODER_NAME)
+        if inside.rows:
+            write_text(folder / ABLATION_NAME, ablation_csv(inside.rows))
         page = write_inside(content, folder)
     return HtmlPage(plan.folder / page.file.name)
 
 
-def _inside_sprites(plan: InspectionPlan) -> tuple[InsideContent, Features, Sequence[AblationRow]]:
-    """Inspect a model of sprites."""
+def _require_replaceable(folder: Path) -> Path:
+    """Return the real path of the output.
+
+    Raises:
+        PokemonGenError: for the working directory or a folder around it, which cannot be renamed.
+    """
+    target, here = folder.resolve(), Path.cwd().resolve()
+    if target == here or target in here.parents:
+        raise PokemonGenError(
+            f"--output {folder}: this is the working directory, or a folder around it, so it cannot be "
+            "replaced. Name a new folder."
+        )
+    return target
+
+
+def _inside_sprites(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
+    """Inspect a model of sprites.
+
+    Raises:
+        PokemonGenError: for an option that does not fit, or for sprites that have changed since the training.
+    """
     checkpoint = load_checkpoint(read_choice(plan.choice))
     sprites = load_sprites_of(checkpoint.settings.sprites)
     checkpoint.require_palette_of(sprites)
+    require_same_data(plan.choice.folder, sprites.origin)
     members = members_of(checkpoint.model)
     dev = sprites.tokens("dev")
     options = plan.options
@@ -97,7 +153,7 @@ def _inside_sprites(plan: InspectionPlan) -> tuple[InsideContent, Features, Sequ
         steps=options.feature_steps,
         shown=options.features,
     )
-    sections, features, rows, seconds = _sections(inside_sprites, view)
+    inside = _look_inside(inside_sprites, view)
     about = [_about(members[0], f"{len(dev)} dev sprites of {sprites.source}")]
     if len(members) > 1:
         about.append(f"The run is an ensemble of {len(members)} models. This page is about its first member.")
@@ -106,79 +162,131 @@ def _inside_sprites(plan: InspectionPlan) -> tuple[InsideContent, Features, Sequ
             f"{view.skip} conditioning tokens precede the pixels. They say that a sprite is neither flipped "
             "nor recoloured."
         )
-    facts = _facts(checkpoint.provenance["folder"], str(checkpoint.provenance["chosen_for"]), seconds)
-    return _content(plan, about, sections, facts), features, rows
+    facts = _facts(checkpoint.provenance["folder"], str(checkpoint.provenance["chosen_for"]), inside.seconds)
+    return _content(plan, about, inside.sections, facts), inside
 
 
-def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, Features, Sequence[AblationRow]]:
-    """Inspect a model of text."""
-    options, text_model = plan.options, load_text_model(plan.choice.folder)
+def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
+    """Inspect a model of text.
+
+    Raises:
+        PokemonGenError: for an option that does not fit, a model whose corpus is not known, or a corpus that
+            has changed since the training.
+    """
+    options, checkpoint = plan.options, plan.choice.folder
+    if not (checkpoint / SETTINGS_NAME).is_file():
+        raise PokemonGenError(
+            f"{checkpoint}: its corpus is not known, because it has no {SETTINGS_NAME}. Name a run that "
+            "`pokemon-gen text train` made."
+        )
+    text_model = load_text_model(checkpoint)
     assert text_model.settings is not None
     settings = text_model.settings.corpus
     corpus = open_corpus(settings)
+    require_same_data(checkpoint, corpus.origin)
     train, dev = (read_tokens(corpus, split, text_model.tokenizer) for split in ("train", "dev"))
     for split, stream in (("train", train), ("dev", dev)):
         require_block(stream, settings.block_size, f"{settings.source}: {split}")
-    lines = _lines(corpus)
-    prompt = lines[0] if options.prompt is None else options.prompt
-    tokens, other = (
-        encode(text_model.tokenizer, text, "--prompt")[: settings.block_size]
-        for text in (prompt, lines[1 % len(lines)])
-    )
+    prompt = next(_lines(corpus)) if options.prompt is None else options.prompt
+    all_tokens = encode(text_model.tokenizer, prompt, "--prompt")
+    tokens = all_tokens[: settings.block_size]
     if len(tokens) < 2:
         raise PokemonGenError(f"--prompt: it has {len(tokens)} tokens. Give at least 2.")
+    lines = (encode(text_model.tokenizer, line, "dev")[: settings.block_size] for line in _lines(corpus))
     view = inside_text.TextView(
         text_model=text_model,
         train=train,
         dev=dev,
         tokens=tokens,
-        other=other,
+        other=next((line for line in lines if not np.array_equal(line, tokens)), None),
         word=options.word or "",
-        contexts=inside_text.occurrences(lines, options.word) if options.word else [],
+        contexts=inside_text.occurrences(_lines(corpus), options.word) if options.word else [],
         layer=chosen_layer(text_model.model, options.layer),
         steps=options.feature_steps,
         shown=options.features,
     )
-    sections, features, rows, seconds = _sections(inside_text, view)
-    about = [_about(text_model.model, f"the text of {settings.source}"), f"The prompt is “{prompt}”."]
-    facts = _facts(str(plan.choice.folder), plan.choice.reason, seconds)
-    return _content(plan, about, sections, facts), features, rows
+    inside = _look_inside(inside_text, view)
+    about = [
+        _about(text_model.model, f"the text of {settings.source}"),
+        _about_prompt(decode(text_model.tokenizer, tokens.tolist()), tokens, all_tokens),
+    ]
+    facts = _facts(str(checkpoint), plan.choice.reason, inside.seconds)
+    return _content(plan, about, inside.sections, facts), inside
 
 
-def _lines(corpus: Corpus) -> list[str]:
-    """Return the lines of dev; the first is left out, which may begin inside a line of the text.
+def _about_prompt(read: str, tokens: NDArray[np.int64], all_tokens: NDArray[np.int64]) -> str:
+    """Return in a sentence what the model reads; a block may hold only the first tokens of a prompt."""
+    if len(tokens) == len(all_tokens):
+        return f"The prompt is “{read}”."
+    return f"The prompt is “{read}”: its first {len(tokens)} of {len(all_tokens)} tokens, which fill a block."
+
+
+def _lines(corpus: Corpus) -> Iterator[str]:
+    """Yield the lines of dev that are not empty.
+
+    The first one is left out if there are others, because it may begin inside a line of the text.
 
     Raises:
         PokemonGenError: if all lines are empty.
     """
-    lines = [line for line in "".join(corpus.split("dev")).split("\n") if line.strip()]
-    if not lines:
+    lines = _all_lines(corpus)
+    first, second = next(lines, None), next(lines, None)
+    if first is None:
         raise PokemonGenError(f"{corpus.settings.source}: dev has only empty lines. Use a longer text.")
-    return lines[1:] or lines
+    yield first if second is None else second
+    yield from lines
 
 
-def _sections(
-    parts: Any, view: Any
-) -> tuple[list[Section], Features, Sequence[AblationRow], dict[str, float]]:
+def _all_lines(corpus: Corpus) -> Iterator[str]:
+    """Yield the lines of dev that are not empty; one of more than `LONGEST_LINE` characters in parts."""
+    separator, rest = corpus.settings.cased(corpus.settings.separator), ""
+    for piece in corpus.split("dev"):
+        *whole, rest = (rest + piece).split(separator)
+        *cut, rest = _cut(rest)
+        yield from (part for line in whole for part in _cut(line) if part.strip())
+        yield from (part for part in cut if part.strip())
+    if rest.strip():
+        yield rest
+
+
+def _cut(line: str) -> list[str]:
+    """Return a line in parts of at most `LONGEST_LINE` characters."""
+    return [line[start : start + LONGEST_LINE] for start in range(0, max(len(line), 1), LONGEST_LINE)]
+
+
+def _look_inside(parts: Any, view: Any) -> _Inside:
     """Compute all parts of the page one after another, with the seconds that each has taken."""
-    progress = RunProgress(SECONDS)
-    sections = []
+    progress, inside = RunProgress(SECONDS), _Inside()
+
+    def make_features(view: Any) -> Section:
+        section, inside.features = parts.feature_section(view)
+        return section
+
+    def make_ablation(view: Any) -> Section:
+        section, inside.rows = parts.ablation_section(view)
+        return section
+
     makers: dict[str, Callable[[Any], Section]] = {
         "attention": parts.attention_section,
         "embeddings": parts.embedding_section,
         "lens": parts.lens_section,
+        "features": make_features,
+        "ablation": make_ablation,
     }
-    for title, make in makers.items():
-        progress.begin(title)
-        sections.append(make(view))
-    progress.begin("features")
-    section, features = parts.feature_section(view)
-    sections.append(section)
-    progress.begin("ablation")
-    section, rows = parts.ablation_section(view)
-    sections.append(section)
-    seconds = {**progress.taken, "ablation": progress.clock() - progress.begun}
-    return sections, features, rows, seconds
+    for name, make in makers.items():
+        progress.begin(name)
+        inside.sections.append(_made_or_missing(name, make, view))
+    inside.seconds = {**progress.taken, name: progress.clock() - progress.begun}
+    return inside
+
+
+def _made_or_missing(name: str, make: Callable[[Any], Section], view: Any) -> Section:
+    """Return a part of the page, or the reason why it does not fit the model, which is logged too."""
+    try:
+        return make(view)
+    except PokemonGenError as error:
+        _log.warning("%s is left out: %s", name, error)
+        return missing_section(name, error)
 
 
 def _content(
@@ -190,10 +298,11 @@ def _content(
 def _about(model: PreTrainedModel, data: str) -> str:
     """Return what the model is and what it was shown, in a sentence."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    heads = model.config.num_attention_heads
+    heads = getattr(model.config, "num_attention_heads", None)
+    with_heads = f" with {heads} heads each" if heads else ""
     return (
-        f"{model.config.model_type}, {len(decoder_layers(model))} layers with {heads} heads each, "
-        f"{parameters:,} parameters, on {data}."
+        f"{model.config.model_type}, {len(decoder_layers(model))} layers{with_heads}, {parameters:,} "
+        f"parameters, on {data}."
     )
 
 

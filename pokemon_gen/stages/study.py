@@ -1,18 +1,25 @@
 """`pokemon-gen study STUDY.yaml`: train what a study lacks, and write its report."""
 
+import base64
 import html
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from PIL import Image
 
 from pokemon_gen import __version__
+from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.files import write_text
 from pokemon_gen.models.environment import environment
+from pokemon_gen.palette import Palette
+from pokemon_gen.report.sheets import PAPER, draw_completions, save_picture
 from pokemon_gen.report.study import (
     StudyContent,
     StudyGroup,
@@ -24,9 +31,10 @@ from pokemon_gen.report.study import (
 from pokemon_gen.study.findings import Row, name_curve, rows_of
 from pokemon_gen.study.plan import load_plan
 from pokemon_gen.study.runs import run_plan, study_file
-from pokemon_gen.study_settings import StudyPlan
+from pokemon_gen.study_settings import StudyPlan, Variant
 
 HTML_NAME, MARKDOWN_NAME, PLAN_NAME = "study.html", "study.md", "plan.yaml"
+PICTURE_NAME = "completions.png"
 LARGE = 10_000
 """From here on, losses and perplexities are written with a power of ten."""
 
@@ -51,9 +59,8 @@ class Study:
 
     def _repr_html_(self) -> str:
         """Show the table in a notebook's cell."""
-        head = "".join(
-            f"<th>{title}</th>" for title in ("group", "variant", "nats/token", "against the first")
-        )
+        titles = ("group", "variant", self.rows[0].unit, "against the first")
+        head = "".join(f"<th>{title}</th>" for title in titles)
         body = "".join(
             f"<tr><td>{html.escape(row.group)}</td><td>{html.escape(row.variant)}</td><td>{_mean(row)}</td>"
             f"<td>{row.verdict}</td></tr>"
@@ -98,21 +105,12 @@ def _written(plan: StudyPlan, file: Path) -> str:
 
 def _content(plan: StudyPlan, results: Mapping[str, Any], rows: list[Row], command: str) -> StudyContent:
     """Collect what the reports show."""
-    texts = list(plan.measure) if plan.measure else []
-    columns = [
-        "seeds",
-        "steps",
-        "weights",
-        "train",
-        "dev",
-        *_measured_columns(plan, texts),
-        "against the first",
-        "curve",
-    ]
+    measured = _measured(plan)
+    columns = ["seeds", "steps", "weights", "train", "dev", *measured, "against the first", "curve"]
     groups = []
     for group in plan.variants:
         members = [row for row in rows if row.group == group]
-        cells = [StudyRow(row.variant, _cells(row, texts, plan)) for row in members]
+        cells = [StudyRow(row.variant, _cells(row, measured)) for row in members]
         charts = group_charts(group, {row.variant: _drawn(row.runs) for row in members})
         groups.append(StudyGroup(group, cells, charts))
     return StudyContent(
@@ -123,6 +121,7 @@ def _content(plan: StudyPlan, results: Mapping[str, Any], rows: list[Row], comma
         groups=groups,
         findings=_findings(rows),
         samples=_samples(plan, rows),
+        completions=_completions(rows, study_file(plan).with_name(PICTURE_NAME)),
         missing=results["missing"],
         command=command,
     )
@@ -133,30 +132,38 @@ def _drawn(runs: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [run for run in runs if name_curve(run) != "diverged"]
 
 
-def _measured_columns(plan: StudyPlan, texts: list[str]) -> list[str]:
+def _measured(plan: StudyPlan) -> dict[str, Callable[[Mapping[str, Any]], float]]:
+    """Return what the table shows of each run besides its curves: the title of a column → its value."""
     if plan.folds:
-        return ["fold 1", "fold 2"]
+        return {f"completion, fold {fold + 1}": partial(_fold, fold) for fold in range(2)}
+    columns: dict[str, Callable[[Mapping[str, Any]], float]] = {}
     if plan.learns == "text":
-        return [f"perplexity {name}" for name in texts or ["dev"]]
-    return []
+        for name in plan.measure or ["dev"]:
+            columns[f"perplexity {name}"] = partial(_score, name, "perplexity")
+            columns[f"bits/character {name}"] = partial(_score, name, "bits_per_character")
+        return columns
+    for name in plan.measure:
+        columns[f"completion {name}"] = partial(_score, name, "nll")
+    return columns or {"completion dev": lambda run: run["dev_completion"]}
 
 
-def _cells(row: Row, texts: list[str], plan: StudyPlan) -> list[str]:
+def _fold(number: int, run: Mapping[str, Any]) -> float:
+    return float(run["folds"][number])
+
+
+def _score(name: str, metric: str, run: Mapping[str, Any]) -> float:
+    return float(run["scores"][name][metric])
+
+
+def _cells(row: Row, measured: Mapping[str, Callable[[Mapping[str, Any]], float]]) -> list[str]:
     """Return a variant's cells of the table."""
     runs = [run for run in row.runs if not run["diverged"]]
     if not runs:
         return [
             f"0 of {len(row.runs)}" if row.runs else "left out",
-            *["–"] * (4 + len(_measured_columns(plan, texts))),
+            *["–"] * (4 + len(measured)),
             "",
             ", ".join(row.words),
-        ]
-    measured: list[str] = []
-    if plan.folds:
-        measured = [_spread([run["folds"][fold] for run in runs]) for fold in range(2)]
-    elif plan.learns == "text":
-        measured = [
-            _spread([run["scores"][name]["perplexity"] for run in runs], 3) for name in texts or ["dev"]
         ]
     steps, weights = {run["steps"] for run in runs}, {run["parameters"] for run in runs}
     return [
@@ -165,8 +172,8 @@ def _cells(row: Row, texts: list[str], plan: StudyPlan) -> list[str]:
         _range(weights),
         _spread([run["train"] for run in runs]),
         _spread([run["dev"] for run in runs]),
-        *measured,
-        row.verdict or "the first",
+        *(_spread([value(run) for run in runs]) for value in measured.values()),
+        row.verdict,
         ", ".join(row.words),
     ]
 
@@ -206,11 +213,9 @@ def _findings(rows: list[Row]) -> list[str]:
             continue  # it was left out, which the report says in its own place
         if row.mean is None:
             found.append(f"{row.group}, {row.variant}: every training diverged.")
-        elif row.difference is None:
-            value = f"{_mean(row)} nats/token"
-            found.append(f"{row.group}, {row.variant}: {value}; the others are compared with it.{curve}")
         else:
-            found.append(f"{row.group}, {row.variant}: {_mean(row)} nats/token, {row.verdict}.{curve}")
+            verdict = "; the others are compared with it" if row.is_first else f", {row.verdict}"
+            found.append(f"{row.group}, {row.variant}: {_mean(row)} {row.unit}{verdict}.{curve}")
     return found
 
 
@@ -223,20 +228,64 @@ def _samples(plan: StudyPlan, rows: list[Row]) -> dict[str, dict[str, str]]:
     return samples
 
 
+def _completions(rows: list[Row], file: Path) -> tuple[str, str, list[str]] | None:
+    """Draw the same prompts completed by the first seed of every variant, a row each, if they were.
+
+    Returns:
+        See `StudyContent.completions`.
+    """
+    drawn = {f"{row.group}: {row.variant}": row.runs[0] for row in rows if row.runs}
+    drawn = {name: run for name, run in drawn.items() if "completions" in run}
+    if not drawn:
+        return None
+    sheets = [
+        draw_completions(
+            np.array(run["completions"]),
+            Palette(np.array(run["palette"])),
+            [PROMPT_LENGTH] * len(run["completions"]),
+        )
+        for run in drawn.values()
+    ]
+    picture = Image.new(
+        "RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), PAPER
+    )
+    top = 0
+    for sheet in sheets:
+        picture.paste(sheet, (0, top))
+        top += sheet.height
+    save_picture(picture, file)
+    address = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    return file.name, address, list(drawn)
+
+
 def _facts(plan: StudyPlan, results: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Return what was used: group → name → value."""
     runs = list(results["runs"].values())
     settings = runs[0]["settings"] if runs else {}
     data = settings.get("corpus") or settings.get("sprites") or {}
+    seconds = {run["run"]: run["seconds"] for run in runs}  # variants with the same settings share a run
     return {
         "Model": {name: str(value) for name, value in settings.get("model", {}).items()},
         "Data": {name: repr(value) for name, value in data.items()},  # quotes show line breaks and spaces
+        "Training": {name: str(value) for name, value in settings.get("training", {}).items()},
+        "Variants": {
+            f"{group}: {name}": _difference_in_words(variant)
+            for group, members in plan.variants.items()
+            for name, variant in members.items()
+        },
         "Study": {
             "base": plan.base,
             "always": ", ".join(plan.always) or "–",
             "seeds": ", ".join(map(str, plan.seeds)),
             "length": f"{plan.seconds:g} s of steps" if plan.seconds else "steps of the settings",
-            "time": f"{sum(run['seconds'] for run in runs):,.0f} s of training and measuring",
+            "shown above": "the settings of the first run",
+            "time": f"{sum(seconds.values()):,.0f} s of training and measuring",
         },
         "Made with": {"pokemon_gen": __version__, **environment()},
     }
+
+
+def _difference_in_words(variant: Variant) -> str:
+    """Return what a variant changes."""
+    start = [f"starts from {variant.start_from}"] if variant.start_from else []
+    return ", ".join([*start, *variant.overrides]) or "nothing changed"

@@ -32,28 +32,34 @@ class Row:
         group: of the variant.
         variant: its name.
         runs: the results of its seeds.
-        metric: the values that are compared, one for each seed, in nats/token.
+        unit: of the values that are compared: `nats/token`, or `bits/character` for text.
+        metric: the values that are compared, one for each seed.
         mean: of them; None if every training diverged.
         spread: their standard deviation; None for a single one.
-        difference: mean difference from the first variant of the group, paired by seed, with the half width
-            of its 95 % interval (Student's t); None for the first one.
+        is_first: whether the others of the group are compared with this one: the first that has values.
+        difference: mean difference from that one, paired by seed, with the half width of its 95 % interval
+            (Student's t); None for that one itself, or if the two have no seed in common.
         words: names of its curves, most frequent first, with the number of seeds.
     """
 
     group: str
     variant: str
     runs: list[Mapping[str, Any]]
+    unit: str
     metric: list[float]
     mean: float | None
     spread: float | None
+    is_first: bool
     difference: tuple[float, float | None] | None
     words: list[str]
 
     @property
     def verdict(self) -> str:
         """The comparison with the first variant in words."""
+        if self.is_first:
+            return "the first"
         if self.difference is None:
-            return ""
+            return "no seed in common" if self.metric else ""
         value, half = self.difference
         if half is None:
             return f"{value:+.4f} (one seed, so no interval)"
@@ -64,15 +70,31 @@ class Row:
 def rows_of(results: Mapping[str, Any]) -> list[Row]:
     """Return a row for each variant of a study, in the order of the plan."""
     rows = []
+    unit = "bits/character" if results["plan"]["learns"] == "text" else "nats/token"
     for group, members in results["plan"]["variants"].items():
         first: dict[int, float] = {}
         for variant in members:
             runs = [run for run in results["runs"].values() if _is(run, group, variant)]
             values = {run["seed"]: compared(run) for run in runs}
             finite = {seed: value for seed, value in values.items() if value is not None}
+            is_first = not first and bool(finite)
             difference = _difference(finite, first) if first else None
             first = first or finite
-            rows.append(_row(group, variant, runs, list(finite.values()), difference))
+            metric = list(finite.values())
+            rows.append(
+                Row(
+                    group,
+                    variant,
+                    runs,
+                    unit,
+                    metric,
+                    statistics.mean(metric) if metric else None,
+                    statistics.stdev(metric) if len(metric) > 1 else None,
+                    is_first,
+                    difference,
+                    _count([name_curve(run) for run in runs]),
+                )
+            )
     return rows
 
 
@@ -81,32 +103,20 @@ def _is(run: Mapping[str, Any], group: str, variant: str) -> bool:
 
 
 def compared(run: Mapping[str, Any]) -> float | None:
-    """Return the value that variants are compared by, in nats/token; None if the training diverged.
+    """Return the value that variants are compared by; None if the training diverged.
 
-    It is the mean over the folds, or else the NLL of the first text that was measured, or else dev at the
-    end.
+    On text it is the mean bits per character of the first text that was measured, which can be compared
+    between tokenizers. On sprites it is the NLL of the completion in nats/token: the mean over the folds, or
+    of the first sprites that were measured, or of dev at the end.
     """
     if run["diverged"]:
         return None
     if "folds" in run:
         return statistics.mean(run["folds"])
     if run.get("scores"):
-        return float(next(iter(run["scores"].values()))["nll"])
-    return None if run["dev"] is None else float(run["dev"])
-
-
-def _row(
-    group: str,
-    variant: str,
-    runs: list[Mapping[str, Any]],
-    metric: list[float],
-    difference: tuple[float, float | None] | None,
-) -> Row:
-    mean = statistics.mean(metric) if metric else None
-    spread = statistics.stdev(metric) if len(metric) > 1 else None
-    return Row(
-        group, variant, runs, metric, mean, spread, difference, _count([name_curve(run) for run in runs])
-    )
+        score = next(iter(run["scores"].values()))
+        return float(score.get("bits_per_character", score["nll"]))
+    return None if run["dev_completion"] is None else float(run["dev_completion"])
 
 
 def _difference(values: Mapping[int, float], first: Mapping[int, float]) -> tuple[float, float | None] | None:

@@ -10,7 +10,7 @@ from pokemon_gen.config_files.loading import load_config, load_settings, load_te
 from pokemon_gen.config_files.reading import STUDIES
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.settings import RunSettings
-from pokemon_gen.study_settings import StudyPlan
+from pokemon_gen.study_settings import StudyPlan, slug
 from pokemon_gen.validation import check_fields
 
 SEPARATOR = "."
@@ -24,11 +24,6 @@ def load_plan(path: str | Path, overrides: tuple[str, ...] = ()) -> StudyPlan:
         PokemonGenError: for a plan that is missing or mistaken, with the place of each mistake.
     """
     return load_config(StudyPlan, path, overrides, STUDIES)
-
-
-def slug(words: str) -> str:
-    """Return words in the form that a run's name can have: `lr 1e-3` becomes `lr-1e-3`."""
-    return "-".join("".join(sign if sign.isalnum() or sign in "-_" else " " for sign in words).split())
 
 
 def run_name(plan: StudyPlan, group: str, name: str, seed: int) -> str:

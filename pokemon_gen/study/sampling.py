@@ -14,7 +14,6 @@ resumes, and a larger grid measures only its new settings.
 import hashlib
 import itertools
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,13 +33,15 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.jackknife import error_of_mean
 from pokemon_gen.evaluation.pixels import new_colour_counts
 from pokemon_gen.files import read_object, write_json, write_text
-from pokemon_gen.models.checkpoints import fingerprint_checkpoint, learned_from
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_loadable, learned_from
 from pokemon_gen.models.choice import Choice, choose_checkpoint, read_choice
 from pokemon_gen.models.likelihood import nll_of_completions, token_nll
 from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.runs import find_run, is_member
 from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.report.sampling import (
     MEASURES,
+    Sampling,
     SamplingContent,
     SamplingEntry,
     sampling_csv,
@@ -51,19 +52,19 @@ from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.study.coherence import Embedder, find_embedder
 from pokemon_gen.study.diversity import (
-    distinct,
     repeated_pixels,
     repetition,
     require_package,
     sprite_measures,
     text_measures,
 )
+from pokemon_gen.study.trained_on import require_same_data
 from pokemon_gen.study_settings import SamplingGrid
 from pokemon_gen.text.blocks import AdjacentBlocks, batches, read_tokens, require_block
 from pokemon_gen.text.corpus import Corpus, open_corpus
-from pokemon_gen.text.generation import INCOMPLETE, generate
+from pokemon_gen.text.generation import INCOMPLETE, continue_tokens
 from pokemon_gen.text.loading import load_text_model
-from pokemon_gen.text.tokenizers import decode, encode
+from pokemon_gen.text.tokenizers import UNKNOWN, decode
 
 ROWS_NAME = "rows.json"
 """The values of each prompt and setting, from which the other files are made."""
@@ -76,16 +77,6 @@ TRUE_SPRITES, TRUE_TEXT, OTHER_TEXT = "true completions", "true continuations", 
 """What samples are compared with."""
 Measured = dict[str, list[float]]
 """Measure → its value for each prompt."""
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """A setting of the sampling; see `CompletionSettings`."""
-
-    top_k: int
-    top_p: float
-    temperature: float
 
 
 def combinations(grid: SamplingGrid) -> list[Sampling]:
@@ -190,19 +181,29 @@ def study_sampling(
         run: the name or the folder of a run, whose best checkpoint is used, or the folder of a checkpoint;
             on sprites or on text.
         grid: the settings; None takes the defaults, which take some minutes on two CPU cores.
-        folder: of the results. None: `eval/results/<name>/sampling/`.
+        folder: of the results. None: `eval/results/<name>/sampling/`; the name of a checkpoint begins with
+            that of its run.
 
     Raises:
-        PokemonGenError: for a run without a checkpoint, sprites or a corpus that are missing, fewer than two
-            prompts, or, for text, without sacreBLEU.
+        PokemonGenError: for a run without a checkpoint, sprites or a corpus that are missing or have changed
+            since the training, fewer than two prompts, or, for text, without sacreBLEU.
     """
     grid = grid or SamplingGrid()
     choice = choose_checkpoint(run)
     of_text = learned_from(choice.folder) == "text"
-    subject: Subject = TextSubject(choice, grid) if of_text else SpriteSubject(choice, grid)
-    folder = folder or RESULTS / subject.name / "sampling"
+    name = result_name(run)
+    subject: Subject = TextSubject(choice, grid, name) if of_text else SpriteSubject(choice, grid, name)
+    folder = folder or RESULTS / name / "sampling"
     rows, references = _measure_all(subject, combinations(grid), folder / ROWS_NAME)
     return _report(subject, rows, references, folder)
+
+
+def result_name(run: str | Path) -> str:
+    """Return the name of a run's or a checkpoint's folder of results, as `stages/plans.py` names it."""
+    path = find_run(run).resolve()
+    owner = path.parent if is_loadable(path) else path
+    name = f"{owner.parent.name}/{owner.name}" if is_member(owner) else owner.name
+    return name if owner == path else f"{name}-{path.name}"
 
 
 class SpriteSubject:
@@ -210,13 +211,14 @@ class SpriteSubject:
 
     section, diversity = "completion", "distance"
 
-    def __init__(self, choice: Choice, grid: SamplingGrid) -> None:
+    def __init__(self, choice: Choice, grid: SamplingGrid, name: str) -> None:
         """Load the model, its sprites, and their judge if there is one."""
         checkpoint = load_checkpoint(read_choice(choice))
         sprites = load_sprites_of(checkpoint.settings.sprites)
         checkpoint.require_palette_of(sprites)
+        require_same_data(choice.folder, sprites.origin)
         dev, judge = sprites.tokens("dev"), find_judge(sprites)
-        self.name, self.model, self.grid = checkpoint.settings.name, checkpoint.model, grid
+        self.name, self.model, self.grid = name, checkpoint.model, grid
         self.truth = dev[_spread(len(dev), grid.prompts)]  # (P, 400)
         self.judge = judge if isinstance(judge, Judge) else None
         self.quality = "judge" if self.judge else "nll"
@@ -263,11 +265,15 @@ class SpriteSubject:
 
 
 class TextSubject:
-    """A run on text: the first half of blocks of dev is continued for the length of the second half."""
+    """A run on text: the first half of blocks of dev is continued for the length of the second half.
+
+    The likelihood is that of the tokens themselves. Their text can be of other tokens: an unknown character
+    and a byte that is no character are written as several, which would fill more than a block.
+    """
 
     section, diversity = "generation", "self_bleu"
 
-    def __init__(self, choice: Choice, grid: SamplingGrid) -> None:
+    def __init__(self, choice: Choice, grid: SamplingGrid, name: str) -> None:
         """Load the model, cut prompts out of dev, and load the embedding model if it is installed."""
         require_package("sacrebleu", "sacrebleu", "self-BLEU")  # before a study of minutes
         self.model, self.grid = load_text_model(choice.folder), grid
@@ -276,9 +282,11 @@ class TextSubject:
                 f"{choice.folder}: its run's corpus is not known, so there are no dev prompts. Name a run "
                 "that `pokemon-gen text train` made."
             )
-        self.name, corpus = self.model.settings.name, open_corpus(self.model.settings.corpus)
-        self.prompts, self.truth = _halves_of_blocks(self.model.tokenizer, corpus, grid.prompts)
-        self.new_tokens = _second_half(corpus.settings.block_size)
+        self.name, corpus = name, open_corpus(self.model.settings.corpus)
+        require_same_data(choice.folder, corpus.origin)
+        self.given, self.true = _halves_of_blocks(self.model.tokenizer, corpus, grid.prompts)
+        self.prompts, self.truth = self._texts(self.given), self._texts(self.true)
+        self.new_tokens = self.true.shape[1]
         found = find_embedder()
         self.embedder = found if isinstance(found, Embedder) else None
         self.quality = "coherence" if self.embedder else "nll_character"
@@ -310,22 +318,27 @@ class TextSubject:
             "stop_at_separator": False,  # samples of one length have comparable diversities
         }
         settings = self.model.settings.generation.model_copy(update=changes)
-        samples = [generate(self.model, prompt, settings, self.grid.samples) for prompt in self.prompts]
+        drawn = [continue_tokens(self.model, given, settings, self.grid.samples) for given in self.given]
+        samples = [self._texts(rows) for rows in drawn]
         return {
             **self._coherence(samples),
             "nll_character": [
-                float(np.mean([self._nll(prompt, text) for text in texts]))
-                for prompt, texts in zip(self.prompts, samples, strict=True)
+                float(np.mean(self._nll(given, rows))) for given, rows in zip(self.given, drawn, strict=True)
             ],
             **text_measures(samples),
         }
 
     def references(self) -> dict[str, Measured]:
-        """Measure the true continuations, and how well those of other prompts fit."""
+        """Measure the true continuations, and how well those of other prompts fit.
+
+        They have no distinct-2: it falls with the number of texts, and there is one true one for each prompt.
+        """
         true: Measured = {
             **self._coherence([[text] for text in self.truth]),
-            "nll_character": [self._nll(*pair) for pair in zip(self.prompts, self.truth, strict=True)],
-            "distinct": [distinct([text]) for text in self.truth],
+            "nll_character": [
+                float(self._nll(given, true[None])[0])
+                for given, true in zip(self.given, self.true, strict=True)
+            ],
             "repetition": [repetition(text) for text in self.truth],
         }
         others = [self.truth[:row] + self.truth[row + 1 :] for row in range(len(self.truth))]
@@ -342,24 +355,32 @@ class TextSubject:
             ]
         }
 
+    def _texts(self, rows: NDArray[np.int64]) -> list[str]:
+        """Return the texts of rows of tokens; an unknown character is one character in them."""
+        # A half of a tokenizer of bytes may begin or end within a character.
+        texts = [decode(self.model.tokenizer, row).strip(INCOMPLETE) for row in rows.tolist()]
+        return [text.replace(UNKNOWN, INCOMPLETE) for text in texts]
+
     @torch.no_grad()
-    def _nll(self, prompt: str, text: str) -> float:
-        """Return the NLL of a continuation under the model at temperature 1, in nats per character."""
-        given, new = (encode(self.model.tokenizer, part, "sample") for part in (prompt, text))
-        tokens = torch.tensor(np.concatenate([given, new]), device=self.model.model.device)[None]  # (1, T)
-        nll = token_nll(self.model.model(tokens).logits, tokens)[:, len(given) - 1 :]
-        return float(nll.sum()) / max(len(text), 1)
+    def _nll(self, given: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the NLL of continuations under the model at temperature 1, in nats per character.
 
-
-def _second_half(block_size: int) -> int:
-    """Return how many tokens of a block are not its prompt."""
-    return block_size - block_size // 2
+        Args:
+            given: (T,) the tokens of the prompt.
+            new: (K, T') the tokens of its continuations.
+        """
+        rows = np.concatenate([np.tile(given, (len(new), 1)), new], axis=1)
+        tokens = torch.from_numpy(rows).to(self.model.model.device)  # (K, T + T')
+        nll = token_nll(self.model.model(tokens).logits, tokens)[:, len(given) - 1 :].sum(1)
+        characters = np.array([max(len(text), 1) for text in self._texts(new)])
+        found: NDArray[np.float64] = nll.double().cpu().numpy() / characters
+        return found
 
 
 def _halves_of_blocks(
     tokenizer: PreTrainedTokenizerFast, corpus: Corpus, most: int
-) -> tuple[list[str], list[str]]:
-    """Return the first and the second halves of blocks of dev, spread evenly over it: P texts each.
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first and the second halves of P blocks of dev, spread evenly over it: (P, T), (P, T').
 
     Raises:
         PokemonGenError: for a dev of fewer than two blocks.
@@ -373,12 +394,7 @@ def _halves_of_blocks(
             f"{where}: it fills one block of {size} tokens, and a study needs two prompts. Use a longer text."
         )
     tokens = torch.cat(list(batches(blocks, most)))[:, :size]  # (P, block_size)
-    # A half of a tokenizer of bytes may begin or end within a character.
-    prompts, truth = (
-        [decode(tokenizer, row).strip(INCOMPLETE) for row in half.tolist()]
-        for half in tokens.split([size // 2, _second_half(size)], dim=1)
-    )
-    return prompts, truth
+    return tokens[:, : size // 2].numpy(), tokens[:, size // 2 :].numpy()
 
 
 def _spread(total: int, most: int) -> NDArray[np.int64]:
@@ -401,12 +417,13 @@ def _notes_on(judge: Judge | str) -> list[str]:
 def _measure_all(
     subject: Subject, settings: Sequence[Sampling], file: Path
 ) -> tuple[list[SamplingRow], dict[str, Measured]]:
-    """Measure the settings that a file does not hold yet, and write each one to it at once."""
+    """Measure the settings that a file does not hold yet, and write each one to it at once.
+
+    The file keeps what was measured on other samples or of an earlier checkpoint, by what it was made from.
+    """
     made_from = hashlib.sha256(json.dumps([__version__, subject.made_from]).encode()).hexdigest()
-    known = read_object(file) if file.is_file() else {}
-    if known and known.get("made_from") != made_from:
-        _log.info("%s: of another checkpoint or other samples, so the study starts again", file)
-        known = {}
+    kept = read_object(file) if file.is_file() else {}
+    known = kept.get(made_from, {})
     references: dict[str, Measured] = known.get("references") or subject.references()
     rows = {Sampling(**row["sampling"]): row["of_each"] for row in known.get("rows", [])}
     missing = [setting for setting in settings if setting not in rows]
@@ -415,7 +432,7 @@ def _measure_all(
         for setting in missing:
             rows[setting] = subject.measure(setting)
             entries = [{"sampling": asdict(one), "of_each": of_each} for one, of_each in rows.items()]
-            write_json(file, {"made_from": made_from, "references": references, "rows": entries})
+            write_json(file, {**kept, made_from: {"references": references, "rows": entries}})
             bar.update()
     return [SamplingRow(setting, rows[setting]) for setting in settings], references
 

@@ -10,6 +10,7 @@ from inspect import signature
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
     DynamicCache,
@@ -73,6 +74,21 @@ def generate(
         if all(writer.ended for writer in writers):
             break
     return [writer.end() for writer in writers]
+
+
+def continue_tokens(
+    text_model: TextModel, prompt: NDArray[np.int64], settings: GenerationSettings, samples: int
+) -> NDArray[np.int64]:
+    """Continue the tokens of a prompt, (T,), by `settings.max_new_tokens` each: → (samples, new tokens).
+
+    Sample N has the tokens that sample N of `generate` has, which can be others than those of its text.
+    """
+    sampler = _Sampler(text_model, settings, samples)
+    tokens = torch.tensor(prompt, device=text_model.model.device).repeat(samples, 1)  # (S, T)
+    for _ in range(settings.max_new_tokens):
+        tokens = torch.cat([tokens, sampler(tokens)[:, None]], dim=1)
+    new: NDArray[np.int64] = tokens[:, len(prompt) :].cpu().numpy()
+    return new
 
 
 class _Writer:

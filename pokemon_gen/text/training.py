@@ -6,6 +6,7 @@ During a training the NLL is measured on blocks of dev that are spread over it, 
 nats/token, and in bits per character, in which models of different tokenizers can be compared.
 """
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ class TextData(TrainingData[TextSettings]):
         else:
             require_same_model(self.base.model, settings.model, self.base.name)
             require_positions(self.base.model, block_size, self.base.name)
-            model = self.base.model.cpu().train()
+            model = copy.deepcopy(self.base.model).cpu().train()  # a second training starts from the same
         model.loss_type = None  # `Trainer` then counts every label: they are shifted already
         return model
 

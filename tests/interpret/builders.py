@@ -20,6 +20,12 @@ FIELDS: dict[str, dict[str, Any]] = {
     "phi": GROUPED,
     "opt": {**SIZES, "ffn_dim": 24, "word_embed_proj_dim": WIDTH, "max_position_embeddings": 64},
 }
+UNUSUAL: dict[str, dict[str, Any]] = {
+    "openai-gpt": FIELDS["gpt2"],
+    "mamba": {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "state_size": 4},
+    "rwkv": {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "attention_hidden_size": WIDTH},
+}
+"""Types whose layers return lists, and that have no attention."""
 MODEL_TYPES = [*FIELDS, "custom"]
 
 
@@ -89,7 +95,7 @@ def tiny_model(model_type: str, **fields: Any) -> PreTrainedModel:
         model = CustomForCausalLM(CustomConfig())
     else:
         no_special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-        sizes = {"vocab_size": VOCABULARY, **FIELDS[model_type], **fields}
+        sizes = {"vocab_size": VOCABULARY, **(FIELDS | UNUSUAL)[model_type], **fields}
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **sizes, **no_special))
     with torch.no_grad():
         for parameter in model.parameters():

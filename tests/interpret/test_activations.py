@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from pokemon_gen.interpret.ablation import ablate
 from pokemon_gen.interpret.activations import (
     BATCH,
     Part,
@@ -17,6 +18,7 @@ from pokemon_gen.interpret.activations import (
     mlp_module,
     output_projection,
     read_activations,
+    token_batches,
     without_heads,
     without_layer,
 )
@@ -27,6 +29,7 @@ from tests.interpret.builders import (
     HEADS,
     LAYERS,
     MODEL_TYPES,
+    VOCABULARY,
     WIDTH,
     erase_head,
     logits_of,
@@ -111,6 +114,43 @@ def test_the_former_attention_and_no_hook_remain_after_an_error() -> None:
 def test_a_model_without_attention_weights_is_named() -> None:
     with error_with("custom", "no attention weights"):
         read_activations(tiny_model("custom"), TOKENS, attentions=True)
+
+
+@pytest.mark.parametrize("model_type", ["mamba", "rwkv"])
+def test_what_a_model_without_heads_lacks_is_an_error_that_names_it(model_type: str) -> None:
+    model = tiny_model(model_type)
+    assert read_activations(model, TOKENS).hidden.shape == (LAYERS + 1, 3, 9, WIDTH)
+    with error_with(model_type, "no attention weights"):
+        read_activations(model, TOKENS, attentions=True)
+    with error_with(model_type, "num_attention_heads"), without_heads(model, [(0, 0)]):
+        pass
+    with error_with(model_type, "num_attention_heads"):
+        ablate(model, TOKENS)
+
+
+def test_layers_that_return_lists_are_read_changed_and_switched_off() -> None:
+    model = tiny_model("openai-gpt")
+    with torch.no_grad():
+        theirs = model(TOKENS, output_hidden_states=True).hidden_states  # this type has no final norm
+    found = read_activations(model, TOKENS, attentions=True)
+    np.testing.assert_allclose(found.hidden, np.stack([state.numpy() for state in theirs]), atol=1e-5)
+    assert found.attentions is not None
+    np.testing.assert_allclose(found.attentions.sum(-1), 1, atol=1e-5)
+    with add_to_stream(model, 0, np.ones(WIDTH, np.float32), 0.5):
+        np.testing.assert_allclose(
+            read_activations(model, TOKENS).hidden[1], found.hidden[1] + 0.5, atol=1e-5
+        )
+    with without_layer(model, 1, "layer"):
+        hidden = read_activations(model, TOKENS).hidden
+    np.testing.assert_array_equal(hidden[2], hidden[1])
+    assert len(ablate(model, TOKENS)) == LAYERS * (HEADS + 3)
+
+
+def test_many_possible_tokens_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("gpt2")
+    assert [len(batch) for batch in token_batches(model, random_tokens(5))] == [5]
+    monkeypatch.setattr("pokemon_gen.interpret.activations.MOST_LOGITS", 2 * 9 * VOCABULARY)
+    assert [len(batch) for batch in token_batches(model, random_tokens(5))] == [2, 2, 1]
 
 
 @every_type

@@ -18,7 +18,7 @@ from pokemon_gen.interpret.attention import (
 
 RANDOM = np.random.default_rng(0)
 SPRITES = RANDOM.integers(0, 5, (2, 400))
-OUTLINE = RANDOM.random((2, 400)) < 0.2
+INK = RANDOM.random((2, 400)) < 0.2
 
 
 def random_attention(*shape: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_the_mean_by_distance_is_that_of_a_diagonal() -> None:
 
 @pytest.mark.parametrize("skip", [0, 2])
 def test_a_head_is_named_after_the_target_that_it_attends_to(skip: int) -> None:
-    targets = sprite_targets(SPRITES, OUTLINE, skip)
+    targets = sprite_targets(SPRITES, INK, skip)
     shape = (2, skip + 400, skip + 400)
     heads = [even_attention(np.broadcast_to(mask, shape)) for mask in targets.values()]
     named = name_heads(np.stack(heads, 1)[None], targets)  # (1, N, targets, T, T)
@@ -77,7 +77,7 @@ def test_a_head_is_named_after_the_target_that_it_attends_to(skip: int) -> None:
 def test_targets_are_the_pixels_that_their_names_say() -> None:
     def keys(name: str, row: int, column: int, sprite: int = 0, skip: int = 0) -> list[tuple[int, int]]:
         """Return the row and the column of every earlier key that is a target of a query."""
-        mask = sprite_targets(SPRITES, OUTLINE, skip)[name]
+        mask = sprite_targets(SPRITES, INK, skip)[name]
         query = 20 * row + column
         line = (mask if mask.ndim == 2 else mask[sprite])[skip + query, skip : skip + query + 1]
         return [(int(key) // 20, int(key) % 20) for key in np.flatnonzero(line)]
@@ -97,19 +97,19 @@ def test_targets_are_the_pixels_that_their_names_say() -> None:
     assert keys("mirror position", 3, 4) == []  # its mirror image comes later
     for sprite in (0, 1):
         earlier = [(pixel // 20, pixel % 20) for pixel in range(48)]
-        grid, outline = SPRITES[sprite].reshape(20, 20), OUTLINE[sprite].reshape(20, 20)
+        grid, ink = SPRITES[sprite].reshape(20, 20), INK[sprite].reshape(20, 20)
         for skip in (0, 2):
             assert keys("background pixels", 2, 7, sprite, skip) == [at for at in earlier if grid[at] == 0]
-            assert keys("outline pixels", 2, 7, sprite, skip) == [at for at in earlier if outline[at]]
+            assert keys("ink pixels", 2, 7, sprite, skip) == [at for at in earlier if ink[at]]
             assert keys("same colour", 2, 7, sprite) == [at for at in earlier if grid[at] == grid[2, 7]]
     for skip, anchors in ((0, [0]), (2, [0, 1])):
-        anchor = sprite_targets(SPRITES, OUTLINE, skip)["anchor"]
+        anchor = sprite_targets(SPRITES, INK, skip)["anchor"]
         assert np.flatnonzero(anchor[skip + 50]).tolist() == anchors
         assert not anchor[:skip].any()  # conditioning tokens are no queries
 
 
 def test_even_attention_has_no_target() -> None:
-    targets = sprite_targets(SPRITES, OUTLINE)
+    targets = sprite_targets(SPRITES, INK)
     attention = even_attention(np.ones((2, 400, 400), dtype=bool))
     (one,) = name_heads(attention[None, :, None], targets)
     assert (one.layer, one.head, one.name) == (0, 0, SPREAD)

@@ -185,7 +185,7 @@ def test_states_that_hold_the_place_are_separated_and_others_are_not() -> None:
     noise = np.random.default_rng(1).normal(size=(8, 400, 6))
     known = noise.copy()
     known[..., 0] += np.where(is_eye, 50, -50)
-    blind, knowing = separation_by_layer([noise, known], sprites, token=1, places=("outline", "eye"))
+    blind, knowing = separation_by_layer([noise, known], sprites, token=1)
     assert abs(blind.silhouette) < 0.15
     assert knowing.silhouette > 0.9
     assert abs(knowing.shuffled) < 0.3

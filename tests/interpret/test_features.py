@@ -18,7 +18,6 @@ from pokemon_gen.interpret.features import (
     compare,
     measure,
     read_published,
-    strongest,
     top_activations,
     train_autoencoder,
 )
@@ -149,14 +148,13 @@ def test_top_activations_equal_a_full_sort(
     assert top.values == pytest.approx(np.sort(activations, axis=0)[::-1][:5].T, abs=1e-6)
     for feature in range(12):
         order = np.argsort(-activations[:, feature], kind="stable")
-        expected = [row for row in order[:5] if activations[row, feature] > 0]
-        assert strongest(untrained, vectors, feature, 5).tolist() == expected
+        active = top.values[feature] > 0
+        assert top.rows[feature][active].tolist() == order[:5][active].tolist()
 
 
-def test_more_rows_than_vectors_are_all_vectors_that_excite_the_feature(untrained: SparseAutoencoder) -> None:
-    vectors = some_vectors(9)
-    active = untrained.encode(torch.from_numpy(vectors)).numpy()[:, 4] > 0
-    assert sorted(strongest(untrained, vectors, 4, 100)) == np.flatnonzero(active).tolist()
+def test_more_rows_than_vectors_are_all_vectors(untrained: SparseAutoencoder) -> None:
+    top = top_activations(untrained, some_vectors(9), 100)
+    assert (np.sort(top.rows) == np.arange(9)).all()
 
 
 def test_two_inputs_are_compared_by_their_largest_activations(untrained: SparseAutoencoder) -> None:
@@ -241,3 +239,22 @@ def test_a_published_autoencoder_is_measured_as_our_own(
     assert measure(read_published("release", "one"), vectors).dead == measure(untrained, vectors).dead
     with pytest.raises(PokemonGenError, match="ID two not found"):
         read_published("release", "two")
+
+
+def test_a_published_autoencoder_is_read_from_a_folder(
+    untrained: SparseAutoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_from_disk(folder: Path) -> SparseAutoencoder:
+        if not (folder / "cfg.json").is_file():
+            raise FileNotFoundError(f"No such file: {folder / 'cfg.json'}")
+        return untrained
+
+    library = SimpleNamespace(SAE=SimpleNamespace(load_from_disk=load_from_disk))
+    monkeypatch.setitem(sys.modules, "sae_lens", library)
+    Path("theirs").mkdir()
+    with pytest.raises(PokemonGenError, match=r"theirs: .*cfg\.json"):
+        read_published(Path("theirs"))
+    (Path("theirs") / "cfg.json").touch()
+    assert read_published(Path("theirs")) is untrained
+    with pytest.raises(PokemonGenError, match="missing: there is no such folder"):
+        read_published("missing")

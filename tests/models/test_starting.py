@@ -99,6 +99,18 @@ def test_an_untied_output_is_rearranged_like_the_input() -> None:
     assert model.config.vocab_size == 3
 
 
+def test_an_output_bias_is_rearranged_too() -> None:
+    sizes = {**UNTIED, "model_type": "phi"}
+    model = build_model(sizes, 5, 0).eval()
+    with torch.no_grad():
+        model.get_output_embeddings().bias.copy_(torch.arange(5.0))
+        order = np.array([3, 0, 4, 1, 2])
+        before = model(torch.from_numpy(order)[None]).logits
+        rearrange_tokens(model, order)
+        after = model(torch.arange(5)[None]).logits
+    torch.testing.assert_close(after, before[..., torch.from_numpy(order)])
+
+
 def test_a_run_trains_on_from_its_base_and_records_it(
     base: str, tiny: MakeSettings, few_sprites: Sprites
 ) -> None:

@@ -6,7 +6,9 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,16 +20,20 @@ from numpy.typing import NDArray
 from pokemon_gen.augmentation import identity_tokens, prepend_identity
 from pokemon_gen.cli import cli
 from pokemon_gen.completion.sampling import complete_prompts
-from pokemon_gen.interpret.activations import read_activations
-from pokemon_gen.interpret.features import SparseAutoencoder
+from pokemon_gen.interpret.ablation import AblationRow
+from pokemon_gen.interpret.activations import add_to_stream, read_activations
+from pokemon_gen.interpret.embeddings import DistanceCorrelation
+from pokemon_gen.interpret.features import FeatureSettings, SparseAutoencoder
 from pokemon_gen.models.ensemble import members_of
 from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.report.inside import Cell
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import Sprites
 from pokemon_gen.stages.ensemble import ensemble
-from pokemon_gen.stages.inside_parts import different_features
-from pokemon_gen.stages.inside_sprites import body_pixel
-from pokemon_gen.stages.inside_text import occurrences
+from pokemon_gen.stages.inside_parts import ablation_table, affordable, different_features
+from pokemon_gen.stages.inside_sprites import _followed, _oklab_table, body_pixel
+from pokemon_gen.stages.inside_text import _steered, count_tokens, occurrences
+from pokemon_gen.stages.inspect import _lines as dev_lines
 from pokemon_gen.stages.inspect import inspect
 from pokemon_gen.stages.plans import InspectionOptions
 from pokemon_gen.text.generation import generate
@@ -37,6 +43,8 @@ from pokemon_gen.text.training import train_text
 from pokemon_gen.text_settings import GenerationSettings, TextSettings
 from pokemon_gen.training.run import train
 from tests.builders import NO_DROPOUT, ONE_STEP, TINY_MODEL, error_with, tiny_settings, write_text_folder
+from tests.interpret.builders import tiny_model
+from tests.text.builders import corpus_of
 
 INSIDE = Path("eval/results/tiny/inside")
 FEW: dict[str, Any] = {"features": 2, "feature_steps": 3}
@@ -70,25 +78,29 @@ def conditioned_folder(few_sprites: Sprites, tmp_path_factory: pytest.TempPathFa
     return inspected(tmp_path_factory.mktemp("conditioned"), few_sprites, settings, InspectionOptions(**FEW))
 
 
+def one_step_of_text(model: dict[str, Any]) -> TextSettings:
+    """Return settings of a run on `corpus.txt` of one step."""
+    return TextSettings.model_validate(
+        {
+            "name": "tiny",
+            "model": model,
+            "corpus": {"source": "file:corpus.txt", "block_size": 12, "train_share": 0.5},
+            "training": {
+                **ONE_STEP,
+                "per_device_train_batch_size": 4,
+                "report_to": "none",
+                "bf16": False,
+            },
+        }
+    )
+
+
 @pytest.fixture(scope="module")
 def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text")
     with contextlib.chdir(folder):
         Path("corpus.txt").write_text(CORPUS)
-        settings = TextSettings.model_validate(
-            {
-                "name": "tiny",
-                "model": {**TINY_MODEL, **NO_DROPOUT, "n_layer": 2},
-                "corpus": {"source": "file:corpus.txt", "block_size": 12, "train_share": 0.5},
-                "training": {
-                    **ONE_STEP,
-                    "per_device_train_batch_size": 4,
-                    "report_to": "none",
-                    "bf16": False,
-                },
-            }
-        )
-        train_text(settings)
+        train_text(one_step_of_text({**TINY_MODEL, **NO_DROPOUT, "n_layer": 2}))
         inspect("tiny", InspectionOptions(word="blue", **FEW))
     return folder
 
@@ -165,6 +177,12 @@ def test_the_saved_autoencoder_gives_the_shown_activations(
     prompt = arrays["dev_sprites"][:1, :240]
     np.testing.assert_array_equal(arrays["steered"][0, 0], complete_prompts(model, prompt)[0])
     assert (arrays["steered"][:, :, :240] == prompt).all()
+    for row, feature in enumerate(arrays["shown"][:4]):
+        direction, largest = autoencoder.decoder[feature].detach(), float(arrays["top_value"][feature, 0])
+        for number, strength in enumerate((0.5, 1.0), start=1):
+            with add_to_stream(model, 0, direction, strength * largest):
+                steered = complete_prompts(model, prompt)[0]
+            np.testing.assert_array_equal(arrays["steered"][row, number], steered)
 
 
 @pytest.mark.slow
@@ -201,10 +219,53 @@ def test_a_text_shows_its_attention_words_and_continuations(text_run: None) -> N
     embeddings = arrays_of("embeddings")
     assert sorted(embeddings["word_contexts"]) == ["a blue", "my blue", "one blue", "the blue"]
     assert embeddings["word_similarity"].shape == (3, 4, 4)
-    np.testing.assert_allclose(embeddings["word_similarity"][0], 1, atol=0.5)  # only the position differs
+    states = read_activations(text_model.model, encode(text_model.tokenizer, "one blue", "test")[None]).hidden
+    other = read_activations(text_model.model, encode(text_model.tokenizer, "a blue", "test")[None]).hidden
+    first, second = states[:, 0, -1], other[:, 0, -1]  # (L + 1, D)
+    cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    found = [list(embeddings["word_contexts"]).index(text) for text in ("one blue", "a blue")]
+    np.testing.assert_allclose(embeddings["word_similarity"][:, found[0], found[1]], cosines, atol=1e-5)
     half = prompt[: len(tokens) // 2]
     greedy = GenerationSettings(do_sample=False, max_new_tokens=60)
-    assert arrays_of("features")["steered"][0] == generate(text_model, half, greedy)[0]
+    features = arrays_of("features")
+    texts = [generate(text_model, half, greedy)[0]]
+    autoencoder = SparseAutoencoder.load(INSIDE / "autoencoder")
+    for feature in features["shown"][:3]:
+        direction, largest = autoencoder.decoder[feature].detach(), float(features["top_value"][feature, 0])
+        for strength in (0.5, 1.0):
+            with add_to_stream(text_model.model, 0, direction, strength * largest):
+                texts += generate(text_model, half, greedy)
+    assert features["steered"].tolist() == texts
+    assert len(texts) > 1
+
+
+@pytest.mark.slow
+def test_a_text_is_steered_after_the_chosen_layer(text_run: None) -> None:
+    """The model has large weights, so that it writes another text after another layer."""
+    text_model = load_text_model("tiny")
+    torch.manual_seed(0)
+    for parameter in text_model.model.parameters():
+        if parameter.ndim == 2:
+            parameter.data.normal_(std=1)
+    autoencoder = SparseAutoencoder(16, FeatureSettings(features=4, active=2))
+    view: Any = SimpleNamespace(
+        text_model=text_model,
+        model=text_model.model,
+        tokens=encode(text_model.tokenizer, "a red", "test"),
+        layer=1,
+    )
+    top = SimpleNamespace(values=np.full((4, 1), 12.0))
+    features: Any = SimpleNamespace(autoencoder=autoencoder, shown=[2], top=top)
+    greedy = GenerationSettings(do_sample=False, max_new_tokens=60)
+
+    def steered(layer: int, scale: float) -> str:
+        with add_to_stream(text_model.model, layer, autoencoder.decoder[2].detach(), scale):
+            return generate(text_model, "a ", greedy)[0]
+
+    texts = _steered(view, features)[1]
+    assert texts == [generate(text_model, "a ", greedy)[0], steered(0, 6), steered(0, 12)]
+    assert len(set(texts)) == 3
+    assert not {steered(1, 6), steered(1, 12)} & set(texts)
     html = (INSIDE / "page.html").read_text(encoding="utf-8")
     assert 'id="text-attention"' in html
     assert not re.search(r'(src|href)="(?!data:|#)', html)
@@ -258,11 +319,82 @@ def test_only_an_inspection_is_replaced(text_run: None) -> None:
         inspect("tiny", output="mine")
     with error_with("mine", "no inspection"):
         inspect("tiny", output="mine", overwrite=True)
+    Path(".other").mkdir()
+    Path("page.html").touch()
+    for output in (".", "mine/..", "../" + Path.cwd().name):
+        with error_with(f"--output {Path(output)}", "working directory"):
+            inspect("tiny", output=output, overwrite=True)
     shutil.copytree(INSIDE, "other")
     (Path("other") / "old.png").touch()
     page = inspect("tiny", InspectionOptions(**FEW), output="other", overwrite=True)
     assert page.file == Path("other/page.html")
     assert not (Path("other") / "old.png").exists()
+    assert Path(".other").is_dir()
+
+
+@pytest.mark.slow
+def test_the_page_says_how_much_of_the_prompt_the_model_read(text_run: None) -> None:
+    options = InspectionOptions(prompt="a blue cat the red dog", **FEW)
+    html = inspect("tiny", options).file.read_text(encoding="utf-8")
+    assert "“a blue cat t”: its first 12 of 22 tokens" in html
+
+
+@pytest.mark.slow
+def test_a_folder_of_others_without_a_corpus_is_an_error(text_run: None) -> None:
+    shutil.copytree(next(Path("checkpoints/tiny").glob("checkpoint-*")), "theirs")
+    (Path("theirs") / "settings.json").unlink()
+    with error_with("theirs", "corpus is not known"):
+        inspect("theirs")
+
+
+@pytest.mark.slow
+def test_data_that_changed_since_the_training_are_refused(plain_folder: Path, text_run: None) -> None:
+    Path("corpus.txt").write_text(CORPUS + "a red fox\n")
+    with error_with("other data", "corpus.txt"):
+        inspect("tiny")
+    shutil.rmtree("checkpoints")
+    shutil.copytree(plain_folder, Path(), dirs_exist_ok=True)
+    train = Path("few/train.txt")
+    train.write_text("\n".join(train.read_text().splitlines()[::-1]))
+    with error_with("other data", "text:few"):
+        inspect("tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        (
+            {
+                "model_type": "cohere", "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16,
+                "num_key_value_heads": 2, "intermediate_size": 16,
+            },
+            {"lens": "logit lens cannot read it"},
+        ),
+        (
+            {"model_type": "mamba", "num_hidden_layers": 1, "hidden_size": 16, "state_size": 4},
+            {"attention": "no attention", "ablation": "num_attention_heads"},
+        ),
+    ],
+    ids=["cohere", "mamba"],
+)  # fmt: skip
+def test_parts_that_do_not_fit_a_model_are_left_out_with_the_reason(
+    model: dict[str, Any], missing: dict[str, str], own_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("corpus.txt").write_text("a blue cat and the dog; " * 20)  # one line, so there is no second text
+    train_text(one_step_of_text(model))
+    with caplog.at_level("WARNING", logger="pokemon_gen"):
+        page = inspect("tiny", InspectionOptions(**FEW)).file.read_text(encoding="utf-8")
+    for section in ("attention", "embeddings", "lens", "features", "ablation"):
+        part = page.partition(f'<section id="{section}">')[2].partition("</section>")[0]
+        assert (missing.get(section, "does not fit this model") in part) == (section in missing)
+        assert (INSIDE / f"{section}.npz").is_file() == (section not in missing)
+        assert any(message.startswith(f"{section} is left out") for message in caplog.messages) == (
+            section in missing
+        )
+    assert (INSIDE / "ablation.csv").is_file() == ("ablation" not in missing)
+    assert "What a feature writes" in page
+    assert "Features of" not in page
 
 
 @pytest.mark.slow
@@ -303,6 +435,84 @@ def test_occurrences_are_of_words_and_differ() -> None:
     assert occurrences(lines, "red") == ["a red", "a red cat, a red", "the red", "red"]
     with error_with("'redder'", "1 different"):
         occurrences(lines, "redder")
+
+
+def test_no_line_is_read_after_the_last_shown_occurrence() -> None:
+    def lines() -> Iterator[str]:
+        for number in range(60):
+            yield f"{number} red"
+        raise AssertionError("one line too many")
+
+    assert occurrences(lines(), "red") == [f"{number} red" for number in range(60)]
+
+
+def test_lines_of_dev_end_at_the_separator(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    monkeypatch.setattr("pokemon_gen.stages.inspect.LONGEST_LINE", 3)
+    corpus = corpus_of("x" * 10 + "onexyes||two||three||  ||four||", separator="||", train_share=0.26)
+    assert list(dev_lines(corpus)) == ["xye", "s", "two", "thr", "ee", "fou", "r"]
+    upper = corpus_of("axbxcxd", separator="x", case="upper", train_share=0.2)
+    assert list(dev_lines(upper)) == ["C", "D"]
+    assert list(dev_lines(corpus_of("aaaaaab", train_share=0.9))) == ["b"]
+    with error_with("only empty lines"):
+        list(dev_lines(corpus_of("aaaa\n\n\n", train_share=0.6)))
+
+
+def test_tokens_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pokemon_gen.stages.inside_text.COUNTED", 3)
+    assert count_tokens(np.array([4, 0, 4, 1, 4, 0, 4], np.uint8), 6).tolist() == [2, 1, 0, 0, 4, 0]
+
+
+def test_attention_of_long_blocks_is_read_of_few() -> None:
+    model = tiny_model("gpt2")  # two layers of four heads
+    assert [affordable(model, length, 100) for length in (400, 1024, 4096, 8192)] == [100, 16, 1, 1]
+
+
+def row_of(head: int, change: float, **groups: float) -> AblationRow:
+    return AblationRow("head", 0, head, change, 0.01, groups)
+
+
+def test_only_heads_that_help_are_named_and_empty_groups_are_left_out() -> None:
+    nan = float("nan")
+    table = ablation_table(
+        [row_of(0, -0.2, ink=nan, inside=0.1), row_of(1, -0.1, ink=nan, inside=-0.3)], "two"
+    )
+    assert "ink" not in [*table.columns, *table.note.split()]
+    assert "inside: layer 1, head 1 (+0.100)" in table.note
+    assert "-0.100" not in table.note
+    assert [[isinstance(cell, Cell) for cell in row] for row in table.rows] == [
+        [False, False, True],
+        [False] * 3,
+    ]
+    table = ablation_table([row_of(0, 0.3, inside=-0.1), row_of(1, 0.2, inside=-0.2)], "two")
+    assert "layer 1, head 1 (+0.300)" in table.note
+    assert "inside" not in table.note
+    assert not any(isinstance(cell, Cell) for row in table.rows for cell in row)
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((0.1, 0.3), "rise together"),
+        ((-0.3, -0.1), "run against each other"),
+        ((-0.1, 0.1), "no clear relation"),
+    ],
+)
+def test_a_correlation_is_named_by_its_sign(interval: tuple[float, float], words: str) -> None:
+    assert words in _oklab_table(DistanceCorrelation(sum(interval) / 2, interval, 0.5), 9, 10).note
+
+
+def test_only_active_rare_features_are_followed() -> None:
+    autoencoder = SparseAutoencoder(8, FeatureSettings(features=6, active=2))
+    states = np.random.default_rng(0).normal(size=(2, 1, 400, 8)).astype(np.float32)
+    view: Any = SimpleNamespace(dev_states=states, layer=1, first=0)
+    with torch.no_grad():
+        active = (autoencoder.encode(torch.from_numpy(states[1, 0])) > 0).any(0).numpy()
+    for density, most in ((np.ones(6), 0), (np.array([1, 1, 0.05, 1, 0.01, 1]), 2)):
+        features: Any = SimpleNamespace(autoencoder=autoencoder, report=SimpleNamespace(density=density))
+        followed, activations = _followed(view, features)
+        assert set(followed) == set(np.flatnonzero((density <= 0.1) & active))
+        assert len(followed) <= most
+        assert activations.shape == (2, 400, len(followed))
 
 
 def test_features_of_the_same_places_are_shown_once() -> None:

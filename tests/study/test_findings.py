@@ -13,6 +13,7 @@ def run(train: list[float], dev: list[float], **more: Any) -> dict[str, Any]:
         "dev": [[10 * (n + 1), nll] for n, nll in enumerate(dev)],
     }
     last = {"train": train[-1] if train else None, "dev": dev[-1] if dev else None}
+    last["dev_completion"] = last["dev"]
     return {"diverged": None, "curves": curves, **last, "group": "g", "seed": 0, **more}
 
 
@@ -46,7 +47,7 @@ def results(**values: list[float | None]) -> dict[str, Any]:
         for variant, each in values.items()
         for seed, value in enumerate(each)
     }
-    return {"plan": {"variants": {"g": dict.fromkeys(values)}}, "runs": runs}
+    return {"plan": {"learns": "sprites", "variants": {"g": dict.fromkeys(values)}}, "runs": runs}
 
 
 def test_variants_are_compared_with_the_first_seed_by_seed() -> None:
@@ -89,4 +90,23 @@ def test_folds_are_compared_by_their_mean_and_texts_by_the_first() -> None:
     assert rows_of(with_folds)[0].mean == pytest.approx(1.3)
     with_texts = results(a=[1.0])
     with_texts["runs"]["a0"]["scores"] = {"B": {"nll": 0.7}, "A": {"nll": 2.0}}
-    assert rows_of(with_texts)[0].mean == 0.7
+    assert (rows_of(with_texts)[0].mean, rows_of(with_texts)[0].unit) == (0.7, "nats/token")
+
+
+def test_texts_are_compared_in_bits_per_character_whatever_a_token_is() -> None:
+    """Long tokens have more nats each, and fewer of them."""
+    found = results(letters=[1.0], words=[1.0])
+    found["plan"]["learns"] = "text"
+    found["runs"]["letters0"]["scores"] = {"dev": {"nll": 1.0, "bits_per_character": 1.44}}
+    found["runs"]["words0"]["scores"] = {"dev": {"nll": 4.0, "bits_per_character": 1.2}}
+    first, second = rows_of(found)
+    assert (first.unit, first.mean, second.mean) == ("bits/character", 1.44, 1.2)
+    assert second.difference is not None
+    assert second.difference[0] == pytest.approx(-0.24)
+
+
+def test_a_variant_without_a_seed_in_common_is_not_called_the_first() -> None:
+    first, second = rows_of(results(a=[1.0, None], b=[None, 1.5]))
+    assert (first.is_first, second.is_first) == (True, False)
+    assert second.difference is None
+    assert second.verdict not in ("", first.verdict)

@@ -7,8 +7,9 @@ import pytest
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.build import build_model, build_text_model
 from pokemon_gen.settings import Settings
-from pokemon_gen.study.plan import load_plan, run_name, settings_of, slug
+from pokemon_gen.study.plan import load_plan, run_name, settings_of
 from pokemon_gen.study.runs import members_of_plan
+from pokemon_gen.study_settings import slug
 from pokemon_gen.text_settings import TextSettings
 from pokemon_gen.training.arguments import training_arguments
 from tests.builders import ROOT
@@ -80,7 +81,11 @@ def test_the_source_of_a_plan_holds_for_all_runs_but_those_with_their_own() -> N
         ("model.hidden_size=48", "model.hiden_size=48", ["width/48", "model.hidden_size"]),
         ("seeds: [4, 5]", "seeds: []", ["seeds"]),
         ("seeds: [4, 5]", "prompts: [a]", ["text"]),
-        ("seeds: [4, 5]", "{learns: text, folds: true}", ["mine.yaml"]),
+        ("base: quick", "base: captions\nlearns: text\nfolds: true", ["folds", "sprites"]),
+        ("base: quick", "base: quick\nfolds: true\ncompletions: 2", ["folds", "completions"]),
+        ("  start:", "  wi/dth:", ["wi/dth"]),
+        ("    48:", "    '9 6': []\n    9+6: []\n    48:", ["width/9+6", "width/9 6"]),
+        ("    48:", "    '***': []\n    48:", ["width/***"]),
     ],
 )
 def test_mistakes_name_their_place(old: str, new: str, facts: list[str]) -> None:

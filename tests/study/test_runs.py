@@ -12,9 +12,11 @@ from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.loading import load_sprites_of
+from pokemon_gen.sprites.procedural.captions import ALPHABET
 from pokemon_gen.stages.study import run_study
+from pokemon_gen.study.measures import two_folds
 from pokemon_gen.study.plan import load_plan
-from pokemon_gen.study.runs import run_plan, study_file, two_folds
+from pokemon_gen.study.runs import run_plan, study_file
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.scores import score_corpus
 from pokemon_gen.text_settings import CorpusSettings
@@ -66,9 +68,11 @@ def test_a_study_of_text_trains_measures_resumes_and_reports(caplog: pytest.LogC
     for report in (made.page, made.markdown):
         text = report.read_text(encoding="utf-8")
         assert "Do two layers beat one?" in text
-        assert f"{one['scores']['A']['perplexity']:.3f}"[:3] in text
-        for variant in ("one", "two", "riddles"):
-            assert variant in text
+        found = [runs[f"layers/one/{seed}"]["scores"]["A"] for seed in (0, 1)]
+        for metric in ("perplexity", "bits_per_character"):
+            assert f"{(found[0][metric] + found[1][metric]) / 2:.4f} ±" in text
+        assert "layers: two" in text  # what each variant changes
+        assert "model.num_hidden_layers=2" in text
     # The same plan trains nothing; a new seed trains its runs alone.
     times = {
         run["run"]: (Path("checkpoints") / run["run"] / "checkpoint-4").stat().st_mtime_ns
@@ -79,6 +83,41 @@ def test_a_study_of_text_trains_measures_resumes_and_reports(caplog: pytest.LogC
     for name, time in times.items():
         assert changed(name) == time
     assert again.results["runs"]["layers/one/1"] == json.loads(json.dumps(one))
+
+
+def test_a_run_is_trained_again_if_its_base_or_its_data_changed_and_only_on_request() -> None:
+    text = TEXT.replace("[0, 1]", "[0]")
+    Path("own.txt").write_text(f"{ALPHABET}\n" * 30)
+    text = text.replace("    two:", '    own: ["corpus.source=file:own.txt"]\n    two:')
+    before = run_plan(load_plan(write(text)))["runs"]
+    text = text.replace(
+        "one: [model.num_hidden_layers=1]", "one: [model.num_hidden_layers=1, training.adam_beta1=0.8]"
+    )
+    with pytest.raises(PokemonGenError, match="adam_beta1"):
+        run_plan(load_plan(write(text)))
+    Path("own.txt").write_text(f"{ALPHABET[::-1]}\n" * 30)
+    after = run_plan(load_plan(write(text)), overwrite=True)["runs"]
+    for path in ("layers/one/0", "layers/own/0", "transfer/riddles/0"):
+        assert after[path]["curves"] != before[path]["curves"], path
+    assert after["layers/two/0"] == json.loads(json.dumps(before["layers/two/0"]))
+
+
+def test_a_run_of_another_length_is_another_run() -> None:
+    """A shorter training of the same name would be read from a longer one, at the end of another schedule."""
+    text = TEXT.replace("[0, 1]", "[0]")
+    run_plan(load_plan(write(text)))
+    shorter = text.replace("max_steps=4", "max_steps=3")
+    with pytest.raises(PokemonGenError, match="max_steps=4, not 3"):
+        run_plan(load_plan(write(shorter)))
+    runs = run_plan(load_plan(write(shorter)), overwrite=True)["runs"]
+    assert {run["steps"] for run in runs.values()} == {3}
+
+
+def test_results_of_seeds_that_a_plan_leaves_out_are_kept() -> None:
+    made = run_study(write(TEXT))
+    fewer = run_study(write(TEXT.replace("[0, 1]", "[1]")))
+    assert {run["seed"] for run in fewer.results["runs"].values()} == {1}
+    assert read_json(fewer.file)["runs"] == json.loads(json.dumps(made.results["runs"]))
 
 
 def test_the_command_in_the_report_of_a_plan_in_python_makes_it_again() -> None:
@@ -192,7 +231,7 @@ def test_a_study_by_time_gives_slower_steps_fewer(monkeypatch: pytest.MonkeyPatc
             self.seconds = seconds
 
     monkeypatch.setattr(
-        "pokemon_gen.study.runs.probe_steps",
+        "pokemon_gen.study.costs.probe_steps",
         lambda settings, data, budget: Probe(costs[settings.model["num_hidden_layers"]]),
     )
     plan = TEXT.replace("[0, 1]", "[0]").replace("seeds:", "seconds: 0.8\nseeds:")
@@ -200,3 +239,10 @@ def test_a_study_by_time_gives_slower_steps_fewer(monkeypatch: pytest.MonkeyPatc
     steps = {key: run["steps"] for key, run in made.results["runs"].items()}
     assert steps == {"layers/one/0": 8, "layers/two/0": 4, "transfer/riddles/0": 8}
     assert study_file(load_plan("plan.yaml")).is_file()
+    costs[1], costs[3] = (
+        1.0,
+        0.8,
+    )  # the machine is slower now: what was measured stays, and only `three` is added
+    run_study(write(plan.replace("  transfer:", "    three: [model.num_hidden_layers=3]\n  transfer:")))
+    later = read_json(study_file(load_plan("plan.yaml")))["runs"]
+    assert {key: run["steps"] for key, run in later.items()} == {**steps, "layers/three/0": 1}

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,23 +12,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from pydantic import ValidationError
 
+from pokemon_gen.cli import cli
 from pokemon_gen.completion.sampling import draw_candidates
+from pokemon_gen.config_files.overrides import override_sampling
 from pokemon_gen.discriminator.judge import JudgeResult
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import nll_of_completions
 from pokemon_gen.models.loading import load_checkpoint
-from pokemon_gen.report.sampling import label_offsets
+from pokemon_gen.models.runs import find_run
+from pokemon_gen.report.sampling import Sampling, label_offsets
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.loading import Sprites
+from pokemon_gen.stages import plans
 from pokemon_gen.study import sampling
 from pokemon_gen.study.sampling import (
     OTHER_TEXT,
     TRUE_SPRITES,
     TRUE_TEXT,
-    Sampling,
     SamplingRow,
     SpriteSubject,
     TextSubject,
@@ -36,12 +42,15 @@ from pokemon_gen.study.sampling import (
     knee,
     knee_share,
     pareto,
+    result_name,
     study_sampling,
 )
 from pokemon_gen.study_settings import SamplingGrid
+from pokemon_gen.text.generation import continue_tokens
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.tokenizers import encode
 from pokemon_gen.text.training import train_text
+from pokemon_gen.text_settings import GenerationSettings
 from pokemon_gen.training.run import train
 from tests.builders import ONE_STEP, error_with, tiny_settings, write_text_folder
 from tests.evaluation.builders import FixedRateJudge
@@ -160,11 +169,30 @@ def test_a_grid_has_every_combination() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"top_k": [-1]}, {"top_p": [0.0]}, {"temperature": []}, {"samples": 1}, {"prompts": 1}]
+    "wrong",
+    [
+        {"top_k": [-1]},
+        {"top_p": [0.0]},
+        {"top_p": [1.5]},
+        {"temperature": []},
+        {"temperature": [0]},
+        {"temperature": [float("inf")]},
+        {"samples": 1},
+        {"prompts": 1},
+    ],
 )
 def test_a_grid_refuses_settings_that_cannot_be_sampled(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         SamplingGrid.model_validate(wrong)
+
+
+def test_a_grid_takes_one_value_for_a_list_and_drops_repeated_ones() -> None:
+    grid = SamplingGrid.model_validate({"top_k": [0, 5, 0], "top_p": 0.9, "temperature": 1})
+    assert (grid.top_k, grid.top_p, grid.temperature) == ((0, 5), (0.9,), (1.0,))
+    assert override_sampling(["sampling.temperature=1"]).temperature == (1.0,)
+    with pytest.raises(PokemonGenError) as caught:
+        override_sampling(["sampling.temperature=[0]"])
+    assert str(caught.value).count("sampling.temperature") == 1
 
 
 def test_the_interval_of_a_mean_counts_prompts() -> None:
@@ -201,7 +229,7 @@ def test_a_study_of_sprites_measures_the_completions_that_the_settings_draw(
 
 def test_the_judge_is_the_quality_where_there_is_one(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "find_judge", lambda sprites: CountingJudge(1.0, sprites.palette))
-    subject = SpriteSubject(choose_checkpoint(run), GRID)
+    subject = SpriteSubject(choose_checkpoint(run), GRID, "tiny")
     assert subject.quality == "judge"
     settings = CompletionSettings(do_sample=True, temperature=0.5, candidates=2)
     drawn = draw_candidates(subject.model, subject.truth[:, :240], settings)
@@ -227,6 +255,31 @@ def test_a_study_of_other_samples_starts_again(
     study_sampling(run, GRID)
     study_sampling(run, GRID.model_copy(update=change))
     assert measured == combinations(GRID) * 2
+    study_sampling(run, GRID)  # what was measured before is kept
+    assert measured == combinations(GRID) * 2
+
+
+def test_checkpoints_and_copies_of_a_run_have_results_of_their_own(
+    run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_by(monkeypatch, by_temperature)
+    shutil.copytree("checkpoints/tiny", "checkpoints/copy")
+    checkpoint = "checkpoints/tiny/checkpoint-1"
+    for place, name in ((run, "tiny"), (checkpoint, "tiny-checkpoint-1"), ("copy", "copy")):
+        made = study_sampling(place, GRID)
+        assert (made.name, made.page.file) == (name, Path("eval/results") / name / "sampling" / "report.html")
+    Path("checkpoints/both/member-0/checkpoint-3").mkdir(parents=True)
+    (Path("checkpoints/both/member-0/checkpoint-3") / "config.json").touch()
+    for place in (checkpoint, "tiny", "both", "both/member-0", "both/member-0/checkpoint-3"):
+        assert result_name(place) == plans.result_name(find_run(place))
+
+
+@pytest.mark.parametrize("changed", ["few/train.txt", "corpus.txt"])
+def test_data_that_changed_since_the_training_are_refused(run: str, changed: str) -> None:
+    lines = Path(changed).read_text(encoding="utf-8").splitlines()
+    Path(changed).write_text("\n".join(lines[::-1]), encoding="utf-8")
+    with error_with("other data", Path(changed).stem if changed == "corpus.txt" else "few"):
+        study_sampling("words" if changed == "corpus.txt" else run, GRID)
 
 
 def test_a_study_of_another_checkpoint_starts_again(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +336,7 @@ def test_a_study_of_text_measures_what_the_model_writes(text_run: str) -> None:
     assert [row.sampling for row in made.rows] == combinations(GRID)
     # The NLL of the true continuations, character by character, from the model's own log-probabilities.
     loaded = load_text_model(text_run)
-    subject = TextSubject(choose_checkpoint(text_run), GRID)
+    subject = TextSubject(choose_checkpoint(text_run), GRID, "words")
     tokens = encode(loaded.tokenizer, subject.prompts[0] + subject.truth[0], "text")
     with torch.no_grad():
         log_probabilities = loaded.model(torch.tensor(tokens)[None]).logits[0].log_softmax(-1)
@@ -293,16 +346,83 @@ def test_a_study_of_text_measures_what_the_model_writes(text_run: str) -> None:
 
 
 def test_prompts_of_text_are_the_first_halves_of_blocks_of_dev(text_run: str) -> None:
-    subject = TextSubject(choose_checkpoint(text_run), GRID)
+    subject = TextSubject(choose_checkpoint(text_run), GRID, "words")
     dev = Path("corpus.txt").read_text(encoding="utf-8")[540:]
     pairs = list(zip(subject.prompts, subject.truth, strict=True))
     assert pairs == [(dev[start : start + 4], dev[start + 4 : start + 8]) for start in (0, 16, 32)]
 
 
+@pytest.mark.parametrize(
+    "tokenizer", [{"unknown": True}, {"kind": "bpe", "size": 300}], ids=["unknown", "bytes"]
+)
+def test_the_likelihood_of_a_text_is_that_of_its_tokens(
+    text_run: str, tokenizer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of an unknown character, or of a part of one, has more tokens than were drawn."""
+    train, dev = write_corpus(810).replace("é", "e"), "é€b" * 30  # no token of dev but "b" is in train
+    Path("corpus.txt").write_text(train + dev, encoding="utf-8", newline="")
+    train_text(text_settings(name="words2", training=ONE_STEP, tokenizer=tokenizer))
+    grid = ONE_SETTING.model_copy(update={"temperature": (3.0,)})
+    subject = TextSubject(choose_checkpoint("words2"), grid, "words2")
+    model, block = subject.model.model, np.concatenate([subject.given, subject.true], axis=1)
+    with torch.no_grad():
+        log_probabilities = model(torch.from_numpy(block)).logits.log_softmax(-1)
+    for row, found in enumerate(subject.references()[TRUE_TEXT]["nll_character"]):
+        nll = -sum(float(log_probabilities[row, place - 1, block[row, place]]) for place in range(4, 8))
+        assert found == pytest.approx(nll / max(len(subject.truth[row]), 1), abs=1e-5)
+    measured = subject.measure(Sampling(0, 1.0, 3.0))
+    drawn = continue_tokens(
+        subject.model, subject.given[0],
+        GenerationSettings(temperature=3.0, max_new_tokens=4, seed=grid.seed, top_k=0, top_p=1.0), 2,
+    )  # fmt: skip
+    rows = torch.from_numpy(np.concatenate([np.tile(subject.given[0], (2, 1)), drawn], axis=1))
+    with torch.no_grad():
+        scores = model(rows).logits.log_softmax(-1)
+    nlls = [-sum(float(scores[n, place - 1, rows[n, place]]) for place in range(4, 8)) for n in (0, 1)]
+    lengths = [max(len(text), 1) for text in subject._texts(drawn)]
+    assert measured["nll_character"][0] == pytest.approx(
+        np.mean([nll / length for nll, length in zip(nlls, lengths, strict=True)]), abs=1e-5
+    )
+    if "unknown" in tokenizer:
+        assert subject.truth[0] == "\ufffdb\ufffd\ufffd"  # tokens 4 to 7 of dev
+
+
+def test_one_true_text_has_no_distinct_pairs_to_compare(text_run: str) -> None:
+    made = study_sampling(text_run, ONE_SETTING)
+    assert "distinct" in made.rows[0].of_each
+    assert "distinct" not in made.references[TRUE_TEXT]
+    assert "repetition" in made.references[TRUE_TEXT]
+
+
+def test_a_mistyped_run_is_an_error_before_torch_loads(run: str) -> None:
+    code = (
+        "import sys\nfrom pokemon_gen.cli import cli\n"
+        "try:\n    cli(['study', 'sampling', 'tny'], standalone_mode=False)\n"
+        "except Exception as error:\n    print(error, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "tiny" in done.stdout
+    assert done.stdout.split()[-1] == "False"
+
+
+def test_the_command_prints_the_knee_in_words(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = dict(zip(combinations(GRID), [(1.0, 0.0), (0.9, 0.8), (0.2, 0.4), (0.0, 1.0)], strict=True))
+    measure_by(monkeypatch, lambda sampling: values[sampling])
+    words = [
+        "sampling.top_k=0",
+        "sampling.top_p=[1.0,0.5]",
+        "sampling.temperature=[0.5,2]",
+        "sampling.prompts=3",
+    ]
+    done = CliRunner().invoke(cli, ["study", "sampling", run, *words], catch_exceptions=False)
+    assert "Knee: top-k off, top-p 1, temperature 2" in done.stdout.splitlines()
+
+
 def test_a_dev_of_one_block_is_too_short(text_run: str) -> None:
     write_corpus(120)
+    train_text(text_settings(name="short", training=ONE_STEP))
     with error_with("corpus.txt", "two prompts"):
-        study_sampling(text_run, GRID)
+        study_sampling("short", GRID)
 
 
 def test_a_study_of_text_needs_sacrebleu(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
