@@ -83,6 +83,7 @@ def generate(
     settings = override_generation(loaded.settings, overrides)
     corpus = loaded.settings.corpus if loaded.settings else CorpusSettings()
     separator = corpus.cased(corpus.separator)
+    prompt = None if prompt is None else corpus.cased(prompt)  # a model of capitals knows no other letters
     given = separator if prompt is None else prompt
 
     def show(part: str) -> None:

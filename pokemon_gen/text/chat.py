@@ -67,7 +67,7 @@ def templated(text_model: TextModel, messages: Sequence[Message]) -> str:
     if text_model.tokenizer.chat_template is None:
         raise PokemonGenError(
             f"{text_model.name}: its tokenizer has no chat template, so it is no instruction model. Use "
-            "one that has, or ask without the template."
+            "one that has, or continue a text: pokemon-gen text generate."
         )
     try:
         prompt: str = text_model.tokenizer.apply_chat_template(

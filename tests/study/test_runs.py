@@ -4,13 +4,17 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pokemon_gen.augmentation import NO_CONDITIONING
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json
 from pokemon_gen.models.likelihood import true_completion_nll
 from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.starting import start_from_sprites
 from pokemon_gen.settings import Settings
+from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.procedural.captions import ALPHABET
 from pokemon_gen.stages.study import run_study
@@ -20,6 +24,7 @@ from pokemon_gen.study.runs import run_plan, study_file
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.scores import score_corpus
 from pokemon_gen.text_settings import CorpusSettings
+from tests.builders import write_text_folder
 
 pytestmark = pytest.mark.slow
 TEXT = """\
@@ -221,6 +226,35 @@ def test_a_study_of_sprites_measures_two_folds_that_nothing_was_trained_on() -> 
     assert result["folds"] == pytest.approx(
         [true_completion_nll(model, first), true_completion_nll(model, second)]
     )
+
+
+def test_a_study_of_sprites_measures_other_sprites_and_completes_the_same_prompts(
+    few_sprites: Sprites,
+) -> None:
+    """Sprites of another palette are measured as a training would start on them."""
+    write_text_folder(few_sprites, Path("few"))
+    small = "model.num_hidden_layers=1, model.hidden_size=16, model.intermediate_size=16"
+    made = run_study(
+        write(
+            "name: both\nbase: quick\nseeds: [0]\ncompletions: 2\n"
+            "measure: {B: ['sprites.source=text:few'], A: [sprites.source=procedural]}\n"
+            f"always: [training.max_steps=1, training.report_to=none, {small}]\n"
+            "variants:\n  sprites:\n    A: []\n"
+            "    tuned: {start_from: sprites/A, overrides: ['sprites.source=text:few']}\n"
+        )
+    )
+    unadapted, tuned = (made.results["runs"][f"sprites/{name}/0"] for name in ("A", "tuned"))
+    dev = few_sprites.tokens("dev")
+    run = "checkpoints/both.sprites.A.0/checkpoint-1"
+    started = start_from_sprites(run, {}, few_sprites.palette, NO_CONDITIONING).eval()
+    assert unadapted["scores"]["B"]["nll"] == pytest.approx(true_completion_nll(started, dev))
+    assert set(tuned["scores"]) == {"B", "A"}
+    for result in (unadapted, tuned):
+        completed = np.array(result["completions"])
+        assert completed.shape == (2, 400)
+        assert (completed[:, :240] == dev[:2, :240]).all()
+    assert made.file.with_name("completions.png").is_file()
+    assert "completions.png" in made.markdown.read_text(encoding="utf-8")
 
 
 def test_a_study_by_time_gives_slower_steps_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
