@@ -165,7 +165,7 @@ def test_the_notebook_on_the_equations_agrees_with_the_module(own_folder: Path) 
         "PRETRAINED": "missing-folder",
     }
     printed = execute(notebook, own_folder, parameters)
-    assert len(re.findall(r"largest difference \de-\d\d", printed)) == 4  # X, S, H and the logits
+    assert len(re.findall(r"largest difference \de[-+]\d\d", printed)) == 4  # X, S, H and the logits
     assert "change of the logits at each place: ['0.00', '0.00', '0.00', '0.00', " in printed
     assert "GPT-2, fine-tuned on B is left out: " in printed
     assert pictures_of(notebook) == 2
