@@ -28,11 +28,11 @@ def test_every_shipped_config_is_valid_and_named_as_its_file(config: Path) -> No
 
 
 def test_measurements_and_checkpoints_are_shares_of_the_run() -> None:
-    settings = load_text_settings("nanogpt")
+    settings = load_text_settings("captions")
     arguments = training_arguments(settings, Path("checkpoints"))
     assert (arguments.eval_strategy, arguments.eval_steps) == ("steps", 0.1)
     assert (arguments.save_strategy, arguments.save_steps) == ("steps", 0.1)
-    assert (arguments.per_device_train_batch_size, arguments.per_device_eval_batch_size) == (12, 64)
+    assert (arguments.per_device_train_batch_size, arguments.per_device_eval_batch_size) == (16, 64)
 
 
 @pytest.mark.parametrize(
