@@ -34,7 +34,8 @@ from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.memorisation import nearest_train_distance
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
-from pokemon_gen.models.loading import Checkpoint, load_checkpoint, require_trained_on
+from pokemon_gen.models.checkpoints import require_trained_on
+from pokemon_gen.models.loading import Checkpoint, load_checkpoint
 from pokemon_gen.settings import Settings
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites_of
@@ -80,7 +81,7 @@ def table_row(name: str, models: list[tuple[float, ...]]) -> str:
 
 def load_model(folder: Path, sprites: Sprites) -> Checkpoint:
     """Load a checkpoint, and check that the held-out sprites were not in its training."""
-    require_trained_on(folder, sprites)
+    require_trained_on(folder, sprites.origin)
     checkpoint = load_checkpoint(folder)
     if load_sprites_of(checkpoint.settings.sprites).fold_rows != sprites.fold_rows:
         raise PokemonGenError(

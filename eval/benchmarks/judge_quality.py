@@ -35,8 +35,9 @@ from pokemon_gen.discriminator.detector import ranking
 from pokemon_gen.discriminator.judge import Judge
 from pokemon_gen.evaluation.memorisation import nearest_train_distance
 from pokemon_gen.evaluation.pixels import mean_pairwise_distance, new_colours
+from pokemon_gen.models.checkpoints import require_trained_on
 from pokemon_gen.models.choice import resolve_checkpoint
-from pokemon_gen.models.loading import load_checkpoint, require_trained_on
+from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.runs import valid_checkpoints
 from pokemon_gen.sprites.collection import Sprites
 from pokemon_gen.sprites.loading import load_sprites
@@ -66,7 +67,7 @@ def complete_runs(sample: Path, runs: list[Path], sprites: Sprites) -> dict[str,
     completed = {"sample": complete_prompts(model, prompts)}
     for run in runs:
         checkpoint = load_checkpoint(resolve_checkpoint(run))
-        require_trained_on(checkpoint.folder, sprites)
+        require_trained_on(checkpoint.folder, sprites.origin)
         completion, detector = ranking(checkpoint, checkpoint.settings.completion)
         completed[run.name] = complete_prompts(checkpoint.model, prompts, completion)
         if detector:

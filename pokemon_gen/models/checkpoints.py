@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,6 +174,35 @@ def trained_on(checkpoint: Path) -> dict[str, str]:
     """Return the source and the fingerprint of the data that a checkpoint was trained on, if recorded."""
     file = checkpoint / _OF_DATA[learned_from(checkpoint)][1]
     return read_json(file) if file.is_file() else {}
+
+
+def require_trained_on(
+    checkpoint: Path,
+    origin: Mapping[str, str],
+    remedy: str = "Restore the data, or train the run again.",
+) -> None:
+    """Check that data are still those that a checkpoint was trained on; else dev may hold what it learned.
+
+    Args:
+        checkpoint: its folder.
+        origin: source and fingerprint of the data, `Sprites.origin` or `Corpus.origin`.
+        remedy: what a person can do.
+
+    Raises:
+        PokemonGenError: naming both fingerprints.
+    """
+    known = trained_on(checkpoint)
+    if known.get("fingerprint") != origin["fingerprint"]:
+        raise PokemonGenError(
+            f"{checkpoint}: it was trained on other data ({known.get('source')}, fingerprint "
+            f"{known.get('fingerprint')}) than {origin['source']} holds now ({origin['fingerprint']}), so "
+            f"dev may hold what it learned. {remedy}"
+        )
+
+
+def is_of_others(folder: Path) -> bool:
+    """Tell whether a folder holds a model that this package has not trained: it has no settings."""
+    return (folder / CONFIG_NAME).is_file() and not (folder / SETTINGS_NAME).is_file()
 
 
 def copy_checkpoint(checkpoint: Path, folder: Path) -> None:

@@ -22,7 +22,6 @@ from pokemon_gen.models.checkpoints import (
     is_ensemble,
     member_folders,
     require_parts,
-    trained_on,
 )
 from pokemon_gen.models.choice import CheckpointFiles, resolve_checkpoint
 from pokemon_gen.models.devices import to_best_device
@@ -143,21 +142,6 @@ def _load_ensemble(folder: Path) -> tuple[CompletionModel, Palette]:
     if any(palette != palettes[0] for palette in palettes):
         raise PokemonGenError(f"{folder}: its members have different palettes")
     return Ensemble(models).eval(), palettes[0]
-
-
-def require_trained_on(checkpoint: Path, sprites: Sprites) -> None:
-    """Check that a run is measured with the sprites that it was trained on.
-
-    Raises:
-        PokemonGenError: naming both fingerprints.
-    """
-    known = trained_on(checkpoint)
-    if known.get("fingerprint") != sprites.fingerprint:
-        raise PokemonGenError(
-            f"{checkpoint.parent} was trained on other sprites ({known.get('source')}, fingerprint "
-            f"{known.get('fingerprint')}) than {sprites.source} ({sprites.fingerprint}). If they moved, name "
-            "their new location with sprites.source=..."
-        )
 
 
 def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:

@@ -7,7 +7,7 @@ A run owns its folder and nothing outside it. The members of an ensemble are run
 import re
 from pathlib import Path
 
-from pokemon_gen.constants import CHECKPOINTS, SETTINGS_NAME
+from pokemon_gen.constants import CHECKPOINTS, RESULTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, closest
 from pokemon_gen.models.checkpoints import is_checkpoint, is_loadable, is_valid, step_of
 
@@ -106,3 +106,16 @@ def detector_folder(run: Path) -> Path:
     """Return the folder of a run's detector: its own, or that of the ensemble it is a member of."""
     own = run / DETECTOR_NAME
     return own if own.exists() else run_root(run.resolve() if run == Path() else run) / DETECTOR_NAME
+
+
+def result_name(path: Path) -> str:
+    """Return the name of the folder of results for completions.
+
+    The name of a checkpoint, or of completions inside the folder of results, begins with that of its run.
+    """
+    path = path.resolve()
+    among_results = path.suffix == ".txt" and RESULTS.resolve() in path.parents
+    inside = is_loadable(path) or among_results
+    run = path.parent if inside else path
+    name = f"{run.parent.name}/{run.name}" if is_member(run) else run.name
+    return f"{name}-{path.name}" if inside else name

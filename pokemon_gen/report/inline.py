@@ -69,4 +69,9 @@ def _address(picture: Image.Image, **options: int) -> str:
     assert picture.size == (SIDE, LENGTH // SIDE)
     file = io.BytesIO()
     picture.save(file, format="PNG", optimize=True, **options)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return png_address(file.getvalue())
+
+
+def png_address(png: bytes) -> str:
+    """Return a PNG as a `data:` address, which a page shows without a file."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

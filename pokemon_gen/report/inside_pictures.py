@@ -4,7 +4,6 @@ The page shows tiles and points as HTML and SVG, which follow its colours and sc
 files are drawn from the same arrays, so a picture and its file cannot differ.
 """
 
-import base64
 import io
 import math
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pokemon_gen.constants import LENGTH, SIDE
 from pokemon_gen.palette import Palette, to_picture
-from pokemon_gen.report.inline import HEAT
+from pokemon_gen.report.inline import HEAT, png_address
 from pokemon_gen.report.sheets import INK, LINE, PAPER
 
 PALE, PALE_RANGE = 150, 105
@@ -54,7 +53,7 @@ class Tile:
         """The picture as the `data:` address of a PNG, without its caption and frame."""
         file = io.BytesIO()
         Image.fromarray(self.pixels).save(file, format="PNG", optimize=True)
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return png_address(file.getvalue())
 
     @property
     def place(self) -> tuple[int, int]:

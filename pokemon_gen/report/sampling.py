@@ -4,7 +4,6 @@ The chart shows quality over diversity. Better is up and right, whichever sign a
 trade-offs are the upper right edge of the points. A point has its setting's number in the table.
 """
 
-import base64
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen.report.html import render
+from pokemon_gen.report.inline import png_address
 from pokemon_gen.report.plots import BLUE, GRID, ORANGE, new_axes, save_figure
 from pokemon_gen.report.scorecard_rows import number, with_interval
 
@@ -269,7 +269,7 @@ def sampling_page(content: SamplingContent, chart: bytes) -> str:
         knee=None if content.knee is None else content.entries[content.knee],
         rows=[_cells(content, row) for row in range(len(content.entries))],
         references={name: _reference_cells(content, values) for name, values in content.references.items()},
-        chart=f"data:image/png;base64,{base64.b64encode(chart).decode()}",
+        chart=png_address(chart),
     )
 
 

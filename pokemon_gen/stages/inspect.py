@@ -21,6 +21,7 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import atomic_folder, write_text
 from pokemon_gen.interpret.ablation import AblationRow
 from pokemon_gen.interpret.activations import decoder_layers
+from pokemon_gen.models.checkpoints import require_trained_on
 from pokemon_gen.models.choice import read_choice
 from pokemon_gen.models.ensemble import members_of
 from pokemon_gen.models.environment import environment
@@ -38,7 +39,6 @@ from pokemon_gen.stages.inside_parts import (
     require_number,
 )
 from pokemon_gen.stages.plans import InspectionOptions, InspectionPlan, plan_inspection
-from pokemon_gen.study.trained_on import require_same_data
 from pokemon_gen.text.blocks import read_tokens, require_block
 from pokemon_gen.text.corpus import Corpus, open_corpus
 from pokemon_gen.text.loading import load_text_model
@@ -133,7 +133,7 @@ def _inside_sprites(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
     checkpoint = load_checkpoint(read_choice(plan.choice))
     sprites = load_sprites_of(checkpoint.settings.sprites)
     checkpoint.require_palette_of(sprites)
-    require_same_data(plan.choice.folder, sprites.origin)
+    require_trained_on(plan.choice.folder, sprites.origin)
     members = members_of(checkpoint.model)
     dev = sprites.tokens("dev")
     options = plan.options
@@ -183,7 +183,7 @@ def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
     assert text_model.settings is not None
     settings = text_model.settings.corpus
     corpus = open_corpus(settings)
-    require_same_data(checkpoint, corpus.origin)
+    require_trained_on(checkpoint, corpus.origin)
     train, dev = (read_tokens(corpus, split, text_model.tokenizer) for split in ("train", "dev"))
     for split, stream in (("train", train), ("dev", dev)):
         require_block(stream, settings.block_size, f"{settings.source}: {split}")

@@ -18,7 +18,7 @@ from pokemon_gen.config_files.validation import validate
 from pokemon_gen.constants import CHECKPOINTS, RESULTS, SCORECARD_NAME, SETTINGS_NAME, SIDE
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import number_file, read_json, read_object, require_absent, require_writable
-from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, is_loadable, learned_from
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_ensemble, learned_from
 from pokemon_gen.models.choice import (
     CheckpointFiles,
     Choice,
@@ -26,7 +26,13 @@ from pokemon_gen.models.choice import (
     read_choice,
     resolve_checkpoint,
 )
-from pokemon_gen.models.runs import BEST_NAME, find_run, is_member, member_runs, require_checkpoints
+from pokemon_gen.models.runs import (
+    BEST_NAME,
+    find_run,
+    member_runs,
+    require_checkpoints,
+    result_name,
+)
 from pokemon_gen.settings import (
     LOCATION_OF_SPRITES,
     NAME_RULE,
@@ -564,19 +570,6 @@ def require_overrides(overrides: Sequence[str]) -> None:
                 f"{override!r} is not an override (dotted.name=value), and this command takes one argument. "
                 "Put a name with spaces in quotation marks."
             )
-
-
-def result_name(path: Path) -> str:
-    """Return the name of the folder of results for completions.
-
-    The name of a checkpoint, or of completions inside the folder of results, begins with that of its run.
-    """
-    path = path.resolve()
-    among_results = path.suffix == ".txt" and RESULTS.resolve() in path.parents
-    inside = is_loadable(path) or among_results
-    run = path.parent if inside else path
-    name = f"{run.parent.name}/{run.name}" if is_member(run) else run.name
-    return f"{name}-{path.name}" if inside else name
 
 
 def _trained_checkpoint(checkpoint: str | Path, overrides: Sequence[str]) -> CheckpointFiles:

@@ -24,13 +24,14 @@ from pokemon_gen.models.checkpoints import fingerprint_checkpoint
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import nll_of_completions
 from pokemon_gen.models.loading import Checkpoint
+from pokemon_gen.models.runs import result_name
 from pokemon_gen.palette import from_picture
 from pokemon_gen.report.notebook import scorecard_html
 from pokemon_gen.report.plots import save_nearest_plot
 from pokemon_gen.report.sheets import draw_explained, save_picture
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.collection import Sprites
-from pokemon_gen.stages.plans import plan_score, result_name
+from pokemon_gen.stages.plans import plan_score
 from pokemon_gen.stages.scored import Scored, load_scored, read_20x20
 from pokemon_gen.text_rows import read_rows
 

@@ -11,7 +11,7 @@ from pokemon_gen.discriminator.detector import detector_for
 from pokemon_gen.discriminator.training import check_trainable
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.inception import Inception
-from pokemon_gen.models.loading import require_trained_on
+from pokemon_gen.models.checkpoints import require_trained_on
 from pokemon_gen.models.locks import writing_to
 from pokemon_gen.models.runs import (
     BEST_NAME,
@@ -106,7 +106,8 @@ def _select(
     if needed is None and any(override.startswith("completion.") for override in overrides):
         raise PokemonGenError(f"completion.*: no effect, since choosing by {by} completes nothing")
     sprites = sprites or load_sprites_of(settings.sprites)
-    require_trained_on(last, sprites)
+    moved = "If the sprites moved, name their new location with sprites.source=..."
+    require_trained_on(last, sprites.origin, moved)
     truth = sprites_to_choose_on(sprites, on)
     detector = detector_for(folder, sprites) if needed else None
     if detector is None and by == "detector":

@@ -1,6 +1,5 @@
 """`pokemon-gen study STUDY.yaml`: train what a study lacks, and write its report."""
 
-import base64
 import html
 import math
 import shlex
@@ -19,6 +18,7 @@ from pokemon_gen.constants import PROMPT_LENGTH
 from pokemon_gen.files import write_text
 from pokemon_gen.models.environment import environment
 from pokemon_gen.palette import Palette
+from pokemon_gen.report.inline import png_address
 from pokemon_gen.report.sheets import PAPER, draw_completions, save_picture
 from pokemon_gen.report.study import (
     StudyContent,
@@ -254,8 +254,7 @@ def _completions(rows: list[Row], file: Path) -> tuple[str, str, list[str]] | No
         picture.paste(sheet, (0, top))
         top += sheet.height
     save_picture(picture, file)
-    address = f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    return file.name, address, list(drawn)
+    return file.name, png_address(file.read_bytes()), list(drawn)
 
 
 def _facts(plan: StudyPlan, results: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -29,7 +29,7 @@ from pokemon_gen.text.corpus import open_corpus
 from pokemon_gen.text.generation import generate
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.scores import score_corpus
-from pokemon_gen.text_settings import TextSettings
+from pokemon_gen.text_settings import CorpusSettings, TextSettings
 from pokemon_gen.training.sprites import augmentation_of
 
 TWO_FOLDS = ("sprites.fold_size=160", "sprites.fold_seed=1")
@@ -56,9 +56,10 @@ class Fingerprints:
     def _of_section(self, section: Any) -> str:
         key = section.model_dump_json()
         if key not in self._known:
-            is_text = hasattr(section, "block_size")
             self._known[key] = (
-                open_corpus(section).survey.fingerprint if is_text else load_sprites_of(section).fingerprint
+                open_corpus(section).survey.fingerprint
+                if isinstance(section, CorpusSettings)
+                else load_sprites_of(section).fingerprint
             )
         return self._known[key]
 
@@ -100,14 +101,17 @@ def _measure_sprites(plan: StudyPlan, settings: Settings) -> dict[str, Any]:
     if plan.folds:
         folds = two_folds(load_sprites_of(settings.sprites))
         return {**found, "folds": [true_completion_nll(loaded.model, fold) for fold in folds]}
-    scores, shown = {}, load_sprites_of(settings.sprites)
-    for number, (name, overrides) in enumerate(plan.measure.items()):
-        sprites = load_sprites_of(override_sprites(settings.sprites, overrides))
-        shown = shown if number else sprites
-        scores[name] = {"nll": true_completion_nll(_fitted(loaded, settings, sprites), sprites.tokens("dev"))}
-    if scores:
-        found["scores"] = scores
+    measured = {
+        name: load_sprites_of(override_sprites(settings.sprites, overrides))
+        for name, overrides in plan.measure.items()
+    }
+    if measured:
+        found["scores"] = {
+            name: {"nll": true_completion_nll(_fitted(loaded, settings, sprites), sprites.tokens("dev"))}
+            for name, sprites in measured.items()
+        }
     if plan.completions:
+        shown = next(iter(measured.values()), None) or load_sprites_of(settings.sprites)
         prompts = shown.tokens("dev")[: plan.completions, :PROMPT_LENGTH]
         completed = complete_prompts(_fitted(loaded, settings, shown), prompts, settings.completion)
         found |= {"completions": completed.tolist(), "palette": shown.palette.rgb.tolist()}

@@ -17,7 +17,7 @@ from typing import Any
 from pokemon_gen.constants import CHECKPOINTS, RESULTS, SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.files import read_json, write_json
-from pokemon_gen.models.checkpoints import CONFIG_NAME, fingerprint_checkpoint, log_history
+from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_of_others, log_history
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.runs import find_run, last_checkpoint, valid_checkpoints
 from pokemon_gen.settings import RunSettings, Settings
@@ -141,15 +141,10 @@ def _origin(fingerprints: Fingerprints, settings: RunSettings) -> dict[str, Any]
 
     A base of others, on the hub or in a folder, has none: its place is in the settings.
     """
-    base = None
-    if settings.start_from and not _is_of_others(find_run(settings.start_from)):
-        base = fingerprint_checkpoint(choose_checkpoint(settings.start_from).folder)
+    base, folder = None, find_run(settings.start_from) if settings.start_from else None
+    if folder is not None and folder.is_dir() and not is_of_others(folder):
+        base = fingerprint_checkpoint(choose_checkpoint(folder).folder)
     return {"data": fingerprints.of(settings), "base": base}
-
-
-def _is_of_others(base: Path) -> bool:
-    """Tell whether a model was not trained by this package: it is no folder, or has no settings."""
-    return not base.is_dir() or ((base / CONFIG_NAME).is_file() and not (base / SETTINGS_NAME).is_file())
 
 
 def _differs(origin: dict[str, Any], old: dict[str, Any]) -> bool:

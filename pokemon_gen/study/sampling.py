@@ -33,11 +33,15 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.jackknife import error_of_mean
 from pokemon_gen.evaluation.pixels import new_colour_counts
 from pokemon_gen.files import read_object, write_json, write_text
-from pokemon_gen.models.checkpoints import fingerprint_checkpoint, is_loadable, learned_from
+from pokemon_gen.models.checkpoints import (
+    fingerprint_checkpoint,
+    learned_from,
+    require_trained_on,
+)
 from pokemon_gen.models.choice import Choice, choose_checkpoint, read_choice
 from pokemon_gen.models.likelihood import nll_of_completions, token_nll
 from pokemon_gen.models.loading import load_checkpoint
-from pokemon_gen.models.runs import find_run, is_member
+from pokemon_gen.models.runs import find_run, result_name
 from pokemon_gen.report.html import HtmlPage
 from pokemon_gen.report.sampling import (
     MEASURES,
@@ -58,7 +62,6 @@ from pokemon_gen.study.diversity import (
     sprite_measures,
     text_measures,
 )
-from pokemon_gen.study.trained_on import require_same_data
 from pokemon_gen.study_settings import SamplingGrid
 from pokemon_gen.text.blocks import AdjacentBlocks, batches, read_tokens, require_block
 from pokemon_gen.text.corpus import Corpus, open_corpus
@@ -191,19 +194,11 @@ def study_sampling(
     grid = grid or SamplingGrid()
     choice = choose_checkpoint(run)
     of_text = learned_from(choice.folder) == "text"
-    name = result_name(run)
+    name = result_name(find_run(run))
     subject: Subject = TextSubject(choice, grid, name) if of_text else SpriteSubject(choice, grid, name)
     folder = folder or RESULTS / name / "sampling"
     rows, references = _measure_all(subject, combinations(grid), folder / ROWS_NAME)
     return _report(subject, rows, references, folder)
-
-
-def result_name(run: str | Path) -> str:
-    """Return the name of a run's or a checkpoint's folder of results, as `stages/plans.py` names it."""
-    path = find_run(run).resolve()
-    owner = path.parent if is_loadable(path) else path
-    name = f"{owner.parent.name}/{owner.name}" if is_member(owner) else owner.name
-    return name if owner == path else f"{name}-{path.name}"
 
 
 class SpriteSubject:
@@ -216,7 +211,7 @@ class SpriteSubject:
         checkpoint = load_checkpoint(read_choice(choice))
         sprites = load_sprites_of(checkpoint.settings.sprites)
         checkpoint.require_palette_of(sprites)
-        require_same_data(choice.folder, sprites.origin)
+        require_trained_on(choice.folder, sprites.origin)
         dev, judge = sprites.tokens("dev"), find_judge(sprites)
         self.name, self.model, self.grid = name, checkpoint.model, grid
         self.truth = dev[_spread(len(dev), grid.prompts)]  # (P, 400)
@@ -283,7 +278,7 @@ class TextSubject:
                 "that `pokemon-gen text train` made."
             )
         self.name, corpus = name, open_corpus(self.model.settings.corpus)
-        require_same_data(choice.folder, corpus.origin)
+        require_trained_on(choice.folder, corpus.origin)
         self.given, self.true = _halves_of_blocks(self.model.tokenizer, corpus, grid.prompts)
         self.prompts, self.truth = self._texts(self.given), self._texts(self.true)
         self.new_tokens = self.true.shape[1]

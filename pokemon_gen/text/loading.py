@@ -9,9 +9,8 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from pokemon_gen.config_files.loading import load_saved
-from pokemon_gen.constants import SETTINGS_NAME
 from pokemon_gen.errors import PokemonGenError, first_line
-from pokemon_gen.models.checkpoints import CONFIG_NAME, TOKENIZER_NAME, learned_from
+from pokemon_gen.models.checkpoints import TOKENIZER_NAME, is_of_others, learned_from
 from pokemon_gen.models.choice import Choice, choose_checkpoint, require_place
 from pokemon_gen.models.devices import to_best_device
 from pokemon_gen.models.hf_compat import quiet
@@ -62,8 +61,7 @@ def load_text_model(place: str | Path) -> TextModel:
     if not find_run(place).is_dir():
         return _from_hub(str(place))
     folder = find_run(place)
-    of_others = (folder / CONFIG_NAME).is_file() and not (folder / SETTINGS_NAME).is_file()
-    if of_others:
+    if is_of_others(folder):
         reason, settings = "named explicitly", None
     else:
         choice = checkpoint_of(place)

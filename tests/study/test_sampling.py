@@ -24,11 +24,10 @@ from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.likelihood import nll_of_completions
 from pokemon_gen.models.loading import load_checkpoint
-from pokemon_gen.models.runs import find_run
+from pokemon_gen.models.runs import find_run, result_name
 from pokemon_gen.report.sampling import Sampling, label_offsets
 from pokemon_gen.settings import CompletionSettings
 from pokemon_gen.sprites.loading import Sprites
-from pokemon_gen.stages import plans
 from pokemon_gen.study import sampling
 from pokemon_gen.study.sampling import (
     OTHER_TEXT,
@@ -42,7 +41,6 @@ from pokemon_gen.study.sampling import (
     knee,
     knee_share,
     pareto,
-    result_name,
     study_sampling,
 )
 from pokemon_gen.study_settings import SamplingGrid
@@ -270,8 +268,14 @@ def test_checkpoints_and_copies_of_a_run_have_results_of_their_own(
         assert (made.name, made.page.file) == (name, Path("eval/results") / name / "sampling" / "report.html")
     Path("checkpoints/both/member-0/checkpoint-3").mkdir(parents=True)
     (Path("checkpoints/both/member-0/checkpoint-3") / "config.json").touch()
-    for place in (checkpoint, "tiny", "both", "both/member-0", "both/member-0/checkpoint-3"):
-        assert result_name(place) == plans.result_name(find_run(place))
+    names = {
+        checkpoint: "tiny-checkpoint-1",
+        "tiny": "tiny",
+        "both": "both",
+        "both/member-0": "both/member-0",
+        "both/member-0/checkpoint-3": "both/member-0-checkpoint-3",
+    }
+    assert {place: result_name(find_run(place)) for place in names} == names
 
 
 @pytest.mark.parametrize("changed", ["few/train.txt", "corpus.txt"])
