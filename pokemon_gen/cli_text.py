@@ -49,7 +49,7 @@ def train(config: str, overrides: tuple[str, ...], overwrite: bool) -> None:
         check_same_run(settings)
     from pokemon_gen.text.training import load_text_data, seen_by, train_text
 
-    data = load_text_data(settings)
+    data = load_text_data(settings, overwrite)
     click.echo(f"corpus: {settings.corpus.source}: {data}")
     result = train_text(settings, data, overwrite)
     print_training(result, overwrite)
@@ -77,11 +77,10 @@ def generate(
     from pokemon_gen.config_files.overrides import override_generation
     from pokemon_gen.text.generation import generate as generate_text
     from pokemon_gen.text.loading import load_text_model
-    from pokemon_gen.text_settings import CorpusSettings
 
     loaded = load_text_model(model)
     settings = override_generation(loaded.settings, overrides)
-    corpus = loaded.settings.corpus if loaded.settings else CorpusSettings()
+    corpus = loaded.corpus
     separator = corpus.cased(corpus.separator)
     prompt = None if prompt is None else corpus.cased(prompt)  # a model of capitals knows no other letters
     given = separator if prompt is None else prompt
@@ -125,7 +124,8 @@ def _print_coherence(prompt: str, continuations: list[str]) -> None:
 def score(model: str, overrides: tuple[str, ...], split: str) -> None:
     """Print perplexity and bits per character of a corpus under a MODEL.
 
-    The corpus is that of the run, or what corpus.source=... and other overrides say.
+    The corpus is that of the run, or what corpus.source=... and other overrides say. The model reads
+    corpus.block_size tokens at once, by default as many as in its training.
     """
     _require_place(model)
     from pokemon_gen.config_files.overrides import override_corpus
@@ -133,7 +133,7 @@ def score(model: str, overrides: tuple[str, ...], split: str) -> None:
     from pokemon_gen.text.scores import score_corpus
 
     loaded = load_text_model(model)
-    corpus = override_corpus(loaded.settings, overrides)
+    corpus = override_corpus(loaded.corpus, overrides)
     click.echo(f"{corpus.source}: {split}: {score_corpus(loaded, corpus, split)}")
 
 
@@ -161,8 +161,8 @@ def chat(model: str, overrides: tuple[str, ...], questions: tuple[str, ...], sys
     messages = [{"role": "system", "content": system}] if system else []
     for question in questions or iter(lambda: click.prompt("you", default="", show_default=False), ""):
         messages.append({"role": "user", "content": question})
+        answered = answer(loaded, messages, settings)  # first: a model without a template is refused
         without = answer(loaded, messages, settings, template=False)
-        answered = answer(loaded, messages, settings)
         _print_answer("without the template", without)
         _print_answer("with the template", answered)
         messages.append({"role": "assistant", "content": answered.text})

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "pokemon_gen"
 # From the bottom up. A module or folder may import lower layers, and modules of its own folder.
 LAYERS = [
     {"errors", "constants"},
-    {"files", "bars"},
+    {"files", "bars", "hub_log"},
     {"palette", "settings", "text_rows"},
     {"text_settings", "study_settings"},
     {"config_files", "submission", "progress", "report", "augmentation"},

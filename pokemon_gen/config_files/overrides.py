@@ -74,10 +74,9 @@ def override_generation(known: TextSettings | None, overrides: Sequence[str]) ->
     return _override(GenerationAlone, "generation", section, overrides).generation
 
 
-def override_corpus(known: TextSettings | None, overrides: Sequence[str]) -> CorpusSettings:
-    """Return the corpus of a run, with `corpus.name=value` overrides applied; see `override_generation`."""
-    section = known.corpus if known else CorpusSettings()
-    return _override(CorpusAlone, "corpus", section, overrides).corpus
+def override_corpus(known: CorpusSettings, overrides: Sequence[str]) -> CorpusSettings:
+    """Return settings of a corpus, with `corpus.name=value` overrides applied; see `override_sprites`."""
+    return _override(CorpusAlone, "corpus", known, overrides).corpus
 
 
 def override_sampling(overrides: Sequence[str]) -> SamplingGrid:

@@ -7,7 +7,6 @@ one, so that nobody has to search a traceback.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import ERROR, getLogger
 from typing import Any
 
 import transformers
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel, TrainingArguments, masking_utils
 from transformers.utils import logging
 
 from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.hub_log import hide_retries
 
 TESTED = "5.12 to 5.24"
 """Releases of `transformers` in which all of these attributes were found to work."""
@@ -104,19 +104,17 @@ def quiet() -> Iterator[None]:
 
     A message that the random state of another device cannot be restored is hidden too: nothing needs it.
     """
-    of_hub = getLogger("huggingface_hub")
-    verbosity, bars, level = logging.get_verbosity(), logging.is_progress_bar_enabled(), of_hub.level
-    of_hub.setLevel(ERROR)
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     of_states = logging.get_logger("transformers.trainer_pt_utils")
     of_states.addFilter(_not_of_random_states)
     try:
-        yield
+        with hide_retries():
+            yield
     finally:
         of_states.removeFilter(_not_of_random_states)
         logging.set_verbosity(verbosity)
-        of_hub.setLevel(level)
         if bars:
             logging.enable_progress_bar()
 

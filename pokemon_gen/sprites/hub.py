@@ -17,6 +17,7 @@ import numpy as np
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from pokemon_gen.errors import PokemonGenError, first_line
+from pokemon_gen.hub_log import hide_retries
 from pokemon_gen.palette import Palette
 from pokemon_gen.sprites.collection import SPLITS, Sprites, collect
 from pokemon_gen.sprites.sources import find_splits, is_local
@@ -171,7 +172,7 @@ def load_splits(dataset: str, without_network: str = _WITHOUT_NETWORK) -> dict[s
     """
     local = is_local(dataset)
     try:
-        with _without_progress_bars():
+        with _without_progress_bars(), hide_retries():
             if not local:
                 return {str(name): split for name, split in datasets.load_dataset(dataset).items()}
             # `datasets` identifies a local folder in its cache by the folder's name alone. With the common

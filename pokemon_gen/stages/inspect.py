@@ -6,7 +6,7 @@ fit the model, such as the heads of Mamba, the page has the reason.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from pokemon_gen.stages.inside_parts import (
 )
 from pokemon_gen.stages.plans import InspectionOptions, InspectionPlan, plan_inspection
 from pokemon_gen.text.blocks import read_tokens, require_block
-from pokemon_gen.text.corpus import Corpus, open_corpus
+from pokemon_gen.text.corpus import open_corpus
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.tokenizers import decode, encode
 
@@ -48,8 +48,6 @@ ABLATION_NAME = "ablation.csv"
 """The rows of the ablation, in the folder of the page."""
 AUTOENCODER_NAME = "autoencoder"
 """The folder of the autoencoder, in the folder of the page."""
-LONGEST_LINE = 2**16
-"""The most characters of a line of dev: a text without separators is not held in memory as a whole."""
 SECONDS = {"attention": 4.0, "embeddings": 12.0, "lens": 2.0, "features": 40.0, "ablation": 40.0}
 """About the CPU seconds of each part for `strong`: its two runs took 116 in all, imports included."""
 _log = logging.getLogger(__name__)
@@ -187,12 +185,12 @@ def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
     train, dev = (read_tokens(corpus, split, text_model.tokenizer) for split in ("train", "dev"))
     for split, stream in (("train", train), ("dev", dev)):
         require_block(stream, settings.block_size, f"{settings.source}: {split}")
-    prompt = next(_lines(corpus)) if options.prompt is None else options.prompt
+    prompt = next(corpus.lines()) if options.prompt is None else options.prompt
     all_tokens = encode(text_model.tokenizer, prompt, "--prompt")
     tokens = all_tokens[: settings.block_size]
     if len(tokens) < 2:
         raise PokemonGenError(f"--prompt: it has {len(tokens)} tokens. Give at least 2.")
-    lines = (encode(text_model.tokenizer, line, "dev")[: settings.block_size] for line in _lines(corpus))
+    lines = (encode(text_model.tokenizer, line, "dev")[: settings.block_size] for line in corpus.lines())
     view = inside_text.TextView(
         text_model=text_model,
         train=train,
@@ -200,7 +198,7 @@ def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
         tokens=tokens,
         other=next((line for line in lines if not np.array_equal(line, tokens)), None),
         word=options.word or "",
-        contexts=inside_text.occurrences(_lines(corpus), options.word) if options.word else [],
+        contexts=inside_text.occurrences(corpus.lines(), options.word) if options.word else [],
         layer=chosen_layer(text_model.model, options.layer),
         steps=options.feature_steps,
         shown=options.features,
@@ -219,39 +217,6 @@ def _about_prompt(read: str, tokens: NDArray[np.int64], all_tokens: NDArray[np.i
     if len(tokens) == len(all_tokens):
         return f"The prompt is “{read}”."
     return f"The prompt is “{read}”: its first {len(tokens)} of {len(all_tokens)} tokens, which fill a block."
-
-
-def _lines(corpus: Corpus) -> Iterator[str]:
-    """Yield the lines of dev that are not empty.
-
-    The first one is left out if there are others, because it may begin inside a line of the text.
-
-    Raises:
-        PokemonGenError: if all lines are empty.
-    """
-    lines = _all_lines(corpus)
-    first, second = next(lines, None), next(lines, None)
-    if first is None:
-        raise PokemonGenError(f"{corpus.settings.source}: dev has only empty lines. Use a longer text.")
-    yield first if second is None else second
-    yield from lines
-
-
-def _all_lines(corpus: Corpus) -> Iterator[str]:
-    """Yield the lines of dev that are not empty; one of more than `LONGEST_LINE` characters in parts."""
-    separator, rest = corpus.settings.cased(corpus.settings.separator), ""
-    for piece in corpus.split("dev"):
-        *whole, rest = (rest + piece).split(separator)
-        *cut, rest = _cut(rest)
-        yield from (part for line in whole for part in _cut(line) if part.strip())
-        yield from (part for part in cut if part.strip())
-    if rest.strip():
-        yield rest
-
-
-def _cut(line: str) -> list[str]:
-    """Return a line in parts of at most `LONGEST_LINE` characters."""
-    return [line[start : start + LONGEST_LINE] for start in range(0, max(len(line), 1), LONGEST_LINE)]
 
 
 def _look_inside(parts: Any, view: Any) -> _Inside:

@@ -18,7 +18,7 @@ from pokemon_gen.report.text import TextReportContent, build_text_report
 from pokemon_gen.stages.plans import REPORT_NAME
 from pokemon_gen.text.corpus import Corpus, open_corpus
 from pokemon_gen.text.generation import generate
-from pokemon_gen.text.loading import TextModel, checkpoint_of, load_text_model
+from pokemon_gen.text.loading import TextModel, load_text_model
 from pokemon_gen.text.scores import score_corpus
 from pokemon_gen.text_settings import TextSettings
 
@@ -52,7 +52,8 @@ def write_text_report(run: str | Path, output: Path | None = None, overwrite: bo
 def _content(given: str, loaded: TextModel, settings: TextSettings) -> TextReportContent:
     """Collect what the report shows."""
     corpus = open_corpus(settings.corpus)
-    folder = checkpoint_of(given).folder
+    folder = loaded.folder
+    assert folder is not None  # a model of the hub has no settings
     saved = valid_checkpoints(folder.parent)
     history = log_history(saved[-1] if saved else folder) if saved or has_state(folder) else []
     separator = settings.corpus.cased(settings.corpus.separator)
@@ -74,9 +75,7 @@ def _content(given: str, loaded: TextModel, settings: TextSettings) -> TextRepor
 def _prompts(corpus: Corpus) -> Iterator[str]:
     """Yield the first words of different lines of dev."""
     seen = set()
-    lines = (line for piece in corpus.split("dev") for line in piece.splitlines())
-    next(lines, None)  # the first one may be cut
-    for line in lines:
+    for line in corpus.lines():
         prompt = " ".join(line.split(" ")[:PROMPT_WORDS])
         if prompt.strip() and prompt not in seen:
             seen.add(prompt)

@@ -75,7 +75,7 @@ def _data_section(settings: RunSettings) -> Any:
 def _overridden(settings: RunSettings, overrides: list[str]) -> Any:
     """Return the section of data that a run is measured on."""
     if isinstance(settings, TextSettings):
-        return override_corpus(settings, overrides)
+        return override_corpus(settings.corpus, overrides)
     assert isinstance(settings, Settings)
     return override_sprites(settings.sprites, overrides)
 
@@ -144,7 +144,7 @@ def _measure_text(plan: StudyPlan, settings: TextSettings) -> dict[str, Any]:
     loaded = load_text_model(settings.name)
     scores = {}
     for name, overrides in (plan.measure or {"dev": []}).items():
-        score = score_corpus(loaded, override_corpus(settings, overrides))
+        score = score_corpus(loaded, override_corpus(settings.corpus, overrides))
         scores[name] = {
             "nll": score.nll,
             "perplexity": score.perplexity,

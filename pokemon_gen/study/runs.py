@@ -25,7 +25,7 @@ from pokemon_gen.study.costs import steps_by_time
 from pokemon_gen.study.measures import TWO_FOLDS, Fingerprints, measure
 from pokemon_gen.study.plan import settings_of
 from pokemon_gen.study_settings import StudyPlan
-from pokemon_gen.text.training import load_text_data, train_text
+from pokemon_gen.text.training import train_text
 from pokemon_gen.text_settings import TextSettings
 from pokemon_gen.training.divergence import DivergedError
 from pokemon_gen.training.resuming import check_same_run
@@ -273,7 +273,7 @@ def _since(begin: float) -> float:
 def _train(settings: RunSettings, overwrite: bool) -> TrainingResult[Any]:
     """Train a run of either kind, resume it, or replace it."""
     if isinstance(settings, TextSettings):
-        return train_text(settings, load_text_data(settings), overwrite)
+        return train_text(settings, overwrite=overwrite)
     assert isinstance(settings, Settings)
     return train(settings, overwrite=overwrite)
 

@@ -6,7 +6,7 @@ is identified by the fingerprint of its text, so that a run notices if a file ha
 
 import codecs
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -25,6 +25,10 @@ CAPTIONS_IN_MEMORY = 200_000
 """The most captions that are held in memory: some 20 MB."""
 PIECE = 2**20
 """The most characters of a file that are read at once."""
+LONGEST_DOCUMENT = 2**24
+"""The most characters of a document of a file: a text without separators is not held in memory as a whole."""
+LONGEST_LINE = 2**16
+"""The most characters of a line of dev; a longer one is read in parts."""
 CODE_POINTS = 0x110000
 """The number of characters of Unicode."""
 
@@ -69,7 +73,7 @@ class Corpus:
         """What the text holds.
 
         Raises:
-            PokemonGenError: if it is empty.
+            PokemonGenError: if it is empty, or a single document that should be divided.
         """
         counts, digest, documents = np.zeros(CODE_POINTS, np.int64), hashlib.sha256(), 0
         for piece in self.pieces():
@@ -78,8 +82,10 @@ class Corpus:
             documents += 1
         if not counts.any():
             raise PokemonGenError(f"{self.settings.source}: the text is empty. Use a longer one.")
-        by_documents = documents if self.settings.split == "documents" else 0
-        return Survey(int(counts.sum()), by_documents, counts, digest.hexdigest()[:16])
+        by_documents = self.settings.split == "documents"
+        if by_documents and documents == 1:
+            raise _not_divided(self.settings, "is a single document")
+        return Survey(int(counts.sum()), documents * by_documents, counts, digest.hexdigest()[:16])
 
     @property
     def origin(self) -> dict[str, str]:
@@ -104,6 +110,23 @@ class Corpus:
         for piece, number in zip(self.pieces(), drawn, strict=True):
             if (number < self.settings.train_share) == train:
                 yield piece
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of dev that are not empty, without separators.
+
+        The first one is left out if there are others, because it may begin inside a line of the text.
+
+        Raises:
+            PokemonGenError: if all lines are empty.
+        """
+        separator = self.settings.cased(self.settings.separator)
+        parts = split_at(self.split("dev"), separator, LONGEST_LINE)
+        lines = (line for line in parts if line.strip())
+        first, second = next(lines, None), next(lines, None)
+        if first is None:
+            raise PokemonGenError(f"{self.settings.source}: dev has only empty lines. Use a longer text.")
+        yield first if second is None else second
+        yield from lines
 
     def _part(self, train: bool) -> Iterator[str]:
         """Yield the pieces before the end of train, or those after it."""
@@ -132,7 +155,7 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         file = _require_file(Path(place))
         if settings.split == "order":
             return Corpus(settings, lambda: map(settings.cased, _read(file)))
-        documents = partial(_documents_of, file, settings.separator)
+        documents = partial(_documents_of, file, settings)
     elif kind == "hub" and place:
         documents = documents_of_column(place, settings.column)
     else:
@@ -220,11 +243,40 @@ def _not_text(file: Path, byte: int) -> PokemonGenError:
     )
 
 
-def _documents_of(file: Path, separator: str) -> Iterator[str]:
-    """Yield the texts between the separators of a file; empty ones are left out."""
+def _documents_of(file: Path, settings: CorpusSettings) -> Iterator[str]:
+    """Yield the texts between the separators of a file; empty ones are left out.
+
+    Raises:
+        PokemonGenError: for one of more than `LONGEST_DOCUMENT` characters.
+    """
+    for document in split_at(_read(file), settings.separator, LONGEST_DOCUMENT):
+        if len(document) >= LONGEST_DOCUMENT:
+            raise _not_divided(settings, f"has {LONGEST_DOCUMENT:,} characters without a separator")
+        if document:
+            yield document
+
+
+def _not_divided(settings: CorpusSettings, problem: str) -> PokemonGenError:
+    return PokemonGenError(
+        f"{settings.source}: the text {problem}, with {settings.separator!r} as the separator, so it "
+        "cannot be divided by documents. Name what is between them (corpus.separator=...), or set "
+        "corpus.split=order."
+    )
+
+
+def split_at(pieces: Iterable[str], separator: str, longest: int) -> Iterator[str]:
+    """Yield the texts between the separators of a stream; one of more than `longest` characters in parts."""
     rest = ""
-    for piece in _read(file):
+    for piece in pieces:
         *whole, rest = (rest + piece).split(separator)
-        yield from filter(None, whole)
+        *parts, rest = _in_parts(rest, longest)
+        for text in whole:
+            yield from _in_parts(text, longest)
+        yield from parts
     if rest:
         yield rest
+
+
+def _in_parts(text: str, longest: int) -> list[str]:
+    """Return a text in parts of at most `longest` characters."""
+    return [text[start : start + longest] for start in range(0, max(len(text), 1), longest)]

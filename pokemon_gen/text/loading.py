@@ -18,7 +18,10 @@ from pokemon_gen.models.loading import load_weights
 from pokemon_gen.models.runs import find_run
 from pokemon_gen.models.scratch import register_scratch
 from pokemon_gen.text.tokenizers import load_tokenizer
-from pokemon_gen.text_settings import TextSettings
+from pokemon_gen.text_settings import CorpusSettings, TextSettings
+
+LONGEST_BLOCK = 1024
+"""The tokens of a block for a model of others that reads more of them, or any number."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class TextModel:
         settings: of the run that trained it; None for a model of others.
         name: of the run, or the place that the model was loaded from.
         reason: why this checkpoint was chosen, in words.
+        folder: that it was loaded from; None for a model on the hub.
     """
 
     model: PreTrainedModel
@@ -38,6 +42,7 @@ class TextModel:
     settings: TextSettings | None
     name: str
     reason: str
+    folder: Path | None = None
 
     @property
     def context(self) -> int | None:
@@ -45,6 +50,13 @@ class TextModel:
         if self.settings:
             return self.settings.corpus.block_size
         return getattr(self.model.config, "max_position_embeddings", None)
+
+    @property
+    def corpus(self) -> CorpusSettings:
+        """The corpus of the run; for a model of others, the embedded one in blocks as long as it reads."""
+        if self.settings:
+            return self.settings.corpus
+        return CorpusSettings(block_size=min(self.context or LONGEST_BLOCK, LONGEST_BLOCK))
 
 
 def load_text_model(place: str | Path) -> TextModel:
@@ -75,7 +87,7 @@ def load_text_model(place: str | Path) -> TextModel:
             f"they do not belong together. Copy {TOKENIZER_NAME} and the weights from one place."
         )
     name = settings.name if settings else str(place)
-    return TextModel(to_best_device(model, str(folder)).eval(), tokenizer, settings, name, reason)
+    return TextModel(to_best_device(model, str(folder)).eval(), tokenizer, settings, name, reason, folder)
 
 
 def checkpoint_of(place: str | Path) -> Choice:

@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from pokemon_gen.bars import progress_bar
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.jackknife import error_of_mean
-from pokemon_gen.text.blocks import AdjacentBlocks, TokenStream, batches, read_tokens, require_block
-from pokemon_gen.text.corpus import open_corpus
+from pokemon_gen.models.checkpoints import require_trained_on
+from pokemon_gen.text.blocks import AdjacentBlocks, TokenStream, batches, read_tokens
+from pokemon_gen.text.corpus import Corpus, open_corpus
 from pokemon_gen.text.loading import TextModel
 from pokemon_gen.text.training import bits_per_character
 from pokemon_gen.text_settings import CorpusSettings
 
-LONGEST_BLOCK = 1024
-"""The tokens of a block for a model that reads any number of them."""
 _TOKENS = 2**14
 """The most tokens in a forward pass."""
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
@@ -64,14 +64,28 @@ def score_corpus(text_model: TextModel, settings: CorpusSettings, split: str = "
 
     Args:
         text_model: the model.
-        settings: of the corpus.
+        settings: of the corpus; `block_size` is how many tokens the model reads at once. A text that does not
+            fill a block is one shorter block.
         split: `train`, `dev` or `all`.
 
     Raises:
-        PokemonGenError: for a character that the model's tokenizer lacks, or a text shorter than a block.
+        PokemonGenError: for a character that the model's tokenizer lacks, a text of less than two tokens, or
+            blocks longer than the model reads; or if the corpus is that of the run, but its text has changed.
     """
-    stream = read_tokens(open_corpus(settings), split, text_model.tokenizer)
-    nll = nll_of_blocks(text_model, stream, f"{settings.source}: {split}")
+    block_size, context = settings.block_size, text_model.context
+    if context and block_size > context:
+        raise PokemonGenError(
+            f"corpus.block_size: {text_model.name} reads {context} tokens at once, fewer than {block_size}. "
+            f"Use {context} at most."
+        )
+    corpus = open_corpus(settings)
+    _require_same_text(text_model, corpus)
+    stream = read_tokens(corpus, split, text_model.tokenizer)
+    if len(stream.tokens) < 2:
+        raise PokemonGenError(
+            f"{settings.source}: {split}: {len(stream.tokens)} tokens; a score takes 2. Use a longer text."
+        )
+    nll = nll_of_blocks(text_model, stream, min(block_size, len(stream.tokens) - 1))
     mean = float(nll.mean())
     return TextScore(
         nll=mean,
@@ -83,20 +97,19 @@ def score_corpus(text_model: TextModel, settings: CorpusSettings, split: str = "
     )
 
 
+def _require_same_text(text_model: TextModel, corpus: Corpus) -> None:
+    """Check that the corpus of a run still holds the text that its model was trained on."""
+    if text_model.folder is None or text_model.settings is None:
+        return
+    of_run = text_model.settings.corpus
+    if corpus.settings.model_copy(update={"block_size": of_run.block_size}) == of_run:
+        remedy = "Restore it, or name the new text: pokemon-gen text score RUN corpus.source=... --split all."
+        require_trained_on(text_model.folder, corpus.origin, remedy)
+
+
 @torch.no_grad()
-def nll_of_blocks(text_model: TextModel, stream: TokenStream, where: str) -> NDArray[np.float64]:
-    """Return the NLL of every predicted token of a text, in nats: (blocks, block_size).
-
-    Args:
-        text_model: the model.
-        stream: the text.
-        where: names the text in errors.
-
-    Raises:
-        PokemonGenError: for a text shorter than a block.
-    """
-    block_size = min(text_model.context or LONGEST_BLOCK, LONGEST_BLOCK)
-    require_block(stream, block_size, where)
+def nll_of_blocks(text_model: TextModel, stream: TokenStream, block_size: int) -> NDArray[np.float64]:
+    """Return the NLL of every predicted token of a text, in nats: (blocks, block_size)."""
     blocks = AdjacentBlocks(stream, block_size)
     size = max(1, _TOKENS // block_size)
     nlls = []

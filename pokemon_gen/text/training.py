@@ -8,6 +8,7 @@ nats/token, and in bits per character, in which models of different tokenizers c
 
 import copy
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, EvalPrediction, PreTrainedModel, PreTrainedTokenizerFast
 
+from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import SettingError
 from pokemon_gen.files import write_json
 from pokemon_gen.models.build import build_text_model
 from pokemon_gen.models.checkpoints import CORPUS_NAME
 from pokemon_gen.models.loading import load_weights
+from pokemon_gen.models.runs import last_checkpoint
 from pokemon_gen.models.starting import require_positions, require_same_model
 from pokemon_gen.text.blocks import (
     AdjacentBlocks,
@@ -126,7 +129,7 @@ class TextData(TrainingData[TextSettings]):
             train_dataset=self.blocks(arguments, settings),
             eval_dataset=AdjacentBlocks(self.dev, settings.corpus.block_size, settings.corpus.eval_blocks),
             data_collator=_batch_of,
-            compute_loss_func=_mean_nll,
+            compute_loss_func=partial(_mean_loss, label_smoothing=arguments.label_smoothing_factor),
             preprocess_logits_for_metrics=_nll_of_batch,
             compute_metrics=self._metrics,
         )
@@ -176,10 +179,15 @@ def _batch_of(blocks: Tensor) -> dict[str, Tensor]:
     return {"input_ids": blocks[:, :-1].contiguous(), "labels": blocks[:, 1:].contiguous()}
 
 
-def _mean_nll(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
-    """Return the mean NLL of the labels, over all batches of a step."""
+def _mean_loss(
+    outputs: Any, labels: Tensor, num_items_in_batch: Any = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Return the mean loss of the labels over all batches of a step: their NLL, unless they are smoothed."""
     total = torch.nn.functional.cross_entropy(
-        outputs.logits.float().flatten(0, 1), labels.flatten(), reduction="sum"
+        outputs.logits.float().flatten(0, 1),
+        labels.flatten(),
+        reduction="sum",
+        label_smoothing=label_smoothing,
     )
     return total / (labels.numel() if num_items_in_batch is None else num_items_in_batch)
 
@@ -190,15 +198,20 @@ def _nll_of_batch(logits: Any, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
 
 
-def load_text_data(settings: TextSettings) -> TextData:
+def load_text_data(settings: TextSettings, overwrite: bool = False) -> TextData:
     """Read the corpus of a run, make its tokenizer and turn the text into tokens.
+
+    Args:
+        settings: the run.
+        overwrite: the run starts again. A run that resumes needs no base: it has its last checkpoint.
 
     Raises:
         PokemonGenError: for a text that is missing, not text or too short, or a tokenizer that does not
             fit.
     """
     corpus = open_corpus(settings.corpus)
-    base = load_text_model(settings.start_from) if settings.start_from else None
+    saved = None if overwrite else last_checkpoint(CHECKPOINTS / settings.name)
+    base = load_text_model(saved or settings.start_from) if settings.start_from else None
     tokenizer = _tokenizer_of(base, settings) if base else make_tokenizer(settings.tokenizer, corpus)
     streams = [read_tokens(corpus, split, tokenizer) for split in ("train", "dev")]
     for split, stream in zip(("train", "dev"), streams, strict=True):
@@ -240,7 +253,7 @@ def train_text(
     Raises:
         PokemonGenError: for settings that do not fit, or a run of other settings under this name.
     """
-    return train_extended(settings, data or load_text_data(settings), Extensions(), overwrite)
+    return train_extended(settings, data or load_text_data(settings, overwrite), Extensions(), overwrite)
 
 
 def seen_by(result: TrainingResult[TextSettings], data: TextData) -> Seen:

@@ -176,7 +176,7 @@ def ready_training(
     if checkpoint and step_of(checkpoint) >= max_steps:
         settings = in_precision_of(load_saved(type(settings), checkpoint), settings)
         return _result(folder, settings, "nothing left to do", checkpoint, max_steps)
-    model, arguments, settings = prepare(settings, data, folder, extensions)
+    model, arguments, settings = prepare(settings, data, folder, extensions, checkpoint)
     if checkpoint:
         checkpoint = resumable_checkpoint(folder, arguments.fp16)
         data.require_loadable(checkpoint)  # `Trainer` only warns of weights that are missing
@@ -233,16 +233,29 @@ def planned_steps(settings: RunSettings, folder: Path, samples: int, noun: str =
 
 
 def prepare(
-    settings: RunKind, data: TrainingData[RunKind], folder: Path, extensions: Extensions | None = None
+    settings: RunKind,
+    data: TrainingData[RunKind],
+    folder: Path,
+    extensions: Extensions | None = None,
+    checkpoint: Path | None = None,
 ) -> tuple[PreTrainedModel, RunTrainingArguments, RunKind]:
     """Make a run's model and arguments; the settings come back with the precision that was chosen.
+
+    Args:
+        settings: the run.
+        data: that it learns from.
+        folder: receives the checkpoints.
+        extensions: a person's own code.
+        checkpoint: from which the run resumes. It takes the place of `start_from`, which may be gone.
 
     Raises:
         PokemonGenError: for a mistaken field, with its place in the config's file.
     """
     check_fields(settings)
     with settings.placing_errors():
-        model = data.fresh_model(settings, extensions or Extensions())
+        start = str(checkpoint) if checkpoint and settings.start_from else settings.start_from
+        fresh = settings.model_copy(update={"start_from": start})
+        model = data.fresh_model(fresh, extensions or Extensions())
         settings = _with_chosen_precision(settings)
         arguments = training_arguments(settings, folder)
         set_attention(model, arguments)

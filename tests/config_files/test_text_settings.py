@@ -14,6 +14,7 @@ from pokemon_gen.training.arguments import training_arguments
 from pokemon_gen.validation import check_fields
 from tests.builders import ROOT, error_with
 
+GPT2 = {"model_type": "gpt2"}
 TEXT_CONFIGS = sorted((ROOT / "configs/text").glob("*.yaml"))
 
 
@@ -112,22 +113,26 @@ def test_the_case_of_a_corpus_is_that_of_python() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "good", "bad"),
+    ("function", "known", "good", "bad"),
     [
-        (override_corpus, "corpus.count=9", "corpus.cont=9"),
-        (override_generation, "generation.top_k=9", "generation.topk=9"),
+        (override_corpus, CorpusSettings(case="upper"), "corpus.count=9", "corpus.cont=9"),
+        (
+            override_generation,
+            TextSettings(name="a", model=GPT2),
+            "generation.top_k=9",
+            "generation.topk=9",
+        ),
+        (override_generation, None, "generation.top_k=9", "generation.topk=9"),
     ],
 )
-def test_one_section_can_be_overridden(function: Any, good: str, bad: str) -> None:
-    run = load_text_settings("captions", ["corpus.case=upper", "generation.seed=4"])
-    for known in (run, None):
-        changed = function(known, [good])
-        section = getattr(run, good.partition(".")[0]) if known else type(changed)()
-        key = good.partition(".")[2].partition("=")[0]
-        assert changed == section.model_copy(update={key: 9})
+def test_one_section_can_be_overridden(function: Any, known: Any, good: str, bad: str) -> None:
+    changed = function(known, [good])
+    section = known if isinstance(known, CorpusSettings) else known.generation if known else type(changed)()
+    key = good.partition(".")[2].partition("=")[0]
+    assert changed == section.model_copy(update={key: 9})
     for wrong in (bad, "training.max_steps=3"):
         with error_with("command line: ", "unknown setting"):
-            function(run, [wrong])
+            function(known, [wrong])
     assert isinstance(override_generation(None, []), GenerationSettings)
 
 

@@ -1,6 +1,7 @@
 """`start_from`: a training starts from the weights of another model, whatever its palette."""
 
 import logging
+import shutil
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from pokemon_gen.augmentation import NO_CONDITIONING, prepend_identity
+from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.build import build_model
 from pokemon_gen.models.ensemble import members_of, palette_size
@@ -18,7 +20,7 @@ from pokemon_gen.settings import AugmentationSettings
 from pokemon_gen.sprites.collection import Sprites, collect
 from pokemon_gen.training.run import train
 from pokemon_gen.training.sprites import augmentation_of
-from tests.builders import ONE_STEP, MakeSettings
+from tests.builders import ONE_STEP, MakeSettings, error_with
 
 FLIPS = AugmentationSettings(flips="mirror")
 
@@ -122,6 +124,23 @@ def test_a_run_trains_on_from_its_base_and_records_it(
         torch.testing.assert_close(new, old)
     with pytest.raises(PokemonGenError, match="start_from"):  # a run does not change its base
         train(tiny(name="tuned", **{**start, "start_from": "checkpoints/base/checkpoint-1"}), few_sprites)
+
+
+def test_a_run_resumes_without_its_base(base: str, tiny: MakeSettings, few_sprites: Sprites) -> None:
+    steps = {"max_steps": 2, "save_steps": 1, "save_strategy": "steps"}
+    start = {"start_from": base, "model": {}, "training": steps}
+    for name in ("whole", "stopped"):
+        train(tiny(name=name, **start), few_sprites)
+    shutil.rmtree("checkpoints/stopped/checkpoint-2")
+    shutil.rmtree(CHECKPOINTS / base)
+    resumed = train(tiny(name="stopped", **start), few_sprites)
+    assert (resumed.status, resumed.step) == ("finished", 2)
+    assert load_checkpoint("stopped").settings.start_from == base
+    whole, again = (load_checkpoint(name).model for name in ("whole", "stopped"))
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with error_with(base):
+        train(tiny(name="stopped", **start), few_sprites, overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,12 @@ def test_the_palette_may_come_from_any_folder(hub: Path, few_sprites: Sprites, t
     assert load_palette(str(tmp_path / "colours")) == few_sprites.palette
 
 
-def test_without_a_network_the_error_names_alternatives() -> None:
+def test_without_a_network_the_error_names_alternatives(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(PokemonGenError) as caught:
         load_sprites("hub:lca0503/ml2025-hw4-pokemon")
     for fact in ("hub:lca0503/ml2025-hw4-pokemon", "procedural (embedded)", "text:FOLDER", "hub:FOLDER"):
         assert fact in str(caught.value)
+    assert not caplog.records  # nothing of each retry
 
 
 def test_a_missing_folder_is_named() -> None:

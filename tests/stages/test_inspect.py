@@ -33,7 +33,6 @@ from pokemon_gen.stages.ensemble import ensemble
 from pokemon_gen.stages.inside_parts import ablation_table, affordable, different_features
 from pokemon_gen.stages.inside_sprites import _followed, _oklab_table, body_pixel
 from pokemon_gen.stages.inside_text import _steered, count_tokens, occurrences
-from pokemon_gen.stages.inspect import _lines as dev_lines
 from pokemon_gen.stages.inspect import inspect
 from pokemon_gen.stages.plans import InspectionOptions
 from pokemon_gen.text.generation import generate
@@ -44,7 +43,6 @@ from pokemon_gen.text_settings import GenerationSettings, TextSettings
 from pokemon_gen.training.run import train
 from tests.builders import NO_DROPOUT, ONE_STEP, TINY_MODEL, error_with, tiny_settings, write_text_folder
 from tests.interpret.builders import tiny_model
-from tests.text.builders import corpus_of
 
 INSIDE = Path("eval/results/tiny/inside")
 FEW: dict[str, Any] = {"features": 2, "feature_steps": 3}
@@ -444,17 +442,6 @@ def test_no_line_is_read_after_the_last_shown_occurrence() -> None:
         raise AssertionError("one line too many")
 
     assert occurrences(lines(), "red") == [f"{number} red" for number in range(60)]
-
-
-def test_lines_of_dev_end_at_the_separator(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
-    monkeypatch.setattr("pokemon_gen.stages.inspect.LONGEST_LINE", 3)
-    corpus = corpus_of("x" * 10 + "onexyes||two||three||  ||four||", separator="||", train_share=0.26)
-    assert list(dev_lines(corpus)) == ["xye", "s", "two", "thr", "ee", "fou", "r"]
-    upper = corpus_of("axbxcxd", separator="x", case="upper", train_share=0.2)
-    assert list(dev_lines(upper)) == ["C", "D"]
-    assert list(dev_lines(corpus_of("aaaaaab", train_share=0.9))) == ["b"]
-    with error_with("only empty lines"):
-        list(dev_lines(corpus_of("aaaa\n\n\n", train_share=0.6)))
 
 
 def test_tokens_are_counted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,3 +104,19 @@ def test_the_command_shows_both_prompts(instructed: TextModel, capsys: pytest.Ca
     assert "<|user|>hello<|end|><|assistant|>" in result.output
     assert result.output.count("with the template") == 2
     assert Path("chat").is_dir()
+
+
+def test_a_model_without_a_template_is_refused_before_it_answers(
+    instructed: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from pokemon_gen.cli import cli
+
+    instructed.tokenizer.chat_template = None
+    instructed.tokenizer.save_pretrained("chat")
+    Path("chat/chat_template.jinja").unlink(missing_ok=True)
+    monkeypatch.setattr("pokemon_gen.text.chat.generate", lambda *_, **__: pytest.fail("it answered"))
+    result = CliRunner().invoke(cli, ["text", "chat", "chat", "--ask", "hello"])
+    assert isinstance(result.exception, SystemExit | PokemonGenError)
+    assert "chat template" in result.output + str(result.exception)

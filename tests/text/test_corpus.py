@@ -244,3 +244,27 @@ def test_the_tokens_of_a_part_stand_for_its_text() -> None:
     stream = read_tokens(corpus, "dev", make_tokenizer(TokenizerSettings(), corpus))
     assert "".join(corpus.survey.alphabet[token] for token in stream.tokens) == text[450:]
     assert stream.characters == 50
+
+
+def test_lines_of_dev_end_at_the_separator(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    monkeypatch.setattr("pokemon_gen.text.corpus.LONGEST_LINE", 3)
+    corpus = corpus_of("x" * 10 + "onexyes||two||three||  ||four||", separator="||", train_share=0.26)
+    assert list(corpus.lines()) == ["xye", "s", "two", "thr", "ee", "fou", "r"]
+    upper = corpus_of("axbxcxd", separator="x", case="upper", train_share=0.2)
+    assert list(upper.lines()) == ["C", "D"]
+    assert list(corpus_of("aaaaaab", train_share=0.9).lines()) == ["b"]
+    with error_with("only empty lines"):
+        list(corpus_of("aaaa\n\n\n", train_share=0.6).lines())
+
+
+def test_a_text_that_separators_do_not_divide_is_refused(
+    monkeypatch: pytest.MonkeyPatch, own_folder: Path
+) -> None:
+    for text in ("one text", "one text\n"):
+        with error_with("some.txt", "single", r"'\n'", "corpus.separator", "corpus.split=order"):
+            corpus_of(text, split="documents").survey.characters  # noqa: B018 (surveys)
+    assert corpus_of("one\ntwo", split="documents").survey.documents == 2
+    monkeypatch.setattr("pokemon_gen.text.corpus.LONGEST_DOCUMENT", 5)
+    assert list(corpus_of("four\nfour", split="documents").split("all")) == ["four\n", "four\n"]
+    with error_with("some.txt", "5", "';'", "corpus.split=order"):
+        corpus_of("four\nfour", split="documents", separator=";").survey.characters  # noqa: B018 (surveys)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pokemon_gen.text.blocks import TokenStream
+from pokemon_gen.text.blocks import TokenStream, read_tokens
 from pokemon_gen.text.corpus import open_corpus
 from pokemon_gen.text.loading import TextModel
 from pokemon_gen.text.scores import nll_of_blocks, score_corpus
@@ -16,7 +16,7 @@ from pokemon_gen.text_settings import CorpusSettings
 from tests.builders import error_with
 from tests.text.builders import BLOCK, UNLIMITED, fresh_text_model
 
-CORPUS = CorpusSettings(source="file:corpus.txt")
+CORPUS = CorpusSettings(source="file:corpus.txt", block_size=BLOCK)
 
 
 def uniform(text_model: TextModel) -> TextModel:
@@ -91,15 +91,35 @@ def test_the_batches_of_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatc
 def test_a_model_without_a_limit_is_scored_in_long_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     text_model = fresh_text_model(model=UNLIMITED)
     free = TextModel(text_model.model, text_model.tokenizer, None, "free", "")
-    monkeypatch.setattr("pokemon_gen.text.scores.LONGEST_BLOCK", 50)
+    monkeypatch.setattr("pokemon_gen.text.loading.LONGEST_BLOCK", 50)
+    assert free.corpus.block_size == 50
     stream = TokenStream(np.zeros(201, np.uint8), 201)
-    assert nll_of_blocks(free, stream, "here").shape == (4, 50)
+    assert nll_of_blocks(free, stream, 50).shape == (4, 50)
+
+
+def test_a_score_has_blocks_of_the_size_that_is_asked_for() -> None:
+    text_model = fresh_text_model()
+    stream = read_tokens(open_corpus(CORPUS), "dev", text_model.tokenizer)
+    score = score_corpus(text_model, CORPUS.model_copy(update={"block_size": 3}))
+    assert score.nll == pytest.approx(nll_of_blocks(text_model, stream, 3).mean())
+    assert score.nll != pytest.approx(nll_of_blocks(text_model, stream, BLOCK).mean())
+    with error_with("corpus.block_size", str(BLOCK), str(BLOCK + 1)):
+        score_corpus(text_model, CORPUS.model_copy(update={"block_size": BLOCK + 1}))
+
+
+def test_a_short_text_is_one_short_block() -> None:
+    text_model = fresh_text_model()
+    Path("corpus.txt").write_text("abcde")
+    score = score_corpus(text_model, CORPUS, "all")
+    assert (score.tokens, score.characters, score.error) == (4, 5, None)
+    alone = nll_of_blocks(text_model, TokenStream(encode(text_model.tokenizer, "abcde", "text"), 5), 4)
+    assert score.nll == pytest.approx(alone.mean())
 
 
 def test_a_text_that_does_not_fit_is_an_error() -> None:
     text_model = fresh_text_model()
-    Path("corpus.txt").write_text("abcdeabc")
-    with error_with("file:corpus.txt: all", "8 tokens", "takes 9"):
+    Path("corpus.txt").write_text("a")
+    with error_with("file:corpus.txt: all", "1 tokens", "2"):
         score_corpus(text_model, CORPUS, "all")
     Path("corpus.txt").write_text("abcde\nabcd€")
     with error_with("file:corpus.txt: all", "line 2, column 5", "'€'"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_pt_utils import LabelSmoother
 
 from pokemon_gen.models.build import build_text_model
 from pokemon_gen.models.checkpoints import log_history, trained_on
@@ -18,6 +19,7 @@ from pokemon_gen.text.blocks import AdjacentBlocks, RandomBlocks
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.training import load_text_data, seen_by, train_text
 from pokemon_gen.text_settings import TextSettings
+from pokemon_gen.training.arguments import training_arguments
 from pokemon_gen.training.extensions import Extensions
 from pokemon_gen.training.resuming import check_same_run
 from pokemon_gen.training.run import train, train_extended
@@ -29,6 +31,7 @@ from tests.text.builders import (
     ONE_STEP,
     RUN,
     SCRATCH_MODEL,
+    fresh_text_model,
     text_settings,
     write_corpus,
 )
@@ -90,6 +93,19 @@ def test_all_of_dev_is_measured_on_request() -> None:
     train_with([recorder], settings)
     measured = torch.cat(recorder.inputs[1:])  # after the step
     assert len(measured) == len(AdjacentBlocks(load_text_data(settings).dev, BLOCK)) == 59 // BLOCK
+
+
+def test_smoothed_labels_are_those_of_the_trainer() -> None:
+    settings = text_settings(training={**ONE_STEP, "label_smoothing_factor": 0.3})
+    blocks = load_text_data(settings).blocks(training_arguments(settings, Path("checkpoints")), settings)
+    model = fresh_text_model(sharpness=1.0).model
+    batch = blocks.__getitems__([0, 1, 2, 3])
+    with torch.no_grad():
+        outputs = model(batch[:, :-1])
+    expected = LabelSmoother(epsilon=0.3)(outputs, batch[:, 1:]).item()
+    train_text(settings)
+    assert logged("loss")[0] == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(nll_of(model, batch).mean().item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("model_type", MODELS)
