@@ -21,7 +21,7 @@ class _Studies(Group):
 @click.group(
     cls=_Studies,
     short_help="Train the variants of a plan, or study sampling.",
-    epilog="Example: pokemon-gen study captions seeds=[0]",
+    epilog="Example: pokemon-gen study captions 'seeds=[0]'",
 )
 def study() -> None:
     """Study a question: train the variants of a plan, or complete with many sampling settings.
@@ -34,7 +34,7 @@ def study() -> None:
 @study.command(
     cls=Command,
     short_help="Complete with many sampling settings.",
-    epilog="Example: pokemon-gen study sampling quick sampling.temperature=[0.7,1.0]",
+    epilog="Example: pokemon-gen study sampling quick 'sampling.temperature=[0.7,1.0]'",
 )
 @click.argument("run")
 @OVERRIDES
@@ -62,7 +62,7 @@ def sampling(run: str, overrides: tuple[str, ...]) -> None:
 @study.command(
     cls=Command,
     short_help="Train the variants of a plan.",
-    epilog="Example: pokemon-gen study captions seeds=[0] always=[training.max_steps=100]",
+    epilog="Example: pokemon-gen study captions name=short 'always=[training.max_steps=100]'",
 )
 @click.argument("plan")
 @OVERRIDES
