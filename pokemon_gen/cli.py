@@ -350,7 +350,7 @@ def page(run: str, output: Path | None, overwrite: bool) -> None:
 @click.option("--sprite", type=int, help="Sprites: the dev sprite, from 1; default: 1.")
 @click.option("--pixel", metavar="ROW,COLUMN", help="Sprites: whose attention is shown first, from 1.")
 @click.option("--token", type=int, help="Sprites: the colour that is compared in different places.")
-@click.option("--prompt", help="Text: what the model reads; default: the first line of dev.")
+@click.option("--prompt", help="Text: what the model reads; default: the first whole line of dev.")
 @click.option("--word", help="Text: a word that is compared in different contexts.")
 @click.option("--layer", type=int, help="The layer that is split into features, from 1; default: the middle.")
 @click.option("--features", type=int, help="The most features that are shown; default: 12.")

@@ -73,15 +73,25 @@ def generate(
     """Continue a prompt with a MODEL. Overrides such as generation.temperature=0.8 change the sampling."""
     if samples < 1:
         raise click.BadParameter("at least 1", param_hint="--samples")
+    if coherence and prompt is None:
+        raise click.UsageError("--coherence measures how continuations fit a prompt. Add --prompt.")
     _require_place(model)
     from pokemon_gen.config_files.overrides import override_generation
+    from pokemon_gen.errors import PokemonGenError
+    from pokemon_gen.study.coherence import load_embedder
     from pokemon_gen.text.generation import generate as generate_text
     from pokemon_gen.text.loading import load_text_model
+    from pokemon_gen.text.tokenizers import knows
 
     loaded = load_text_model(model)
     settings = override_generation(loaded.settings, overrides)
+    embedder = load_embedder() if coherence else None  # before a long generation: it may be missing
     corpus = loaded.corpus
     separator = corpus.cased(corpus.separator)
+    if prompt is None and not knows(loaded.tokenizer, separator):
+        raise PokemonGenError(
+            f"{model}: its text has no separator {separator!r} to begin with. Use --prompt."
+        )
     prompt = None if prompt is None else corpus.cased(prompt)  # a model of capitals knows no other letters
     given = separator if prompt is None else prompt
 
@@ -97,18 +107,9 @@ def generate(
         continuations = generate_text(loaded, given, settings, samples, separator)
         for number, sample in enumerate(continuations, start=1):
             click.echo(f"[{number}] {prompt or ''}{sample}")
-    if coherence:
-        _print_coherence(given, continuations)
-
-
-def _print_coherence(prompt: str, continuations: list[str]) -> None:
-    """Print how well each continuation fits its prompt, by an embedding model."""
-    from pokemon_gen.study.coherence import load_embedder
-
-    embedder = load_embedder()
-    values = embedder.coherence([prompt] * len(continuations), continuations)
-    each = ", ".join(f"{value:.3f}" for value in values)
-    click.echo(f"Coherence with the prompt: {each} (cosine of embeddings, -1 to 1; {embedder.name})")
+    if embedder:
+        each = ", ".join(f"{value:.3f}" for value in embedder.coherence([given] * samples, continuations))
+        click.echo(f"Coherence with the prompt: {each} (cosine of embeddings, -1 to 1; {embedder.name})")
 
 
 @text.command(

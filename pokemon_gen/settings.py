@@ -348,9 +348,15 @@ class SelectionSettings(Section):
 
 
 class RunSettings(ConfigSettings):
-    """What every run has, whatever it learns from: `learns` names it."""
+    """What every run has, whatever it learns from.
+
+    Attributes:
+        learns: what it learns from.
+        measured: the metrics of dev, of which lower is better.
+    """
 
     learns: ClassVar[Literal["sprites", "text"]] = "sprites"
+    measured: ClassVar[tuple[str, ...]] = ("completion_nll", "nll", "loss")
 
     name: str
     """Name of the run and of its outputs: `checkpoints/<name>/`, `submissions/<name>.txt`."""

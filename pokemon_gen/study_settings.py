@@ -43,7 +43,8 @@ class StudyPlan(ConfigSettings):
     base: str
     """The config that all variants change."""
     source: str | None = None
-    """The source of the sprites, or of the text, of every run. By default, that of the base."""
+    """The source of the sprites, or of the text, of every run and of all that is measured, unless a variant
+    or `measure` names another. By default, that of the base."""
     always: list[str] = Field([])
     """Overrides of the base that every variant has."""
     seeds: list[int] = Field([0, 1, 2], min_length=1)
@@ -98,6 +99,15 @@ class StudyPlan(ConfigSettings):
         if self.folds and (self.measure or self.completions):
             raise ValueError("folds: with them, nothing else is measured. Leave measure and completions out.")
         return self
+
+    def of_source(self) -> list[str]:
+        """Return the override that names the source of the plan, if it has one."""
+        section = "corpus" if self.learns == "text" else "sprites"
+        return [f"{section}.source={self.source}"] if self.source else []
+
+    def all_measured(self) -> dict[str, list[str]]:
+        """Return `measure` with the source of the plan."""
+        return {name: [*self.of_source(), *overrides] for name, overrides in self.measure.items()}
 
     @model_validator(mode="after")
     def _names_make_different_runs(self) -> Self:

@@ -98,6 +98,7 @@ class TextSettings(RunSettings):
     """All settings of a run on text."""
 
     learns: ClassVar[Literal["sprites", "text"]] = "text"
+    measured: ClassVar[tuple[str, ...]] = ("nll", "bits_per_character", "loss")
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     generation: GenerationSettings = GenerationSettings()

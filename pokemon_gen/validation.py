@@ -53,7 +53,7 @@ def check_fields(settings: RunSettings | JudgeSettings) -> None:
             _check_model(settings, section, model, CLASSIFIER_REFUSED)
         types = training_types()
         if isinstance(settings, RunSettings) and types is not None:
-            check_training(settings.training, types)
+            check_training(settings.training, types, settings.measured)
         if isinstance(settings, RunSettings):
             check_functions(settings)
 

@@ -5,7 +5,7 @@
 """
 
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -24,8 +24,6 @@ TRAINING_REFUSED = {
     "prediction_loss_only": "is always false, because the NLL is measured from the predictions",
 }
 """Fields of `TrainingArguments` that cannot be set, and why. The reason follows the word "it"."""
-MEASURED = ("completion_nll", "nll", "loss")
-"""Metrics that are measured on dev, in nats/token. Lower is better for all of them."""
 MODEL_REFUSED = {
     "vocab_size": "comes from the palette",
     "bos_token_id": "does not exist, because every token is a colour",
@@ -62,12 +60,15 @@ _NUMBER_RULES: dict[str, tuple[Callable[[float], bool], str]] = {
 """Field of `training` → whether a number is possible, and what is possible in words."""
 
 
-def check_training(training: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+def check_training(
+    training: Mapping[str, Any], types: Mapping[str, Any], measured: Sequence[str]
+) -> dict[str, Any]:
     """Check the names and values of a `training:` section.
 
     Args:
         training: field → value.
         types: field → type for every known field; `Any` where the type is not known.
+        measured: the names of the metrics of dev.
 
     Returns:
         The values, converted to the types of their fields.
@@ -84,11 +85,11 @@ def check_training(training: Mapping[str, Any], types: Mapping[str, Any]) -> dic
         if field not in types:
             raise SettingError(setting, f"unknown setting {setting!r}{closest(setting, names)}")
         checked[field] = _convert(setting, value, types[field])
-        _check_value(field, value)
+        _check_value(field, value, measured)
     return checked
 
 
-def _check_value(field: str, value: Any) -> None:
+def _check_value(field: str, value: Any, measured: Sequence[str]) -> None:
     """Refuse values that would otherwise fail only during the training or after it.
 
     Raises:
@@ -99,14 +100,14 @@ def _check_value(field: str, value: Any) -> None:
         is_possible, rule = _NUMBER_RULES[field]
         if not is_possible(value):
             raise SettingError(setting, f"{setting}: must be {rule}, not {value}")
-    if field == "metric_for_best_model" and str(value or MEASURED[0]).removeprefix("eval_") not in MEASURED:
-        near = closest(value, MEASURED) or "."
+    if field == "metric_for_best_model" and str(value or measured[0]).removeprefix("eval_") not in measured:
+        near = closest(value, measured) or "."
         raise SettingError(
-            setting, f"{setting}: {value!r} is not measured{near} Use one of {', '.join(MEASURED)}."
+            setting, f"{setting}: {value!r} is not measured{near} Use one of {', '.join(measured)}."
         )
     if field == "greater_is_better" and value:
         raise SettingError(
-            setting, f"{setting}: must be false, because lower values of {', '.join(MEASURED)} are better"
+            setting, f"{setting}: must be false, because lower values of {', '.join(measured)} are better"
         )
     if field == "save_strategy" and value == "no":
         raise SettingError(setting, f"{setting}: 'no' would discard the trained model. Use steps or epoch.")

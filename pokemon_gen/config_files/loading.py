@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 SAMPLE_CONFIG = "gpt2-sample"
 """Name of the shipped config of the homework's sample model."""
 _Kind = TypeVar("_Kind", bound=ConfigSettings)
+_Run = TypeVar("_Run", Settings, TextSettings)
 
 
 def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
@@ -56,15 +57,19 @@ def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         raise PokemonGenError(
             f"{file}: this is the config of a judge, not of a run. `pokemon-gen judge SOURCE` uses it."
         )
-    settings = _load(Settings, file, overrides)
-    for advice in idle_overrides(settings):
-        _log.warning("%s", advice)
-    return settings
+    return _with_advice(_load(Settings, file, overrides))
 
 
 def load_text_settings(path: str | Path, overrides: Sequence[str] = ()) -> TextSettings:
     """Read the settings of a run on text; see `load_settings`."""
-    return load_config(TextSettings, path, overrides, TEXT_CONFIGS)
+    return _with_advice(load_config(TextSettings, path, overrides, TEXT_CONFIGS))
+
+
+def _with_advice(settings: _Run) -> _Run:
+    """Warn of overrides that change nothing; return the settings."""
+    for advice in idle_overrides(settings):
+        _log.warning("%s", advice)
+    return settings
 
 
 def load_config(kind: type[_Kind], path: str | Path, overrides: Sequence[str], folder: str) -> _Kind:

@@ -28,11 +28,10 @@ from transformers.pytorch_utils import Conv1D
 
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.hf_compat import attention_of, can_set_attention
+from pokemon_gen.models.likelihood import sequences_at_once
 
 BATCH = 16
 """The most sequences in a forward pass. The attention of 16 sprites takes 10 MB for each head."""
-MOST_LOGITS = 2**26
-"""The most logits of a forward pass of several sequences, 256 MB: a pretrained model has 50,000 tokens."""
 OUTPUT_PROJECTIONS = ("c_proj", "o_proj", "out_proj", "dense", "wo")
 """Usual names of an attention's last layer. Phi-3 lists it first, so its place alone does not find it."""
 Part: TypeAlias = Literal["attention", "mlp", "layer"]
@@ -143,7 +142,7 @@ def output_projection(layer: nn.Module) -> nn.Module:
 def token_batches(model: PreTrainedModel, tokens: Any) -> tuple[Tensor, ...]:
     """Split token ids (N, T) into batches of at most `BATCH` sequences, on the model's device.
 
-    With many possible tokens, a batch has fewer sequences (`MOST_LOGITS`).
+    With many possible tokens, a batch has fewer sequences.
 
     Raises:
         PokemonGenError: if the tokens are not (N, T), or if there are none.
@@ -151,8 +150,8 @@ def token_batches(model: PreTrainedModel, tokens: Any) -> tuple[Tensor, ...]:
     rows = torch.as_tensor(tokens)
     if rows.ndim != 2 or not rows.numel():
         raise PokemonGenError(f"tokens: their shape is {tuple(rows.shape)}. Pass rows of tokens, (N, T).")
-    affordable = MOST_LOGITS // (rows.shape[1] * model.config.vocab_size)
-    return rows.long().to(model.device).split(min(BATCH, max(1, affordable)))
+    affordable = sequences_at_once(model.config.vocab_size, rows.shape[1])
+    return rows.long().to(model.device).split(min(BATCH, affordable))
 
 
 @torch.no_grad()

@@ -22,8 +22,11 @@ from pokemon_gen.palette import oklab
 
 Floats = NDArray[np.float64]
 Method = Literal["pca", "tsne"]
-PLACES = ("background", "outline", "eye", "inside")
+PLACES = ("background", "outline", "eye", "shadow", "inside")
 """The places of a pixel that `place_labels` tells apart."""
+DARKER = 0.05
+"""A shadow is darker than the mean of its sprite's inside by this OKLab lightness (black 0, white 1).
+Neighbouring shades of a procedural body differ by about twice as much."""
 PERMUTATIONS = 999
 """Random permutations of a Mantel test: the smallest p value is 0.001."""
 RESAMPLES = 500
@@ -245,13 +248,17 @@ def contextual(hidden: NDArray[Any], tokens: NDArray[Any], token: int) -> Contex
     return Contextual(hidden[sprites, positions], np.stack([sprites, rows, columns], axis=1))
 
 
-def place_labels(sprites: NDArray[Any]) -> NDArray[np.str_]:
+def place_labels(sprites: NDArray[Any], lightness: Floats) -> NDArray[np.str_]:
     """Label the place of each pixel, one of `PLACES`; (N, 400) → (N, 400).
+
+    `lightness` is that of each token, (V,), `Palette.lab[:, 0]`.
 
     - `background`: the background's token.
     - `outline`: the group of this name in `pixel_groups`.
     - `eye`: an island of one or two pixels of one colour, neither of which is outline. No pixel of the same
       colour is among the eight around each, so pupils, glints and lone spots are islands, and lines are not.
+    - `shadow`: another pixel that is darker than the mean of the other pixels of its sprite, by `DARKER`. One
+      colour can be the shadow of a pale body and the main colour of a dark one.
     - `inside`: every other pixel.
     """
     pictures = np.asarray(sprites).reshape(-1, SIDE, SIDE).astype(np.int64)
@@ -263,7 +270,12 @@ def place_labels(sprites: NDArray[Any]) -> NDArray[np.str_]:
     partner_fits = [_moved((count == 1) & ~outline, step, False) for step in _AROUND]
     is_pair = (count == 1) & (same & partner_fits).any(0)
     is_eye = is_body & ~outline & ((count == 0) | is_pair)
-    labels = np.select([~is_body, outline, is_eye], PLACES[:3], PLACES[3])
+    rest = is_body & ~outline & ~is_eye
+    shade = np.asarray(lightness)[np.where(is_body, pictures, 0)]
+    count_rest = np.maximum(rest.sum((1, 2)), 1)
+    mean = (shade * rest).sum((1, 2)) / count_rest
+    is_shadow = rest & (shade < mean[:, None, None] - DARKER)
+    labels = np.select([~is_body, outline, is_eye, is_shadow], PLACES[:4], PLACES[4])
     return labels.reshape(-1, LENGTH)
 
 
@@ -287,7 +299,7 @@ class Separation(NamedTuple):
 
 
 def separation_by_layer(
-    layers: Iterable[NDArray[Any]], sprites: NDArray[Any], token: int
+    layers: Iterable[NDArray[Any]], sprites: NDArray[Any], token: int, lightness: Floats
 ) -> list[Separation]:
     """Measure in each layer how far a model tells apart the places of one colour.
 
@@ -300,11 +312,12 @@ def separation_by_layer(
         layers: for each layer its states, (N, 400, D), as `contextual`.
         sprites: (N, 400) tokens.
         token: the colour, such as black.
+        lightness: of each token, as `place_labels`.
 
     Raises:
         PokemonGenError: if the colour does not occur twice in two of the places.
     """
-    labels_of_all = place_labels(sprites)[sprites == token]
+    labels_of_all = place_labels(sprites, lightness)[sprites == token]
     generator = np.random.default_rng(MEASURING_SEED)
     chosen = _sample(labels_of_all, generator)
     labels = labels_of_all[chosen]

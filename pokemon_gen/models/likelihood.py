@@ -15,8 +15,15 @@ from pokemon_gen.augmentation import prepend_identity, strip_conditioning
 from pokemon_gen.constants import COMPLETION_LENGTH, LENGTH
 from pokemon_gen.models.ensemble import CompletionModel, average_probabilities, members_of, palette_size
 
+MOST_LOGITS = 2**26
+"""The most logits of a forward pass of several sequences, 256 MB: a pretrained model has 50,000 tokens."""
 _BATCH = 80
 """Sprites in a forward pass."""
+
+
+def sequences_at_once(vocabulary: int, length: int) -> int:
+    """Return how many sequences a forward pass may have, so that its logits need a bounded memory."""
+    return max(1, MOST_LOGITS // (vocabulary * length))
 
 
 def token_nll(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pokemon_gen.augmentation import ConditioningTokens
@@ -77,14 +77,28 @@ def require_same_model(base: PreTrainedModel, model: dict[str, Any], where: str)
 
 
 def require_positions(base: PreTrainedModel, needed: int, where: str) -> None:
-    """Check that the base has a position for each token.
+    """Check that the base has a position for each token; a type without a table of them gets more.
 
     Raises:
         PokemonGenError: naming both numbers.
     """
     positions = positions_of(base.config)
-    if positions is not None and positions < needed:
-        raise PokemonGenError(f"{SETTING}: {where} has {positions} positions, and {needed} tokens need one.")
+    if positions is None or positions >= needed:
+        return
+    if not _has_position_table(base, positions):
+        base.config.max_position_embeddings = needed
+        return
+    raise PokemonGenError(
+        f"{SETTING}: {where} has {positions} positions, and {needed} tokens need one. Train the base with "
+        "blocks (or an augmentation) as long as those of this run."
+    )
+
+
+def _has_position_table(model: PreTrainedModel, positions: int) -> bool:
+    """Tell whether a model has a vector for each position; rotary positions (Su et al. 2021) need none."""
+    tables = [part for part in model.modules() if isinstance(part, nn.Embedding)]
+    tensors = [*model.parameters(), *model.buffers()]  # of GPT-J, for example, the table is a buffer
+    return len(tables) > 1 or any(positions in tensor.shape for tensor in tensors)
 
 
 @torch.no_grad()

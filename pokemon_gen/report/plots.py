@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokemon_gen.files import atomic_file
+from pokemon_gen.report.charts import Chart
 
 BLUE, ORANGE, GRID = "#2f6db5", "#e07b1f", "#b9bec6"
 """Line colours. Colour-blind readers can distinguish the blue and the orange."""
@@ -111,6 +112,19 @@ def save_nearest_plot(nearest: Mapping[str, Any], path: Path) -> None:
     )
     test = f"KS test, p = {nearest['p_value']:.2g}\n(small: they differ)"
     axis.legend(title=test, frameon=False, loc="upper left", alignment="left")
+    save_figure(figure, path)
+
+
+def save_charts(charts: Sequence[Chart], path: Path) -> None:
+    """Draw charts side by side, with one legend, as the PNG of a report in Markdown."""
+    figure, axes = new_axes(len(charts))
+    for axis, chart in zip(axes, charts, strict=True):
+        for number, line in enumerate(chart.lines):
+            points = [(x, values[number]) for x, values in chart.table if values[number] is not None]
+            axis.plot(*zip(*points, strict=True), label=line["name"])
+        axis.set(title=chart.title, xlabel="step")
+        axis.title.set_size("small")
+    axes[0].legend(frameon=False, fontsize="small")
     save_figure(figure, path)
 
 

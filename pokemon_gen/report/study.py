@@ -1,6 +1,6 @@
 """The report of a study, as one HTML file and as Markdown: question, data, table, findings, curves, samples.
 
-Both say the same, but the HTML has the curves as charts, and Markdown says them in words and links the HTML.
+Both say the same. The HTML holds its charts; Markdown shows them as PNGs that lie next to it.
 """
 
 import statistics
@@ -24,11 +24,12 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class StudyGroup:
-    """A group of variants: its name, its rows, and the charts of its curves."""
+    """A group of variants: its name, its rows, the charts of its curves, and their PNG's name."""
 
     name: str
     rows: list[StudyRow]
     charts: list[Chart]
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def study_markdown(content: StudyContent, html_name: str) -> str:
 
     Args:
         content: of the report.
-        html_name: the name of the HTML file next to it, which has the curves.
+        html_name: the name of the HTML file next to it.
     """
     lines = [f"# {content.name}", "", content.question, ""]
     lines += ["## Findings", "", *(f"- {finding}" for finding in content.findings), ""]
@@ -106,6 +107,8 @@ def study_markdown(content: StudyContent, html_name: str) -> str:
         lines += [f"## {group.name}", "", _markdown_row(["variant", *content.columns])]
         lines += [_markdown_row(["---"] * (1 + len(content.columns)))]
         lines += [_markdown_row([row.variant, *row.cells]) for row in group.rows]
+        if group.charts:
+            lines += ["", f"![curves of {group.name}]({group.picture})"]
         lines += ["", *(f"- {chart.words}" for chart in group.charts), ""]
     for prompt, continuations in content.samples.items():
         lines += [f"## Samples of {prompt!r}", ""]
@@ -127,7 +130,7 @@ def study_markdown(content: StudyContent, html_name: str) -> str:
         if content.missing
         else []
     )
-    lines += [f"The curves are in [{html_name}]({html_name}). `{content.command}` makes this again.", ""]
+    lines += [f"The same as a page: [{html_name}]({html_name}). `{content.command}` makes this again.", ""]
     return "\n".join(lines)
 
 

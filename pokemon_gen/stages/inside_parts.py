@@ -276,7 +276,8 @@ def ablation_table(rows: Sequence[AblationRow], sequences: str) -> Table:
     cells = [
         (
             part_name(row),
-            f"{row.change:+.3f} ± {1.96 * row.standard_error:.3f}",
+            f"{row.change:+.3f}"
+            + (f" ± {1.96 * row.standard_error:.3f}" if np.isfinite(row.standard_error) else ""),
             *(
                 Cell(f"{row.by_group[name]:+.3f}") if row is most.get(name) else f"{row.by_group[name]:+.3f}"
                 for name in groups

@@ -85,7 +85,7 @@ STEERED, STRENGTHS = 4, (0.5, 1.0)
 Twice that activation fills a completion with one colour."""
 FOLLOWED = 4
 """Features whose activation on the inspected sprite is shown after every layer."""
-PLACE_COLOURS = ((150, 155, 165), (47, 109, 181), (224, 123, 31), (73, 140, 74))
+PLACE_COLOURS = ((150, 155, 165), (47, 109, 181), (224, 123, 31), (126, 70, 160), (73, 140, 74))
 """Colours of `PLACES` in a scatter plot."""
 
 
@@ -339,7 +339,7 @@ def _oklab_table(found: DistanceCorrelation, used: int, colours: int) -> Table:
 
 def _colour_in_places(view: SpriteView) -> int | None:
     """Return the body's most frequent colour that occurs twice in at least two places, or None."""
-    labels = place_labels(view.dev_shown)
+    labels = place_labels(view.dev_shown, view.palette.lab[:, 0])
     counts = np.bincount(view.dev_shown[view.dev_shown != BACKGROUND], minlength=len(view.palette))
     for token in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
         _, often = np.unique(labels[view.dev_shown == token], return_counts=True)
@@ -351,10 +351,10 @@ def _colour_in_places(view: SpriteView) -> int | None:
 def _contextual(view: SpriteView, token: int) -> tuple[Scatter, Table, dict[str, NDArray[Any]]]:
     """Return the states of one colour in different places, and how well each layer tells the places apart."""
     layers = view.dev_states
-    separation = separation_by_layer(layers, view.dev_shown, token)
+    separation = separation_by_layer(layers, view.dev_shown, token, view.palette.lab[:, 0])
     states = contextual(layers[view.layer], view.dev_shown, token)
     drawn = np.random.default_rng(MEASURING_SEED).permutation(len(states.vectors))[:MOST_POINTS]
-    labels = place_labels(view.dev_shown)[view.dev_shown == token][drawn]
+    labels = place_labels(view.dev_shown, view.palette.lab[:, 0])[view.dev_shown == token][drawn]
     plane = project(states.vectors[drawn], "pca", MEASURING_SEED)
     legend = dict(zip(PLACES, PLACE_COLOURS, strict=True))
     points = [
@@ -369,7 +369,8 @@ def _contextual(view: SpriteView, token: int) -> tuple[Scatter, Table, dict[str,
         "contextual",
         f"One colour in different places: token {token}, {_hex(view.palette, token)}",
         f"PCA of the states after layer {view.layer} at {len(drawn)} pixels of this colour; the colour of a "
-        "point is the place of its pixel. An eye is an island of one or two pixels.",
+        "point is the place of its pixel. An eye is an island of one or two pixels, and a shadow is darker "
+        "than the mean of its sprite's inside.",
         points,
         [(f"{place} ({counted[place]})", colour) for place, colour in legend.items() if counted[place]],
     )

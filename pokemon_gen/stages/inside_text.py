@@ -347,6 +347,7 @@ def feature_section(view: TextView) -> tuple[Section, Features]:
     if features.shown:
         states = read_activations(view.model, view.tokens[None]).hidden[:, 0]
         maps = activations_by_layer(features, states)[..., features.shown]  # (L + 1, T, shown)
+        maps[:, 0] = np.nan  # an anchor, as in `_vectors`: it would outshine all other tokens
         steered, texts = _steered(view, features)
         blocks.append(_by_layer_tiles(view, features, maps))
         if view.other is not None:
@@ -395,14 +396,15 @@ def _by_layer_tiles(view: TextView, features: Features, maps: NDArray[np.float32
     tiles = []
     for place, feature in enumerate(features.shown):
         values = maps[:, :, place]
-        depth, token = np.unravel_index(int(values.argmax()), values.shape)
-        where = f"largest {values.max():.1f}, token {token + 1} “{view.names[int(token)]}”, layer {depth}"
-        pixels = heat_pixels(values, max(float(values.max()), 1e-9))
+        depth, token = np.unravel_index(int(np.nanargmax(values)), values.shape)
+        largest = float(np.nanmax(values))
+        where = f"largest {largest:.1f}, token {token + 1} “{view.names[int(token)]}”, layer {depth}"
+        pixels = heat_pixels(values, max(largest, 1e-9))
         tiles.append(Tile(pixels, f"feature {feature}\n{where}", f"feature {feature}: {where}"))
     note = (
-        "Rows are layers from the embeddings (0) down to the last, columns the tokens of the prompt. The "
-        f"autoencoder learned the stream after layer {view.layer}; after other layers it reads the same "
-        "directions, which may mean something else there."
+        "Rows are layers from the embeddings (0) down to the last, columns the tokens of the prompt, without "
+        f"the first. The autoencoder learned the stream after layer {view.layer}; after other layers it "
+        "reads the same directions, which may mean something else there."
     )
     top = "the largest activation of the feature"
     return Tiles("by-layer", "Activation by layer and by token", note, tiles, 7, 1, True, top)

@@ -135,7 +135,7 @@ def _inside_sprites(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
     members = members_of(checkpoint.model)
     dev = sprites.tokens("dev")
     options = plan.options
-    number = require_number("--sprite", options.sprite or 1, 1, len(dev))
+    number = require_number("--sprite", 1 if options.sprite is None else options.sprite, 1, len(dev))
     if options.token is not None:
         require_number("--token", options.token, 0, len(checkpoint.palette) - 1)
     pixel = options.pixel_number
@@ -185,7 +185,8 @@ def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
     train, dev = (read_tokens(corpus, split, text_model.tokenizer) for split in ("train", "dev"))
     for split, stream in (("train", train), ("dev", dev)):
         require_block(stream, settings.block_size, f"{settings.source}: {split}")
-    prompt = next(corpus.lines()) if options.prompt is None else options.prompt
+    prompt = next(corpus.lines()) if options.prompt is None else settings.cased(options.prompt)
+    word = settings.cased(options.word or "")  # a model of capitals knows no other letters
     all_tokens = encode(text_model.tokenizer, prompt, "--prompt")
     tokens = all_tokens[: settings.block_size]
     if len(tokens) < 2:
@@ -197,8 +198,8 @@ def _inside_text(plan: InspectionPlan) -> tuple[InsideContent, _Inside]:
         dev=dev,
         tokens=tokens,
         other=next((line for line in lines if not np.array_equal(line, tokens)), None),
-        word=options.word or "",
-        contexts=inside_text.occurrences(corpus.lines(), options.word) if options.word else [],
+        word=word,
+        contexts=inside_text.occurrences(corpus.lines(), word) if word else [],
         layer=chosen_layer(text_model.model, options.layer),
         steps=options.feature_steps,
         shown=options.features,

@@ -19,6 +19,7 @@ from pokemon_gen.files import write_text
 from pokemon_gen.models.environment import environment
 from pokemon_gen.palette import Palette
 from pokemon_gen.report.inline import png_address
+from pokemon_gen.report.plots import save_charts
 from pokemon_gen.report.sheets import PAPER, draw_completions, save_picture
 from pokemon_gen.report.study import (
     StudyContent,
@@ -31,7 +32,7 @@ from pokemon_gen.report.study import (
 from pokemon_gen.study.findings import Row, name_curve, rows_of
 from pokemon_gen.study.plan import load_plan
 from pokemon_gen.study.runs import run_plan, study_file
-from pokemon_gen.study_settings import StudyPlan, Variant
+from pokemon_gen.study_settings import StudyPlan, Variant, slug
 
 HTML_NAME, MARKDOWN_NAME, PLAN_NAME = "study.html", "study.md", "plan.yaml"
 PICTURE_NAME = "completions.png"
@@ -112,7 +113,10 @@ def _content(plan: StudyPlan, results: Mapping[str, Any], rows: list[Row], comma
         members = [row for row in rows if row.group == group]
         cells = [StudyRow(row.variant, _cells(row, measured)) for row in members]
         charts = group_charts(group, {row.variant: _drawn(row.runs) for row in members})
-        groups.append(StudyGroup(group, cells, charts))
+        picture = study_file(plan).with_name(f"curves-{slug(group)}.png")
+        if charts:
+            save_charts(charts, picture)
+        groups.append(StudyGroup(group, cells, charts, picture.name))
     return StudyContent(
         name=plan.name,
         question=plan.question,

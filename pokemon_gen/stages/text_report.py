@@ -26,6 +26,8 @@ SAMPLES = 6
 """The number of samples."""
 PROMPT_WORDS = 3
 """Words of dev that a sample begins with."""
+PROMPT_CHARACTERS = 40
+"""The most characters of these words: not every text has spaces."""
 
 
 def write_text_report(run: str | Path, output: Path | None = None, overwrite: bool = False) -> HtmlPage:
@@ -76,7 +78,7 @@ def _prompts(corpus: Corpus) -> Iterator[str]:
     """Yield the first words of different lines of dev."""
     seen = set()
     for line in corpus.lines():
-        prompt = " ".join(line.split(" ")[:PROMPT_WORDS])
+        prompt = " ".join(line.split(" ")[:PROMPT_WORDS])[:PROMPT_CHARACTERS]
         if prompt.strip() and prompt not in seen:
             seen.add(prompt)
             yield prompt

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
 
 from pokemon_gen.completion.sampling import complete_prompts
 from pokemon_gen.config_files.overrides import override_corpus, override_sprites
@@ -25,10 +26,12 @@ from pokemon_gen.sprites.collection import FOLD, Sprites
 from pokemon_gen.sprites.folds import random_folds
 from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.study_settings import StudyPlan
+from pokemon_gen.text.blocks import read_tokens
 from pokemon_gen.text.corpus import open_corpus
 from pokemon_gen.text.generation import generate
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.scores import score_corpus
+from pokemon_gen.text.tokenizers import encode
 from pokemon_gen.text_settings import CorpusSettings, TextSettings
 from pokemon_gen.training.sprites import augmentation_of
 
@@ -103,7 +106,7 @@ def _measure_sprites(plan: StudyPlan, settings: Settings) -> dict[str, Any]:
         return {**found, "folds": [true_completion_nll(loaded.model, fold) for fold in folds]}
     measured = {
         name: load_sprites_of(override_sprites(settings.sprites, overrides))
-        for name, overrides in plan.measure.items()
+        for name, overrides in plan.all_measured().items()
     }
     if measured:
         found["scores"] = {
@@ -140,10 +143,22 @@ def two_folds(sprites: Sprites) -> list[NDArray[np.int64]]:
     return [held_out[rows] for rows in random_folds(held_out, [0.5, 0.5], seed=0)]
 
 
+def require_readable(plan: StudyPlan, settings: TextSettings, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Check before a training that its tokenizer can read all that the run will be measured on.
+
+    Raises:
+        PokemonGenError: for a character that it lacks.
+    """
+    for prompt in plan.prompts:
+        encode(tokenizer, settings.corpus.cased(prompt), f"{plan.name}: prompts")
+    for overrides in plan.all_measured().values():
+        read_tokens(open_corpus(override_corpus(settings.corpus, overrides)), "dev", tokenizer)
+
+
 def _measure_text(plan: StudyPlan, settings: TextSettings) -> dict[str, Any]:
     loaded = load_text_model(settings.name)
     scores = {}
-    for name, overrides in (plan.measure or {"dev": []}).items():
+    for name, overrides in (plan.all_measured() or {"dev": []}).items():
         score = score_corpus(loaded, override_corpus(settings.corpus, overrides))
         scores[name] = {
             "nll": score.nll,

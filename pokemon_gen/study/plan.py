@@ -45,9 +45,7 @@ def settings_of(plan: StudyPlan, group: str, name: str, seed: int, more: tuple[s
         PokemonGenError: for a mistaken override, naming the variant.
     """
     variant = plan.variants[group][name]
-    section = "corpus" if plan.learns == "text" else "sprites"
-    source = [f"{section}.source={plan.source}"] if plan.source else []
-    overrides = [*source, *plan.always, *variant.overrides, *more]
+    overrides = [*plan.of_source(), *plan.always, *variant.overrides, *more]
     overrides += [f"name={run_name(plan, group, name, seed)}", f"seed={seed}"]
     if variant.start_from:
         base_group, base_name = variant.start_from.split("/", 1)

@@ -22,10 +22,10 @@ from pokemon_gen.models.choice import choose_checkpoint
 from pokemon_gen.models.runs import find_run, last_checkpoint, valid_checkpoints
 from pokemon_gen.settings import RunSettings, Settings
 from pokemon_gen.study.costs import steps_by_time
-from pokemon_gen.study.measures import TWO_FOLDS, Fingerprints, measure
+from pokemon_gen.study.measures import TWO_FOLDS, Fingerprints, measure, require_readable
 from pokemon_gen.study.plan import settings_of
 from pokemon_gen.study_settings import StudyPlan
-from pokemon_gen.text.training import train_text
+from pokemon_gen.text.training import load_text_data, train_text
 from pokemon_gen.text_settings import TextSettings
 from pokemon_gen.training.divergence import DivergedError
 from pokemon_gen.training.resuming import check_same_run
@@ -251,7 +251,7 @@ def _trained(
         "diverged": None,
     }
     try:
-        done = _train(settings, again)
+        done = _train(plan, settings, again)
     except PokemonGenError as error:
         if not isinstance(error.__cause__, DivergedError):
             raise
@@ -270,10 +270,12 @@ def _since(begin: float) -> float:
     return round(time.monotonic() - begin, 1)
 
 
-def _train(settings: RunSettings, overwrite: bool) -> TrainingResult[Any]:
+def _train(plan: StudyPlan, settings: RunSettings, overwrite: bool) -> TrainingResult[Any]:
     """Train a run of either kind, resume it, or replace it."""
     if isinstance(settings, TextSettings):
-        return train_text(settings, overwrite=overwrite)
+        data = load_text_data(settings, overwrite)
+        require_readable(plan, settings, data.tokenizer)
+        return train_text(settings, data, overwrite)
     assert isinstance(settings, Settings)
     return train(settings, overwrite=overwrite)
 

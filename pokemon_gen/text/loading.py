@@ -127,6 +127,7 @@ def tokenizer_of(place: str | Path) -> PreTrainedTokenizerFast:
     """
     require_place(place)
     folder = find_run(place)
-    if not folder.is_dir() or (folder / TOKENIZER_NAME).is_file():
-        return load_tokenizer(folder if folder.is_dir() else str(place))
-    return load_tokenizer(checkpoint_of(place).folder)
+    if not folder.is_dir():
+        return load_tokenizer(str(place))
+    is_whole = (folder / TOKENIZER_NAME).is_file() or is_of_others(folder)
+    return load_tokenizer(folder if is_whole else checkpoint_of(place).folder)

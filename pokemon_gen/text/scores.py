@@ -7,6 +7,7 @@ training: a token at the beginning of a block is predicted from few others.
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from pokemon_gen.bars import progress_bar
 from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.evaluation.jackknife import error_of_mean
 from pokemon_gen.models.checkpoints import require_trained_on
+from pokemon_gen.models.likelihood import sequences_at_once
 from pokemon_gen.text.blocks import AdjacentBlocks, TokenStream, batches, read_tokens
 from pokemon_gen.text.corpus import Corpus, open_corpus
 from pokemon_gen.text.loading import TextModel
@@ -25,6 +27,8 @@ from pokemon_gen.text_settings import CorpusSettings
 
 _TOKENS = 2**14
 """The most tokens in a forward pass."""
+_OF_TEXT = ("source", "column", "count", "seed", "separator", "case")
+"""Settings of a corpus that its text depends on."""
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 """About 709.8; `math.exp` raises an error above it."""
 
@@ -85,14 +89,18 @@ def score_corpus(text_model: TextModel, settings: CorpusSettings, split: str = "
         raise PokemonGenError(
             f"{settings.source}: {split}: {len(stream.tokens)} tokens; a score takes 2. Use a longer text."
         )
-    nll = nll_of_blocks(text_model, stream, min(block_size, len(stream.tokens) - 1))
-    mean = float(nll.mean())
+    block_size = min(block_size, len(stream.tokens) - 1)
+    found = nll_of_blocks(text_model, stream, block_size)
+    by_block = np.concatenate(
+        [batch.mean(1) for batch in found]
+    )  # of each token, a long text would fill memory
+    mean = float(by_block.mean())
     return TextScore(
         nll=mean,
-        error=error_of_mean(nll.mean(1)),
+        error=error_of_mean(by_block),
         perplexity=math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf,
         bits_per_character=bits_per_character(mean, stream),
-        tokens=nll.size,
+        tokens=by_block.size * block_size,
         characters=stream.characters,
     )
 
@@ -101,23 +109,22 @@ def _require_same_text(text_model: TextModel, corpus: Corpus) -> None:
     """Check that the corpus of a run still holds the text that its model was trained on."""
     if text_model.folder is None or text_model.settings is None:
         return
-    of_run = text_model.settings.corpus
-    if corpus.settings.model_copy(update={"block_size": of_run.block_size}) == of_run:
+    if all(getattr(corpus.settings, name) == getattr(text_model.settings.corpus, name) for name in _OF_TEXT):
         remedy = "Restore it, or name the new text: pokemon-gen text score RUN corpus.source=... --split all."
         require_trained_on(text_model.folder, corpus.origin, remedy)
 
 
 @torch.no_grad()
-def nll_of_blocks(text_model: TextModel, stream: TokenStream, block_size: int) -> NDArray[np.float64]:
-    """Return the NLL of every predicted token of a text, in nats: (blocks, block_size)."""
+def nll_of_blocks(
+    text_model: TextModel, stream: TokenStream, block_size: int
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the NLL of every predicted token of a text, in nats: batches of blocks, (B, block_size) each."""
     blocks = AdjacentBlocks(stream, block_size)
-    size = max(1, _TOKENS // block_size)
-    nlls = []
+    size = sequences_at_once(text_model.model.config.vocab_size, block_size)
     with progress_bar(len(blocks), "score", "block") as bar:
-        for batch in batches(blocks, size):
+        for batch in batches(blocks, min(size, max(1, _TOKENS // block_size))):
             batch = batch.to(text_model.model.device)  # (B, block_size + 1)
             logits = text_model.model(batch[:, :-1]).logits.float().transpose(1, 2)
-            nlls.append(torch.nn.functional.cross_entropy(logits, batch[:, 1:], reduction="none").cpu())
+            nll = torch.nn.functional.cross_entropy(logits, batch[:, 1:], reduction="none")
+            yield nll.double().cpu().numpy()
             bar.update(len(batch))
-    found: NDArray[np.float64] = torch.cat(nlls).double().numpy()
-    return found

@@ -140,6 +140,12 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str, where: str) -> NDArray
     return encode_characters(table, text, where).astype(np.int64)
 
 
+def knows(tokenizer: PreTrainedTokenizerFast, text: str) -> bool:
+    """Tell whether a tokenizer has a token for each character of a text."""
+    table = alphabet_table(tokenizer)
+    return table is None or bool((table[code_points(text)] >= 0).all())
+
+
 @dataclass(frozen=True)
 class Position:
     """A place in a text that is read in pieces: line and column, both from 1."""

@@ -21,6 +21,7 @@ from pokemon_gen.errors import SettingError
 from pokemon_gen.files import write_json
 from pokemon_gen.models.build import build_text_model
 from pokemon_gen.models.checkpoints import CORPUS_NAME
+from pokemon_gen.models.likelihood import sequences_at_once
 from pokemon_gen.models.loading import load_weights
 from pokemon_gen.models.runs import last_checkpoint
 from pokemon_gen.models.starting import require_positions, require_same_model
@@ -107,7 +108,9 @@ class TextData(TrainingData[TextSettings]):
         else:
             require_same_model(self.base.model, settings.model, self.base.name)
             require_positions(self.base.model, block_size, self.base.name)
-            model = copy.deepcopy(self.base.model).cpu().train()  # a second training starts from the same
+            # A copy: a second training starts from the same. Steps in bf16, as models on the hub often are,
+            # would mostly be rounded away.
+            model = copy.deepcopy(self.base.model).cpu().float().train()
         model.loss_type = None  # `Trainer` then counts every label: they are shifted already
         return model
 
@@ -123,11 +126,15 @@ class TextData(TrainingData[TextSettings]):
         extensions: Extensions,
     ) -> "TextTrainer":
         """Put model, blocks and arguments together into a `Trainer`."""
+        block_size, given = settings.corpus.block_size, "per_device_eval_batch_size" in settings.training
+        if not given:
+            most = sequences_at_once(len(self.tokenizer), block_size)
+            arguments.per_device_eval_batch_size = min(arguments.per_device_eval_batch_size, most)
         trainer = TextTrainer(
             model=model,
             args=arguments,
             train_dataset=self.blocks(arguments, settings),
-            eval_dataset=AdjacentBlocks(self.dev, settings.corpus.block_size, settings.corpus.eval_blocks),
+            eval_dataset=AdjacentBlocks(self.dev, block_size, settings.corpus.eval_blocks),
             data_collator=_batch_of,
             compute_loss_func=partial(_mean_loss, label_smoothing=arguments.label_smoothing_factor),
             preprocess_logits_for_metrics=_nll_of_batch,

@@ -101,7 +101,7 @@ def training_arguments(settings: RunSettings, folder: Path) -> RunTrainingArgume
     hints = typing.get_type_hints(RunTrainingArguments)
     fields = (field for field in dataclasses.fields(RunTrainingArguments) if field.init)
     types = {field.name: hints[field.name] for field in fields}
-    given = check_training(settings.training, types)
+    given = check_training(settings.training, types, settings.measured)
     ours: dict[str, Any] = {
         "output_dir": str(folder),
         "seed": settings.seed,

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pokemon_gen.config_files.loading import load_settings
+from pokemon_gen.config_files.loading import load_settings, load_text_settings
 
 SILENT = [
     "training.muon_learning_rate=0.01",
@@ -61,3 +61,33 @@ def test_overriding_both_learning_rates_causes_no_warning(caplog: pytest.LogCapt
     assert warnings_of(caplog, "quick", *both) == []
     assert warnings_of(caplog, "llama", "training.learning_rate=1e-3") == []  # AdamW trains all weights
     assert warnings_of(caplog, "strong", "training.save_steps=0.2") == []  # with save_strategy: steps
+
+
+@pytest.mark.parametrize(
+    ("overrides", "facts"),
+    [
+        (["tokenizer.size=2000"], ["tokenizer.size", "tokenizer.kind=bpe", "characters"]),
+        (["corpus.column=text"], ["corpus.column", "captions"]),
+        (["corpus.count=9", "corpus.source=file:book.txt"], ["corpus.count", "file:book.txt"]),
+        (["generation.top_k=3", "generation.do_sample=false"], ["generation.top_k", "do_sample"]),
+        (["training.learning_rate=1e-3"], ["training.learning_rate", "training.muon_learning_rate=0.02"]),
+        (["training.eval_steps=9", "training.eval_strategy=epoch"], ["training.eval_steps", "eval_strategy"]),
+    ],
+)
+def test_an_idle_override_on_text_causes_a_warning(
+    caplog: pytest.LogCaptureFixture, overrides: list[str], facts: list[str]
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="pokemon_gen"):
+        load_text_settings("captions", overrides)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert all(fact in message for fact in facts)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["corpus.count=9", "training.save_steps=5", "generation.top_k=3", "tokenizer.unknown=true"],
+)
+def test_other_overrides_on_text_cause_no_warning(caplog: pytest.LogCaptureFixture, override: str) -> None:
+    with caplog.at_level(logging.WARNING, logger="pokemon_gen"):
+        load_text_settings("captions", [override])
+    assert not caplog.records

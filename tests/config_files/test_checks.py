@@ -7,12 +7,13 @@ import pytest
 from pokemon_gen.config_files.checks import MODEL_REFUSED, check_family, check_model, check_training
 from pokemon_gen.config_files.fields import training_types
 from pokemon_gen.errors import SettingError
+from pokemon_gen.settings import Settings
 
 
 def check(field: str, value: object) -> dict[str, Any]:
     types = training_types()
     assert types is not None
-    return check_training({field: value}, types)
+    return check_training({field: value}, types, Settings.measured)
 
 
 @pytest.mark.parametrize(

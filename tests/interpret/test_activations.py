@@ -149,7 +149,7 @@ def test_layers_that_return_lists_are_read_changed_and_switched_off() -> None:
 def test_many_possible_tokens_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("gpt2")
     assert [len(batch) for batch in token_batches(model, random_tokens(5))] == [5]
-    monkeypatch.setattr("pokemon_gen.interpret.activations.MOST_LOGITS", 2 * 9 * VOCABULARY)
+    monkeypatch.setattr("pokemon_gen.models.likelihood.MOST_LOGITS", 2 * 9 * VOCABULARY)
     assert [len(batch) for batch in token_batches(model, random_tokens(5))] == [2, 2, 1]
 
 

@@ -24,6 +24,10 @@ ALL = np.ones(30, dtype=bool)
 LETTERS = {".": "background", "o": "outline", "e": "eye", "i": "inside"}
 
 
+EVEN = np.ones(10)
+"""The lightness of colours that cast no shadows."""
+
+
 def picture(*lines: str) -> np.ndarray:
     """Return a sprite, (1, 400), with digits at its top left corner one pixel from the frame, else 0."""
     pixels = np.zeros((20, 20), dtype=np.int64)
@@ -35,7 +39,7 @@ def picture(*lines: str) -> np.ndarray:
 def labels_of(sprite: np.ndarray, rows: int, columns: int) -> list[str]:
     """Return the first letters of the labels of the rows that `picture` drew."""
     letter = {label: letter for letter, label in LETTERS.items()}
-    labels = place_labels(sprite).reshape(20, 20)[1 : 1 + rows, 1 : 1 + columns]
+    labels = place_labels(sprite, EVEN).reshape(20, 20)[1 : 1 + rows, 1 : 1 + columns]
     return ["".join(letter[label] for label in line) for line in labels]
 
 
@@ -165,8 +169,21 @@ def test_islands_that_touch_the_outside_or_have_three_pixels_are_no_eyes() -> No
     assert labels_of(half_outside, 5, 5) == ["ooooo", "oiiio", "oiiio", "oiiio", "ooooo"]
 
 
+def test_a_shadow_is_darker_than_the_inside_of_its_sprite() -> None:
+    lightness = np.array([1, 0.1, 0.6, 0.9, 0.3, 0.55, 0, 0, 0, 0])
+    pale = picture("11111", "13321", "13321", "13321", "11111")  # 2 is the shade of 3
+    dark = picture("11111", "12241", "12241", "12241", "11111")  # and here the colour of the body
+    alike = picture("11111", "12251", "12251", "12251", "11111")  # 5 is hardly darker
+    labels = place_labels(np.concatenate([pale, dark, alike]), lightness).reshape(3, 20, 20)[:, 3, 2:5]
+    assert labels.tolist() == [
+        ["inside", "inside", "shadow"],
+        ["inside", "inside", "shadow"],
+        ["inside", "inside", "inside"],
+    ]
+
+
 def test_the_frame_is_outline() -> None:
-    labels = place_labels(np.full((1, 400), 2)).reshape(20, 20)
+    labels = place_labels(np.full((1, 400), 2), EVEN).reshape(20, 20)
     assert (labels[0] == "outline").all()
     assert (labels[:, -1] == "outline").all()
     assert (labels[1:-1, 1:-1] == "inside").all()
@@ -181,11 +198,11 @@ def faces(count: int) -> np.ndarray:
 
 def test_states_that_hold_the_place_are_separated_and_others_are_not() -> None:
     sprites = faces(8)
-    is_eye = place_labels(sprites) == "eye"
+    is_eye = place_labels(sprites, EVEN) == "eye"
     noise = np.random.default_rng(1).normal(size=(8, 400, 6))
     known = noise.copy()
     known[..., 0] += np.where(is_eye, 50, -50)
-    blind, knowing = separation_by_layer([noise, known], sprites, token=1)
+    blind, knowing = separation_by_layer([noise, known], sprites, token=1, lightness=EVEN)
     assert abs(blind.silhouette) < 0.15
     assert knowing.silhouette > 0.9
     assert abs(knowing.shuffled) < 0.3
@@ -193,10 +210,10 @@ def test_states_that_hold_the_place_are_separated_and_others_are_not() -> None:
 
 def test_every_place_counts_the_same_in_a_silhouette() -> None:
     sprites = picture("11111", "11111", "11111", "11111", "11111")  # 16 pixels are outline, 9 inside
-    labels = place_labels(sprites)
+    labels = place_labels(sprites, EVEN)
     labels_of_body = labels[sprites == 1]
     hidden = np.random.default_rng(4).normal(size=(1, 400, 3)) + 2 * (labels == "inside")[..., None]
-    found = separation_by_layer([hidden], sprites, token=1)[0].silhouette
+    found = separation_by_layer([hidden], sprites, token=1, lightness=EVEN)[0].silhouette
     scores = [silhouette_of(hidden[sprites == 1], labels_of_body, place) for place in ("outline", "inside")]
     assert found == pytest.approx(np.mean(scores))
 
@@ -224,11 +241,11 @@ def test_a_model_without_positions_tells_nothing_apart_before_its_first_layer() 
     sprites = faces(4)
     with torch.no_grad():
         layers = LlamaForCausalLM(config)(torch.from_numpy(sprites), output_hidden_states=True).hidden_states
-    first, second = separation_by_layer([layer.numpy() for layer in layers], sprites, token=1)
+    first, second = separation_by_layer([layer.numpy() for layer in layers], sprites, token=1, lightness=EVEN)
     assert (first.silhouette, first.shuffled) == (0, 0)
     assert second.silhouette != 0
 
 
 def test_a_colour_in_one_place_only_cannot_be_separated() -> None:
     with pytest.raises(PokemonGenError, match="token 2"):
-        separation_by_layer([], faces(3), token=2)
+        separation_by_layer([], faces(3), token=2, lightness=EVEN)

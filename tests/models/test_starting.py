@@ -11,7 +11,7 @@ import torch
 from pokemon_gen.augmentation import NO_CONDITIONING, prepend_identity
 from pokemon_gen.constants import CHECKPOINTS
 from pokemon_gen.errors import PokemonGenError
-from pokemon_gen.models.build import build_model
+from pokemon_gen.models.build import build_model, positions_of
 from pokemon_gen.models.ensemble import members_of, palette_size
 from pokemon_gen.models.loading import load_checkpoint
 from pokemon_gen.models.starting import rearrange_tokens, start_from_sprites
@@ -21,8 +21,12 @@ from pokemon_gen.sprites.collection import Sprites, collect
 from pokemon_gen.training.run import train
 from pokemon_gen.training.sprites import augmentation_of
 from tests.builders import ONE_STEP, MakeSettings, error_with
+from tests.model_builders import LLAMA_LIKE
 
 FLIPS = AugmentationSettings(flips="mirror")
+
+
+MIRROR = {"flips": "mirror"}
 
 
 @pytest.fixture
@@ -159,6 +163,17 @@ def test_a_base_that_does_not_fit_is_an_error(
         train(tiny(**{"name": "tuned", "start_from": base, "model": {}, **changes}), few_sprites)
     for fact in facts:
         assert fact in str(caught.value)
+
+
+def test_a_base_with_rotary_positions_learns_longer_sequences(
+    tiny: MakeSettings, few_sprites: Sprites
+) -> None:
+    train(tiny(name="llama", model={"model_type": "llama", **LLAMA_LIKE}, training=ONE_STEP), few_sprites)
+    assert positions_of(load_checkpoint("llama").model.config) == 400
+    train(
+        tiny(name="tuned", start_from="llama", model={}, augmentation=MIRROR, training=ONE_STEP), few_sprites
+    )
+    assert positions_of(load_checkpoint("tuned").model.config) == 401
 
 
 def test_a_model_is_needed_without_a_base(tiny: MakeSettings) -> None:

@@ -85,7 +85,7 @@ def test_a_report_and_a_score_need_the_text_of_the_training(run: str) -> None:
     for read in (lambda: write_text_report(run), lambda: score_corpus(loaded, loaded.corpus)):
         with error_with("corpus.txt", "fingerprint"):
             read()
-    shorter = loaded.corpus.model_copy(update={"block_size": 4})
+    shorter = loaded.corpus.model_copy(update={"block_size": 4, "eval_blocks": 3, "train_share": 0.5})
     with error_with("corpus.txt", "fingerprint"):
         score_corpus(loaded, shorter)
     shutil.copy("corpus.txt", "new.txt")

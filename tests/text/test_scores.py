@@ -27,6 +27,10 @@ def uniform(text_model: TextModel) -> TextModel:
     return text_model
 
 
+def mean_nll(text_model: TextModel, stream: TokenStream, block_size: int) -> float:
+    return float(np.concatenate(list(nll_of_blocks(text_model, stream, block_size))).mean())
+
+
 def test_the_perplexity_of_a_uniform_model_is_the_size_of_its_vocabulary() -> None:
     score = score_corpus(uniform(fresh_text_model()), CORPUS)
     assert score.perplexity == pytest.approx(8, rel=1e-6)
@@ -94,15 +98,15 @@ def test_a_model_without_a_limit_is_scored_in_long_blocks(monkeypatch: pytest.Mo
     monkeypatch.setattr("pokemon_gen.text.loading.LONGEST_BLOCK", 50)
     assert free.corpus.block_size == 50
     stream = TokenStream(np.zeros(201, np.uint8), 201)
-    assert nll_of_blocks(free, stream, 50).shape == (4, 50)
+    assert np.concatenate(list(nll_of_blocks(free, stream, 50))).shape == (4, 50)
 
 
 def test_a_score_has_blocks_of_the_size_that_is_asked_for() -> None:
     text_model = fresh_text_model()
     stream = read_tokens(open_corpus(CORPUS), "dev", text_model.tokenizer)
     score = score_corpus(text_model, CORPUS.model_copy(update={"block_size": 3}))
-    assert score.nll == pytest.approx(nll_of_blocks(text_model, stream, 3).mean())
-    assert score.nll != pytest.approx(nll_of_blocks(text_model, stream, BLOCK).mean())
+    assert score.nll == pytest.approx(mean_nll(text_model, stream, 3))
+    assert score.nll != pytest.approx(mean_nll(text_model, stream, BLOCK))
     with error_with("corpus.block_size", str(BLOCK), str(BLOCK + 1)):
         score_corpus(text_model, CORPUS.model_copy(update={"block_size": BLOCK + 1}))
 
@@ -112,8 +116,18 @@ def test_a_short_text_is_one_short_block() -> None:
     Path("corpus.txt").write_text("abcde")
     score = score_corpus(text_model, CORPUS, "all")
     assert (score.tokens, score.characters, score.error) == (4, 5, None)
-    alone = nll_of_blocks(text_model, TokenStream(encode(text_model.tokenizer, "abcde", "text"), 5), 4)
-    assert score.nll == pytest.approx(alone.mean())
+    stream = TokenStream(encode(text_model.tokenizer, "abcde", "text"), 5)
+    assert score.nll == pytest.approx(mean_nll(text_model, stream, 4))
+
+
+def test_a_large_vocabulary_is_scored_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    text_model = fresh_text_model()
+    stream = read_tokens(open_corpus(CORPUS), "train", text_model.tokenizer)
+    at_once = list(nll_of_blocks(text_model, stream, BLOCK))
+    monkeypatch.setattr("pokemon_gen.models.likelihood.MOST_LOGITS", 3 * 8 * BLOCK)  # 8 tokens
+    in_batches = list(nll_of_blocks(text_model, stream, BLOCK))
+    assert (len(at_once), max(map(len, in_batches))) == (1, 3)
+    np.testing.assert_allclose(np.concatenate(in_batches), at_once[0], rtol=1e-5)
 
 
 def test_a_text_that_does_not_fit_is_an_error() -> None:
