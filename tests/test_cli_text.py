@@ -1,5 +1,6 @@
 """`cli_text.py`: the commands of text in turn, and one message for each mistake."""
 
+import json
 import os
 import re
 import signal
@@ -131,6 +132,10 @@ def test_a_model_of_others_is_used_from_its_folder(pg: RunCommand) -> None:
         (["train", "captions", "corpus.source=nothing"], ["corpus.source", "'nothing'", "captions, riddles"]),
         (["train", "captions", "corpus.source=hub:./nowhere"], ["hub:./nowhere", "no such folder"]),
         (["train", "captions", "tokenizer.kind=pretrained"], ["tokenizer", "source"]),
+        (
+            ["train", "captions", "training.metric_for_best_model=completion_nll"],
+            ["training.metric_for_best_model", "'completion_nll'", "nll, bits_per_character"],
+        ),
         (["generate", "nowhere/model"], ["nowhere/model", "hub"]),
         (["score", "nowhere/model"], ["nowhere/model", "hub"]),
         (["tokens", "nowhere/model", "a"], ["nowhere/model", "hub"]),
@@ -250,6 +255,32 @@ def test_the_coherence_of_samples_is_printed_with_the_name_of_the_embedding_mode
     found = re.search(r"Coherence with the prompt: (\S+), (\S+) .*WordLlama", out)
     assert found is not None
     assert all(-1 <= float(value) <= 1 for value in found.groups())
+
+
+def test_coherence_is_that_with_a_prompt(pg: RunCommand) -> None:
+    status, _, err = pg("generate", "nowhere", "--coherence")
+    assert status == 2
+    assert "--prompt" in err
+
+
+def test_a_text_without_the_separator_needs_a_prompt(pg: RunCommand, config: str) -> None:
+    Path("corpus.txt").write_text("acgt" * 150)
+    assert pg("train", config)[0] == 0
+    status, _, err = pg("generate", "tiny")
+    assert_one_message(status, err, ["tiny", r"'\n'", "--prompt"])
+    assert pg("generate", "tiny", "--prompt", "ac", "generation.max_new_tokens=3")[0] == 0
+
+
+def test_the_tokenizer_of_an_old_model_is_read_from_its_files(pg: RunCommand) -> None:
+    """GPT-2's folder on older disks has vocab.json and merges.txt in place of tokenizer.json."""
+    Path("old").mkdir()
+    pieces = {piece: number for number, piece in enumerate(["<|endoftext|>", "a", "b", "ab"])}
+    Path("old/vocab.json").write_text(json.dumps(pieces))
+    Path("old/merges.txt").write_text("#version: 0.2\na b\n")
+    Path("old/config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": 4}))
+    status, out, _ = pg("tokens", "old", "aba")
+    assert status == 0
+    assert "3 characters, 2 tokens of 4" in out
 
 
 def test_a_misspelt_run_is_reported_without_the_network(pg: RunCommand, config: str) -> None:

@@ -287,6 +287,7 @@ def test_options_out_of_range_are_errors(options: dict[str, Any], facts: list[st
 def test_options_that_do_not_fit_the_run_are_errors(run: tuple[Any, int]) -> None:
     for options, facts in (
         ({"sprite": 9}, ["--sprite: 9", "1 to 8"]),
+        ({"sprite": 0}, ["--sprite: 0", "1 to 8"]),
         ({"token": 167}, ["--token: 167", "0 to 166"]),
         ({"layer": 2}, ["--layer: 2", "1 to 1"]),
         ({"prompt": "a"}, ["--prompt", "sprites"]),
@@ -308,6 +309,16 @@ def test_options_that_do_not_fit_a_text_are_errors(text_run: None) -> None:
     ):
         with error_with(*facts):
             inspect("tiny", InspectionOptions(**options))
+
+
+@pytest.mark.slow
+def test_a_model_of_capitals_is_inspected_with_any_prompt(own_folder: Path) -> None:
+    Path("corpus.txt").write_text(CORPUS)
+    settings = one_step_of_text({**TINY_MODEL, **NO_DROPOUT, "n_layer": 2})
+    corpus = settings.corpus.model_copy(update={"case": "upper"})
+    train_text(settings.model_copy(update={"corpus": corpus}))
+    inspect("tiny", InspectionOptions(prompt="a blue", word="blue", **FEW))
+    assert "The prompt is “A BLUE”" in (INSIDE / "page.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pokemon_gen.augmentation import NO_CONDITIONING
 from pokemon_gen.errors import PokemonGenError
@@ -19,12 +20,12 @@ from pokemon_gen.sprites.loading import load_sprites_of
 from pokemon_gen.sprites.procedural.captions import ALPHABET
 from pokemon_gen.stages.study import run_study
 from pokemon_gen.study.measures import two_folds
-from pokemon_gen.study.plan import load_plan
+from pokemon_gen.study.plan import load_plan, settings_of
 from pokemon_gen.study.runs import run_plan, study_file
 from pokemon_gen.text.loading import load_text_model
 from pokemon_gen.text.scores import score_corpus
-from pokemon_gen.text_settings import CorpusSettings
-from tests.builders import write_text_folder
+from pokemon_gen.text_settings import CorpusSettings, TextSettings
+from tests.builders import ROOT, write_text_folder
 
 pytestmark = pytest.mark.slow
 TEXT = """\
@@ -73,6 +74,10 @@ def test_a_study_of_text_trains_measures_resumes_and_reports(caplog: pytest.LogC
     for report in (made.page, made.markdown):
         text = report.read_text(encoding="utf-8")
         assert "Do two layers beat one?" in text
+    assert "![curves of layers](curves-layers.png)" in made.markdown.read_text(encoding="utf-8")
+    assert Image.open(made.file.with_name("curves-layers.png")).width > 500
+    for report in (made.page, made.markdown):
+        text = report.read_text(encoding="utf-8")
         found = [runs[f"layers/one/{seed}"]["scores"]["A"] for seed in (0, 1)]
         for metric in ("perplexity", "bits_per_character"):
             assert f"{(found[0][metric] + found[1][metric]) / 2:.4f} ±" in text
@@ -155,6 +160,39 @@ def test_a_model_of_capitals_continues_prompts_in_capitals() -> None:
     continuation = run_plan(load_plan(plan))["runs"]["text/upper/0"]["samples"]["a "]
     assert continuation
     assert continuation == continuation.upper()
+
+
+def test_what_the_tokenizer_cannot_read_is_an_error_before_the_training() -> None:
+    one = TEXT.replace("[0, 1]", "[0]")
+    for wrong, facts in (
+        (one.replace('prompts: ["a "]', 'prompts: ["a €"]'), ["words: prompts", "'€'"]),
+        (
+            one.replace("B: [corpus.source=riddles]", "B: ['corpus.source=file:strange.txt']"),
+            ["strange.txt", "'€'"],
+        ),
+    ):
+        Path("strange.txt").write_text("a € " * 50)
+        with pytest.raises(PokemonGenError) as caught:
+            run_plan(load_plan(write(wrong)))
+        assert all(fact in str(caught.value) for fact in facts)
+        assert not Path("checkpoints").exists()
+
+
+def test_the_source_of_a_plan_is_that_of_its_runs_and_of_what_is_measured() -> None:
+    """`study transfer source=...` trains and measures on the person's text, and on captions where it says."""
+    plan = load_plan(ROOT / "configs/studies/transfer.yaml", ("source=file:mine.txt",))
+    texts = [settings_of(plan, "on B", name, 0) for name in list(plan.variants["on B"])[:3]]
+    sources = [one.corpus.source for one in texts if isinstance(one, TextSettings)]
+    assert sources == ["file:mine.txt", "captions", "file:mine.txt"]
+    assert plan.all_measured() == {
+        "B": ["corpus.source=file:mine.txt"],
+        "A": ["corpus.source=file:mine.txt", "corpus.source=captions"],
+    }
+    sprites = load_plan(ROOT / "configs/studies/transfer-sprites.yaml", ("source=text:mine",))
+    sections = [settings_of(sprites, "sprites", name, 0) for name in sprites.variants["sprites"]]
+    assert [one.sprites.source for one in sections if isinstance(one, Settings)] == [
+        "text:mine", "procedural", "text:mine",
+    ]  # fmt: skip
 
 
 def test_a_variant_that_is_changed_is_refused_unless_it_may_be_replaced() -> None:

@@ -95,6 +95,29 @@ def test_all_of_dev_is_measured_on_request() -> None:
     assert len(measured) == len(AdjacentBlocks(load_text_data(settings).dev, BLOCK)) == 59 // BLOCK
 
 
+def test_a_base_in_bf16_is_trained_in_single_precision() -> None:
+    train_text(text_settings(name="base", training=ONE_STEP))
+    base = Path("checkpoints/base/checkpoint-1")
+    model = load_text_model(base).model.bfloat16()
+    model.save_pretrained("given")
+    load_text_model(base).tokenizer.save_pretrained("given")
+    pretrained = {"kind": "pretrained", "source": "given"}
+    settings = text_settings(start_from="given", model={}, tokenizer=pretrained, training=ONE_STEP)
+    data = load_text_data(settings)
+    assert data.base is not None
+    assert data.base.model.dtype == torch.bfloat16
+    assert data.fresh_model(settings, Extensions()).dtype == torch.float32
+
+
+def test_a_large_vocabulary_is_measured_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pokemon_gen.models.likelihood.MOST_LOGITS", 3 * 8 * BLOCK)  # 8 tokens
+    for given, size in (({}, 3), ({"per_device_eval_batch_size": 5}, 5)):
+        settings = text_settings(name=f"batches-{size}", training={**ONE_STEP, **given})
+        recorder = RecordInputs()
+        train_with([recorder], settings)
+        assert max(len(batch) for batch in recorder.inputs[1:]) == size
+
+
 def test_smoothed_labels_are_those_of_the_trainer() -> None:
     settings = text_settings(training={**ONE_STEP, "label_smoothing_factor": 0.3})
     blocks = load_text_data(settings).blocks(training_arguments(settings, Path("checkpoints")), settings)
