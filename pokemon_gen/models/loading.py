@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from pokemon_gen.config_files.sections import locations
-from pokemon_gen.errors import PokemonGenError
+from pokemon_gen.errors import PokemonGenError, first_line
 from pokemon_gen.files import read_json, read_object
 from pokemon_gen.models.checkpoints import (
     CONFIG_NAME,
@@ -180,6 +180,25 @@ def load_weights(auto_class: Any, folder: Path, what: str) -> PreTrainedModel:
             "damaged or belongs to another model. Copy it again, or use another checkpoint."
         )
     require_finite(model, folder)
+    return model
+
+
+def download_model(name: str) -> PreTrainedModel:
+    """Load a causal language model by its id on the hub.
+
+    Raises:
+        PokemonGenError: if it cannot be downloaded.
+    """
+    register_scratch()
+    try:
+        with quiet():
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                name, use_safetensors=True, trust_remote_code=False
+            )
+    except Exception as error:  # the hub's client and the packages under it have no common base error
+        raise PokemonGenError(
+            f"{name}: there is no such run or folder, and the hub gives no such model: {first_line(error)}"
+        ) from error
     return model
 
 

@@ -2,8 +2,9 @@
 
 The type and the size of the model are those of the base. Its table of colours is rearranged for the run's
 palette: a colour starts as the base's nearest colour in OKLab, so that a model of procedural sprites begins
-to paint real ones in about the right colours. Texts have no such distance, so a model of text refuses
-another vocabulary (`text/training.py`).
+to paint real ones in about the right colours. A model of others, such as GPT-2, knows no colours, so each
+starts as one of its tokens. Texts have no distance of colours, so a model of text refuses another vocabulary
+(`text/training.py`).
 """
 
 import logging
@@ -13,15 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.config_files.checks import same_model
 from pokemon_gen.constants import LENGTH
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.models.build import describe_tokens, positions_of
+from pokemon_gen.models.checkpoints import is_of_others
+from pokemon_gen.models.choice import require_place
 from pokemon_gen.models.ensemble import Ensemble, palette_size
-from pokemon_gen.models.loading import load_checkpoint
+from pokemon_gen.models.loading import download_model, load_checkpoint, load_weights
+from pokemon_gen.models.runs import find_run
 from pokemon_gen.palette import Palette
 
 _log = logging.getLogger(__name__)
@@ -29,20 +33,24 @@ SETTING = "start_from"
 
 
 def start_from_sprites(
-    place: str, model: dict[str, Any], palette: Palette, conditioning: ConditioningTokens
+    place: str, model: dict[str, Any], palette: Palette, conditioning: ConditioningTokens, seed: int = 0
 ) -> PreTrainedModel:
-    """Return a trained model of sprites, prepared for a run on other sprites.
+    """Return a trained model, prepared for a run on other sprites than those that it has learned.
 
     Args:
-        place: a run or a checkpoint.
+        place: a run or a checkpoint; or a model of others, in a folder or on the hub, which knows no colours.
         model: the run's `model:` section, which may be empty.
         palette: of the run.
         conditioning: of the run's augmentation.
+        seed: draws the first vectors of the colours, if the base knows none.
 
     Raises:
         PokemonGenError: for an ensemble, a base that cannot be loaded, or one with too few positions.
         SettingError: if `model` describes another model.
     """
+    folder = find_run(place)
+    if is_of_others(folder) or not folder.is_dir():
+        return _start_from_others(place, model, len(palette), conditioning, seed)
     base = load_checkpoint(place)
     if isinstance(base.model, Ensemble):
         raise SettingError(SETTING, f"{SETTING}: {base.folder} is an ensemble. Name one of its members.")
@@ -57,6 +65,28 @@ def start_from_sprites(
         vars(started.config).pop(name, None)  # of the base's conditioning tokens
     started.generation_config.suppress_tokens = None
     describe_tokens(started, len(palette), conditioning)
+    return started
+
+
+def _start_from_others(
+    place: str, model: dict[str, Any], colours: int, conditioning: ConditioningTokens, seed: int
+) -> PreTrainedModel:
+    """Return a model of text whose tokens become colours: each starts as another token, drawn at random."""
+    require_place(place)
+    folder = find_run(place)
+    here = folder.is_dir()
+    base = load_weights(AutoModelForCausalLM, folder, "model") if here else download_model(place)
+    require_same_model(base, model, place)
+    require_positions(base, LENGTH + len(conditioning.identity), place)
+    tokens, had = colours + conditioning.count, base.config.vocab_size
+    message = "%s: %s knows no colours. Each of the %d starts as one of its %d tokens, drawn at random"
+    _log.info(message, SETTING, place, tokens, had)
+    started = base.float().train()
+    rearrange_tokens(started, np.random.default_rng(seed).choice(had, tokens, replace=tokens > had))
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):  # a colour must not end a completion
+        setattr(started.config, name, None)
+    started.generation_config = GenerationConfig.from_model_config(started.config)
+    describe_tokens(started, colours, conditioning)
     return started
 
 

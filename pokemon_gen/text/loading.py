@@ -9,14 +9,12 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from pokemon_gen.config_files.loading import load_saved
-from pokemon_gen.errors import PokemonGenError, first_line
+from pokemon_gen.errors import PokemonGenError
 from pokemon_gen.models.checkpoints import TOKENIZER_NAME, is_of_others, learned_from
 from pokemon_gen.models.choice import Choice, choose_checkpoint, require_place
 from pokemon_gen.models.devices import to_best_device
-from pokemon_gen.models.hf_compat import quiet
-from pokemon_gen.models.loading import load_weights
+from pokemon_gen.models.loading import download_model, load_weights
 from pokemon_gen.models.runs import find_run
-from pokemon_gen.models.scratch import register_scratch
 from pokemon_gen.text.tokenizers import load_tokenizer
 from pokemon_gen.text_settings import CorpusSettings, TextSettings
 
@@ -108,15 +106,8 @@ def _from_hub(name: str) -> TextModel:
     Raises:
         PokemonGenError: if it cannot be downloaded.
     """
-    register_scratch()
-    try:
-        with quiet():
-            model = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-    except Exception as error:  # the hub's client and the packages under it have no common base error
-        raise PokemonGenError(
-            f"{name}: there is no such run or folder, and the hub gives no such model: {first_line(error)}"
-        ) from error
-    return TextModel(to_best_device(model, name).eval(), load_tokenizer(name), None, name, "named explicitly")
+    model = to_best_device(download_model(name), name).eval()
+    return TextModel(model, load_tokenizer(name), None, name, "named explicitly")
 
 
 def tokenizer_of(place: str | Path) -> PreTrainedTokenizerFast:

@@ -65,7 +65,9 @@ class SpriteData(TrainingData[Settings]):
                 "start_from: the run has a model of your own already. Leave one of them out."
             )
         if settings.start_from:
-            return start_from_sprites(settings.start_from, settings.model, palette, conditioning)
+            return start_from_sprites(
+                settings.start_from, settings.model, palette, conditioning, settings.seed
+            )
         if given is None:
             return build_model(settings.model, len(palette), settings.seed, conditioning=conditioning)
         if not isinstance(given, PreTrainedModel):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from pokemon_gen.augmentation import NO_CONDITIONING, prepend_identity
 from pokemon_gen.constants import CHECKPOINTS
@@ -174,6 +175,30 @@ def test_a_base_with_rotary_positions_learns_longer_sequences(
         tiny(name="tuned", start_from="llama", model={}, augmentation=MIRROR, training=ONE_STEP), few_sprites
     )
     assert positions_of(load_checkpoint("tuned").model.config) == 401
+
+
+def test_a_model_of_text_learns_sprites(tiny: MakeSettings, few_sprites: Sprites) -> None:
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=300, n_layer=1, n_head=2, n_embd=16, n_positions=500, eos_token_id=7)
+    given = GPT2LMHeadModel(config)
+    given.bfloat16().save_pretrained("owner/gpt2")
+    start = {"start_from": "owner/gpt2", "model": {}, "augmentation": MIRROR}
+    slow = {**ONE_STEP, "learning_rate": 1e-12}
+    train(tiny(name="tuned", training=slow, **start), few_sprites)
+    tuned = load_checkpoint("tuned").model
+    assert palette_size(tuned) == len(few_sprites.palette)
+    assert getattr(tuned.config, "eos_token_id", None) is None
+    vectors = dict(tuned.named_parameters())["transformer.wte.weight"].detach()
+    kept = {name: weight.detach().float() for name, weight in given.named_parameters()}
+    before = kept["transformer.wte.weight"]
+    drawn = torch.cdist(vectors, before).argmin(1)
+    assert len(set(drawn.tolist())) == len(vectors)  # every colour has a token of its own
+    torch.testing.assert_close(vectors, before[drawn])
+    for name, weight in tuned.named_parameters():
+        if "wte" not in name:
+            torch.testing.assert_close(weight.detach(), kept[name], msg=name)
+    resumed = train(tiny(name="tuned", training={**slow, "max_steps": 1}, **start), few_sprites)
+    assert resumed.status == "nothing left to do"
 
 
 def test_a_model_is_needed_without_a_base(tiny: MakeSettings) -> None:
