@@ -363,8 +363,8 @@ class RunSettings(ConfigSettings):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the initial weights, of the order of the training samples and of dropout."""
     start_from: str | None = None
-    """A run, a checkpoint's folder or (on text) a model on the hub, whose weights the training starts from.
-    The model has its type and size, so `model` may be left out. By default, weights are drawn at random."""
+    """A run, a checkpoint's folder or a model on the hub, whose weights the training starts from. The model
+    has its type and size, so `model` may be left out. By default, weights are drawn at random."""
     model: dict[str, Any] = Field({}, validate_default=True)
     """`model_type`, such as `gpt2`, `llama`, `mistral`, `qwen3` or `scratch`, and fields of that type's
     config in `transformers`. Fields that are not set keep the defaults of `transformers`."""
