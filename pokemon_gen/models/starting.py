@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from pokemon_gen.augmentation import ConditioningTokens
 from pokemon_gen.config_files.checks import same_model
-from pokemon_gen.constants import LENGTH
+from pokemon_gen.constants import LENGTH, PALETTE_NAME
 from pokemon_gen.errors import PokemonGenError, SettingError
 from pokemon_gen.models.build import describe_tokens, positions_of
 from pokemon_gen.models.checkpoints import is_of_others
@@ -49,7 +49,8 @@ def start_from_sprites(
         SettingError: if `model` describes another model.
     """
     folder = find_run(place)
-    if is_of_others(folder) or not folder.is_dir():
+    knows_no_colours = is_of_others(folder) and not (folder / PALETTE_NAME).is_file()
+    if knows_no_colours or not folder.is_dir():
         return _start_from_others(place, model, len(palette), conditioning, seed)
     base = load_checkpoint(place)
     if isinstance(base.model, Ensemble):

@@ -27,7 +27,7 @@ from pokemon_gen.text_settings import CorpusSettings
 
 _TOKENS = 2**14
 """The most tokens in a forward pass."""
-_OF_TEXT = ("source", "column", "count", "seed", "separator", "case")
+_OF_TEXT = ("source", "column", "count", "seed", "separator", "case", "split")
 """Settings of a corpus that its text depends on."""
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 """About 709.8; `math.exp` raises an error above it."""
@@ -90,10 +90,8 @@ def score_corpus(text_model: TextModel, settings: CorpusSettings, split: str = "
             f"{settings.source}: {split}: {len(stream.tokens)} tokens; a score takes 2. Use a longer text."
         )
     block_size = min(block_size, len(stream.tokens) - 1)
-    found = nll_of_blocks(text_model, stream, block_size)
-    by_block = np.concatenate(
-        [batch.mean(1) for batch in found]
-    )  # of each token, a long text would fill memory
+    # One number for each block: those of all tokens of a long text would fill the memory.
+    by_block = np.concatenate([nll.mean(1) for nll in nll_of_blocks(text_model, stream, block_size)])
     mean = float(by_block.mean())
     return TextScore(
         nll=mean,

@@ -126,8 +126,8 @@ class TextData(TrainingData[TextSettings]):
         extensions: Extensions,
     ) -> "TextTrainer":
         """Put model, blocks and arguments together into a `Trainer`."""
-        block_size, given = settings.corpus.block_size, "per_device_eval_batch_size" in settings.training
-        if not given:
+        block_size = settings.corpus.block_size
+        if "per_device_eval_batch_size" not in settings.training:
             most = sequences_at_once(len(self.tokenizer), block_size)
             arguments.per_device_eval_batch_size = min(arguments.per_device_eval_batch_size, most)
         trainer = TextTrainer(
