@@ -191,7 +191,7 @@ def test_the_source_of_a_plan_is_that_of_its_runs_and_of_what_is_measured() -> N
     sprites = load_plan(ROOT / "configs/studies/transfer-sprites.yaml", ("source=text:mine",))
     sections = [settings_of(sprites, "sprites", name, 0) for name in sprites.variants["sprites"]]
     assert [one.sprites.source for one in sections if isinstance(one, Settings)] == [
-        "text:mine", "procedural", "text:mine",
+        "text:mine", "procedural", "text:mine", "text:mine",
     ]  # fmt: skip
 
 
