@@ -78,14 +78,13 @@ def generate(
     _require_place(model)
     from pokemon_gen.config_files.overrides import override_generation
     from pokemon_gen.errors import PokemonGenError
-    from pokemon_gen.study.coherence import load_embedder
     from pokemon_gen.text.generation import generate as generate_text
     from pokemon_gen.text.loading import load_text_model
     from pokemon_gen.text.tokenizers import knows
 
     loaded = load_text_model(model)
     settings = override_generation(loaded.settings, overrides)
-    embedder = load_embedder() if coherence else None  # before a long generation: it may be missing
+    embedder = _load_embedder() if coherence else None  # before a long generation: it may be missing
     corpus = loaded.corpus
     separator = corpus.cased(corpus.separator)
     if prompt is None and not knows(loaded.tokenizer, separator):
@@ -110,6 +109,13 @@ def generate(
     if embedder:
         each = ", ".join(f"{value:.3f}" for value in embedder.coherence([given] * samples, continuations))
         click.echo(f"Coherence with the prompt: {each} (cosine of embeddings, -1 to 1; {embedder.name})")
+
+
+def _load_embedder() -> Any:
+    """Load the embedding model; other generations do not import it."""
+    from pokemon_gen.study.coherence import load_embedder
+
+    return load_embedder()
 
 
 @text.command(

@@ -68,11 +68,9 @@ def _on_corpus(name: str, settings: TextSettings) -> str | None:
 
 def _on_tokenizer(name: str, settings: TextSettings) -> str | None:
     kind = settings.tokenizer.kind
-    return (
-        f"changes nothing: it needs tokenizer.kind=bpe, not {kind}"
-        if name == "size" and kind != "bpe"
-        else None
-    )
+    if name == "size" and kind != "bpe":
+        return f"changes nothing: it needs tokenizer.kind=bpe, not {kind}"
+    return None
 
 
 def _on_generation(name: str, settings: TextSettings) -> str | None:

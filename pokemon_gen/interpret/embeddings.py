@@ -271,9 +271,8 @@ def place_labels(sprites: NDArray[Any], lightness: Floats) -> NDArray[np.str_]:
     is_pair = (count == 1) & (same & partner_fits).any(0)
     is_eye = is_body & ~outline & ((count == 0) | is_pair)
     rest = is_body & ~outline & ~is_eye
-    shade = np.asarray(lightness)[np.where(is_body, pictures, 0)]
-    count_rest = np.maximum(rest.sum((1, 2)), 1)
-    mean = (shade * rest).sum((1, 2)) / count_rest
+    shade = np.asarray(lightness)[pictures]
+    mean = (shade * rest).sum((1, 2)) / np.maximum(rest.sum((1, 2)), 1)
     is_shadow = rest & (shade < mean[:, None, None] - DARKER)
     labels = np.select([~is_body, outline, is_eye, is_shadow], PLACES[:4], PLACES[4])
     return labels.reshape(-1, LENGTH)
@@ -299,7 +298,7 @@ class Separation(NamedTuple):
 
 
 def separation_by_layer(
-    layers: Iterable[NDArray[Any]], sprites: NDArray[Any], token: int, lightness: Floats
+    layers: Iterable[NDArray[Any]], sprites: NDArray[Any], token: int, places: NDArray[np.str_]
 ) -> list[Separation]:
     """Measure in each layer how far a model tells apart the places of one colour.
 
@@ -312,12 +311,12 @@ def separation_by_layer(
         layers: for each layer its states, (N, 400, D), as `contextual`.
         sprites: (N, 400) tokens.
         token: the colour, such as black.
-        lightness: of each token, as `place_labels`.
+        places: of each pixel, (N, 400), by `place_labels`.
 
     Raises:
         PokemonGenError: if the colour does not occur twice in two of the places.
     """
-    labels_of_all = place_labels(sprites, lightness)[sprites == token]
+    labels_of_all = places[sprites == token]
     generator = np.random.default_rng(MEASURING_SEED)
     chosen = _sample(labels_of_all, generator)
     labels = labels_of_all[chosen]

@@ -144,6 +144,11 @@ class SpriteView:
         return self.dev_shown[:FEW]
 
     @cached_property
+    def places(self) -> NDArray[np.str_]:
+        """The place of each pixel of `dev_shown`, (N, 400)."""
+        return place_labels(self.dev_shown, self.palette.lab[:, 0])
+
+    @cached_property
     def dev_states(self) -> NDArray[np.float32]:
         """The residual stream of `dev_shown`, (L + 1, N, 400, D)."""
         return self.states(self.dev_shown)
@@ -339,7 +344,7 @@ def _oklab_table(found: DistanceCorrelation, used: int, colours: int) -> Table:
 
 def _colour_in_places(view: SpriteView) -> int | None:
     """Return the body's most frequent colour that occurs twice in at least two places, or None."""
-    labels = place_labels(view.dev_shown, view.palette.lab[:, 0])
+    labels = view.places
     counts = np.bincount(view.dev_shown[view.dev_shown != BACKGROUND], minlength=len(view.palette))
     for token in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
         _, often = np.unique(labels[view.dev_shown == token], return_counts=True)
@@ -351,10 +356,10 @@ def _colour_in_places(view: SpriteView) -> int | None:
 def _contextual(view: SpriteView, token: int) -> tuple[Scatter, Table, dict[str, NDArray[Any]]]:
     """Return the states of one colour in different places, and how well each layer tells the places apart."""
     layers = view.dev_states
-    separation = separation_by_layer(layers, view.dev_shown, token, view.palette.lab[:, 0])
+    separation = separation_by_layer(layers, view.dev_shown, token, view.places)
     states = contextual(layers[view.layer], view.dev_shown, token)
     drawn = np.random.default_rng(MEASURING_SEED).permutation(len(states.vectors))[:MOST_POINTS]
-    labels = place_labels(view.dev_shown, view.palette.lab[:, 0])[view.dev_shown == token][drawn]
+    labels = view.places[view.dev_shown == token][drawn]
     plane = project(states.vectors[drawn], "pca", MEASURING_SEED)
     legend = dict(zip(PLACES, PLACE_COLOURS, strict=True))
     points = [

@@ -202,7 +202,7 @@ def test_states_that_hold_the_place_are_separated_and_others_are_not() -> None:
     noise = np.random.default_rng(1).normal(size=(8, 400, 6))
     known = noise.copy()
     known[..., 0] += np.where(is_eye, 50, -50)
-    blind, knowing = separation_by_layer([noise, known], sprites, token=1, lightness=EVEN)
+    blind, knowing = separation_by_layer([noise, known], sprites, token=1, places=place_labels(sprites, EVEN))
     assert abs(blind.silhouette) < 0.15
     assert knowing.silhouette > 0.9
     assert abs(knowing.shuffled) < 0.3
@@ -213,7 +213,7 @@ def test_every_place_counts_the_same_in_a_silhouette() -> None:
     labels = place_labels(sprites, EVEN)
     labels_of_body = labels[sprites == 1]
     hidden = np.random.default_rng(4).normal(size=(1, 400, 3)) + 2 * (labels == "inside")[..., None]
-    found = separation_by_layer([hidden], sprites, token=1, lightness=EVEN)[0].silhouette
+    found = separation_by_layer([hidden], sprites, token=1, places=place_labels(sprites, EVEN))[0].silhouette
     scores = [silhouette_of(hidden[sprites == 1], labels_of_body, place) for place in ("outline", "inside")]
     assert found == pytest.approx(np.mean(scores))
 
@@ -241,11 +241,13 @@ def test_a_model_without_positions_tells_nothing_apart_before_its_first_layer() 
     sprites = faces(4)
     with torch.no_grad():
         layers = LlamaForCausalLM(config)(torch.from_numpy(sprites), output_hidden_states=True).hidden_states
-    first, second = separation_by_layer([layer.numpy() for layer in layers], sprites, token=1, lightness=EVEN)
+    first, second = separation_by_layer(
+        [layer.numpy() for layer in layers], sprites, token=1, places=place_labels(sprites, EVEN)
+    )
     assert (first.silhouette, first.shuffled) == (0, 0)
     assert second.silhouette != 0
 
 
 def test_a_colour_in_one_place_only_cannot_be_separated() -> None:
     with pytest.raises(PokemonGenError, match="token 2"):
-        separation_by_layer([], faces(3), token=2, lightness=EVEN)
+        separation_by_layer([], faces(3), token=2, places=place_labels(faces(3), EVEN))
